@@ -1,0 +1,33 @@
+# Finds torch's headers and library by asking Python, and pybind11's CMake files likewise.
+#
+# find_package(Torch) is no choice: with a CUDA build of torch and no CUDA toolkit it is a fatal
+# error, and it would tie this build to the compiler flags and version of that one torch.
+#
+# Sets TORCH_DIR, TORCH_VERSION, PYBIND11_CMAKE_DIR; defines the target torch_stable.
+
+execute_process(
+    COMMAND ${Python_EXECUTABLE} -c
+"from importlib import metadata, util
+torch, pybind11 = util.find_spec('torch'), util.find_spec('pybind11')
+print(torch.submodule_search_locations[0] if torch else '')
+print(metadata.version('torch') if torch else '')
+print(pybind11.submodule_search_locations[0] + '/share/cmake/pybind11' if pybind11 else '')"
+    OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" found "${found};;")
+list(GET found 0 TORCH_DIR)
+list(GET found 1 TORCH_VERSION)
+list(GET found 2 PYBIND11_CMAKE_DIR)
+
+if(NOT TORCH_VERSION OR TORCH_VERSION VERSION_LESS 2.10)
+  message(FATAL_ERROR
+      "s3fd needs torch >= 2.10, but ${Python_EXECUTABLE} has '${TORCH_VERSION}'. "
+      "Install it there, or build with isolation: pip install .")
+endif()
+
+add_library(torch_stable SHARED IMPORTED)
+set_target_properties(torch_stable PROPERTIES
+    IMPORTED_LOCATION "${TORCH_DIR}/lib/${CMAKE_SHARED_LIBRARY_PREFIX}torch_cpu${CMAKE_SHARED_LIBRARY_SUFFIX}"
+    IMPORTED_IMPLIB "${TORCH_DIR}/lib/torch_cpu.lib"
+    INTERFACE_INCLUDE_DIRECTORIES "${TORCH_DIR}/include"
+    # The oldest torch whose stable ABI the libraries may call: 2.10.
+    INTERFACE_COMPILE_DEFINITIONS "TORCH_TARGET_VERSION=0x020A000000000000")

@@ -1,0 +1,70 @@
+// Helpers that every CPU kernel uses: from a tensor's dtype to a C++ type, and strided access.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Exception.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+namespace s3fd::cpu {
+
+using torch::headeronly::BFloat16;
+using torch::headeronly::Half;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// The type that a kernel computes in: half precision is read and written, never computed in.
+template <typename T>
+using compute_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// Calls function.template operator()<T>() with the C++ type of a floating-point dtype.
+template <typename Function>
+void dispatch_floating(ScalarType dtype, const char* name, Function&& function) {
+  switch (dtype) {
+    case ScalarType::Float:
+      return function.template operator()<float>();
+    case ScalarType::Double:
+      return function.template operator()<double>();
+    case ScalarType::Half:
+      return function.template operator()<Half>();
+    case ScalarType::BFloat16:
+      return function.template operator()<BFloat16>();
+    default:
+      STD_TORCH_CHECK(false, "s3fd::", name, ": expected a floating-point tensor, got ",
+                      torch::headeronly::toString(dtype));
+  }
+}
+
+// A tensor of four dimensions read or written through its own strides: channels_last, sliced and
+// expanded tensors are used as they are.
+template <typename T>
+struct View4 {
+  T* data;
+  std::array<int64_t, 4> stride;
+
+  T* at(int64_t i, int64_t j, int64_t k, int64_t l) const {
+    return data + i * stride[0] + j * stride[1] + k * stride[2] + l * stride[3];
+  }
+};
+
+template <typename T>
+std::array<int64_t, 4> strides4(const T& tensor) {
+  return {tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)};
+}
+
+template <typename T>
+View4<const T> view4(const Tensor& tensor) {
+  return {static_cast<const T*>(tensor.const_data_ptr()), strides4(tensor)};
+}
+
+template <typename T>
+View4<T> mutable_view4(const Tensor& tensor) {
+  return {static_cast<T*>(tensor.mutable_data_ptr()), strides4(tensor)};
+}
+
+}  // namespace s3fd::cpu

@@ -1,0 +1,9 @@
+// Every operator of torch.ops.s3fd. The kernels register themselves in cpu/ and cuda/, one file an
+// operator; what the arguments mean is written at the public function, s3fd/ops/<operator>.py.
+
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(s3fd, library) {
+  library.def("max_out_background(Tensor logits) -> Tensor");
+  library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
+}

@@ -1,0 +1,76 @@
+"""Loads the compiled operators, or says why that failed."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+_loaded = False
+
+
+def library_path(name: str) -> Path:
+    """Where the compiled library ``name`` is, or would be if it were there."""
+    spec = find_spec(f"s3fd.{name}")  # an editable install keeps it outside the source folder
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin)
+    return Path(__file__).with_name(f"{name}.dll" if os.name == "nt" else f"{name}.so")
+
+
+def load() -> None:
+    """Loads the operators into ``torch.ops.s3fd``. Does nothing if that has been done.
+
+    Raises:
+        ImportError: a library is missing or can't be loaded; the text says which file, why, and
+            what to do.
+    """
+    global _loaded
+    if _loaded:
+        return
+    _load_library("_C")
+    if torch.version.cuda is not None and library_path("_C_cuda").exists():
+        _load_library("_C_cuda")
+    _loaded = True
+
+
+def build_info() -> dict[str, str]:
+    """What the operators were compiled with: ``torch``, ``compiler``, ``cuda`` (``ON``, ``OFF``).
+
+    Raises:
+        ImportError: as :func:`load`.
+    """
+    load()
+    function = ctypes.CDLL(str(library_path("_C"))).s3fd_build_info
+    function.restype = ctypes.c_char_p
+    info: dict[str, str] = json.loads(function())
+    return info
+
+
+def _load_library(name: str) -> None:
+    path = library_path(name)
+    if not path.exists():
+        raise ImportError(
+            f"s3fd: the compiled operators are missing: {path} does not exist.\n"
+            "Install the package so that they are built: `pip install .` in the source folder "
+            "(`make develop` for work in the tree itself). Where there is a source folder named "
+            "s3fd in the current folder, Python finds it before the installed package.\n"
+            "S3FD_REFERENCE_ONLY=1 imports the PyTorch twins, s3fd.ops.reference, without them.",
+            name=f"s3fd.{name}",
+            path=str(path),
+        )
+    try:
+        torch.ops.load_library(path)
+    except OSError as error:
+        raise ImportError(
+            f"s3fd: the compiled operators can't be loaded: {path}\n"
+            f"Why: {error}\n"
+            f"They need torch >= 2.10 (this is {torch.__version__}) on the kind of machine that "
+            "they were built for. Install the package again here: "
+            "`pip install --force-reinstall --no-deps .` in the source folder.",
+            name=f"s3fd.{name}",
+            path=str(path),
+        ) from error

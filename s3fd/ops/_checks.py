@@ -1,0 +1,111 @@
+"""Checks of what a user passes to an operator: the only place where they are written.
+
+Each raises ``TypeError`` (not the kind of object that is expected) or ``ValueError`` (the right
+kind, but not usable), naming the argument, what was expected, what came, and the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def describe(value: object) -> str:
+    """What ``value`` is, in the words of an error message."""
+    if isinstance(value, Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"{dtype} {list(value.shape)} on {value.device}"
+    return f"{type(value).__name__} {value!r}"
+
+
+def check_tensor(
+    name: str, value: object, shape: Sequence[str | int], *, dtype: torch.dtype | None = None
+) -> None:
+    """Checks that ``value`` is a tensor of a given shape and dtype.
+
+    Args:
+        name: the argument's name.
+        value: what was passed.
+        shape: an integer for each dimension of a fixed length, a letter for each free one; a
+            leading ``"..."`` for any number of them: ``("...", "A", 4)``.
+        dtype: the dtype; None for any floating-point one.
+    """
+    kind = "floating-point" if dtype is None else str(dtype).removeprefix("torch.")
+    expected = f"{name}: expected a {kind} tensor [{', '.join(map(str, shape))}]"
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{expected}, got {describe(value)}; convert it with torch.as_tensor")
+    free_rank = bool(shape) and shape[0] == "..."
+    lengths = shape[1:] if free_rank else shape
+    rank_fits = value.dim() >= len(lengths) if free_rank else value.dim() == len(lengths)
+    sizes = value.shape[value.dim() - len(lengths) :] if rank_fits else ()
+    if not rank_fits or any(
+        isinstance(length, int) and length != size
+        for length, size in zip(lengths, sizes, strict=True)
+    ):
+        raise ValueError(f"{expected}, got {describe(value)}")
+    fits = value.dtype in _DTYPES if dtype is None else value.dtype == dtype
+    if not fits:
+        remedy = ".float()" if dtype is None else f".to({dtype})"
+        raise TypeError(f"{expected}, got {describe(value)}; convert it with {remedy}")
+
+
+def check_alike(first_name: str, first: Tensor, name: str, value: Tensor) -> None:
+    """Checks that ``value`` has the device and the dtype of ``first``."""
+    if value.device != first.device:
+        raise ValueError(
+            f"{name}: expected a tensor on {first.device} like {first_name}, "
+            f"got {describe(value)}; move it with .to({first_name}.device)"
+        )
+    if value.dtype != first.dtype:
+        raise TypeError(
+            f"{name}: expected dtype {first.dtype} like {first_name}, "
+            f"got {describe(value)}; convert it with .to({first_name}.dtype)"
+        )
+
+
+def check_number(
+    name: str, value: object, *, minimum: float = -math.inf, maximum: float = math.inf
+) -> None:
+    """Checks that ``value`` is a number (no NaN) between two bounds, both included."""
+    expected = f"{name}: expected a number"
+    if minimum != -math.inf or maximum != math.inf:
+        expected += f" in [{minimum:g}, {maximum:g}]"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if not minimum <= float(value) <= maximum:
+        raise ValueError(f"{expected}, got {value!r}")
+
+
+def check_integer(name: str, value: object, *, minimum: int) -> None:
+    """Checks that ``value`` is an integer of at least ``minimum``."""
+    expected = f"{name}: expected an integer >= {minimum}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if value < minimum:
+        raise ValueError(f"{expected}, got {value!r}")
+
+
+def check_variances(value: object) -> None:
+    """Checks the two variances of the box code: positive, finite numbers."""
+    expected = "variances: expected two positive numbers such as (0.1, 0.2)"
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if len(value) != 2 or not all(isinstance(v, Real) and 0 < v < math.inf for v in value):
+        raise ValueError(f"{expected}, got {value!r}")
+
+
+def check_boxes_of_batch(name: str, value: object, batch: int | None = None) -> None:
+    """Checks a ragged batch of boxes: a list with one ``[G_i, 4]`` tensor for each image."""
+    expected = f"{name}: expected a list with one tensor [G_i, 4] for each image"
+    if not isinstance(value, Sequence) or isinstance(value, str | Tensor):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if batch is not None and len(value) != batch:
+        raise ValueError(f"{expected}: {batch} images, got {len(value)} tensors")
+    for index, boxes in enumerate(value):
+        check_tensor(f"{name}[{index}]", boxes, ("G", 4))

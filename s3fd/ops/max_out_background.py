@@ -1,0 +1,91 @@
+"""Max-out background label (S3FD, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s3fd.ops import _registration, reference
+from s3fd.ops._checks import check_tensor, describe
+
+
+def max_out_background(logits: Tensor) -> Tensor:
+    """Takes the strongest of several background logits, so that a face has to beat them all.
+
+    The finest level of S3FD sees so many background anchors that one background logit lets too
+    many false faces through. It predicts ``k`` of them (3 in the paper), and the largest stands
+    for the background in the softmax: section 3.3 of S3FD (arXiv 1708.05237), an idea of Maxout
+    Networks.
+
+    Args:
+        logits (Tensor[B, k + 1, H, W]): ``k >= 1`` background logits, then the face's. Floating
+            point (float16, bfloat16, float32, float64), in any memory layout.
+
+    Returns:
+        Tensor[B, 2, H, W]: background and face, in the dtype of ``logits``; channels_last if
+        the channels of ``logits`` are adjacent in memory, contiguous otherwise. Differentiable
+        once: the gradient goes to the logit that was taken, of equal ones to the lowest channel.
+        A NaN among the backgrounds is their maximum, as :func:`torch.max` has it. An empty map
+        gives an empty map.
+
+    Raises:
+        TypeError: ``logits`` is no floating-point tensor.
+        ValueError: ``logits`` has not four dimensions, or fewer than two channels.
+
+    Under autocast it computes and answers in float32. On devices without a kernel of their own
+    (all but the CPU at present) it runs its PyTorch twin.
+
+    Example:
+        >>> import torch
+        >>> from s3fd.ops import max_out_background
+        >>> logits = torch.tensor([0.5, 2.0, -1.0, 3.0]).view(1, 4, 1, 1)
+        >>> max_out_background(logits).flatten()
+        tensor([2., 3.])
+    """
+    check_tensor("logits", logits, ("B", "k + 1", "H", "W"))
+    if logits.shape[1] < 2:
+        raise ValueError(
+            "logits: expected at least two channels, the backgrounds and then the face, "
+            f"got {describe(logits)}"
+        )
+    result: Tensor = torch.ops.s3fd.max_out_background(logits)
+    return result
+
+
+def _empty_in_format_of(like: Tensor, channels: int) -> Tensor:
+    format_ = torch.channels_last if like.stride(1) == 1 else torch.contiguous_format
+    batch, _, height, width = like.shape
+    return torch.empty(
+        (batch, channels, height, width),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=format_,
+    )
+
+
+@torch.library.register_fake("s3fd::max_out_background")
+def _fake(logits: Tensor) -> Tensor:
+    return _empty_in_format_of(logits, 2)
+
+
+@torch.library.register_fake("s3fd::max_out_background_backward")
+def _fake_backward(gradient: Tensor, logits: Tensor) -> Tensor:
+    return _empty_in_format_of(logits, logits.shape[1])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> Tensor:
+    (logits,) = ctx.saved_tensors
+    result: Tensor = torch.ops.s3fd.max_out_background_backward(gradient, logits)
+    return result
+
+
+torch.library.register_autograd("s3fd::max_out_background", _backward, setup_context=_setup_context)
+_registration.refuse_double_backward("s3fd::max_out_background_backward")
+_registration.compute_in_float32("s3fd::max_out_background")
+_registration.run_elsewhere("s3fd::max_out_background", reference.max_out_background)

@@ -1,0 +1,132 @@
+"""Two-stage matching of anchors to boxes (S3FD's scale compensation), in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BACKGROUND = -1
+IGNORED = -2
+
+
+@torch.no_grad()
+def match_anchors(
+    anchors: Tensor,  # [A, 4]
+    boxes: Sequence[Tensor],  # B tensors [G_i, 4]
+    *,
+    positive_iou: float = 0.35,
+    candidate_iou: float = 0.1,
+    top_n: int | None = None,
+    keep_best: bool = True,
+    ignore: Sequence[Tensor] | None = None,  # B tensors [I_i, 4]
+) -> Tensor:  # int64 [B, A]
+    """Twin of :func:`s3fd.ops.match_anchors`: one ``[G, A]`` IoU matrix an image."""
+    assert anchors.ndim == 2 and anchors.shape[1] == 4
+    assert all(b.ndim == 2 and b.shape[1] == 4 for b in boxes)
+    assert ignore is None or len(ignore) == len(boxes)
+
+    sides, areas = _sides_and_areas(anchors)  # 4 x [A], [A]
+    matched = torch.full((len(boxes), anchors.shape[0]), BACKGROUND, device=anchors.device)
+    for image, image_boxes in enumerate(boxes):
+        if image_boxes.shape[0] > 0 and anchors.shape[0] > 0:
+            iou = _pairwise_iou(sides, areas, image_boxes)  # [G, A]
+            matched[image] = _match_image(iou, positive_iou, candidate_iou, top_n, keep_best)
+        if ignore is not None and ignore[image].shape[0] > 0:
+            inside = _half_inside(sides, areas, ignore[image])  # bool [A]
+            matched[image].masked_fill_(inside & (matched[image] == BACKGROUND), IGNORED)
+    return matched
+
+
+def _match_image(
+    iou: Tensor,  # [G, A]
+    positive_iou: float,
+    candidate_iou: float,
+    top_n: int | None,
+    keep_best: bool,
+) -> Tensor:  # int64 [A]
+    num_boxes, num_anchors = iou.shape
+
+    # Stage 1: each anchor takes the box that it overlaps most, if that is enough. max() gives the
+    # lowest index of equal values. Thresholds are compared in double.
+    best_iou, best_box = iou.max(dim=0)  # [A], [A]
+    positive = (best_iou.double() >= positive_iou) & (best_iou > 0)  # [A]
+    matched = best_box.where(positive, BACKGROUND)  # [A]
+    if keep_best:
+        top_iou, top_anchor = iou.max(dim=1, keepdim=True)  # [G, 1], [G, 1]
+        winner = _settle_claims(top_iou, top_anchor, top_iou > 0, num_anchors)  # [A]
+        matched = winner.where(winner >= 0, matched)
+
+    # Stage 2: boxes that got fewer anchors than the average claim their N best, if still free.
+    count = matched[matched >= 0].bincount(minlength=num_boxes)  # [G]
+    n = max(1, int(count.sum()) // num_boxes) if top_n is None else top_n
+    short = (count < n).nonzero().squeeze(1)  # [S]
+    reached = (best_iou.double() > candidate_iou).nonzero().squeeze(1)  # [R], ascending
+    if short.numel() == 0 or reached.numel() == 0:
+        return matched
+    candidate = iou[short[:, None], reached]  # [S, R]
+    order = _rank(candidate, torch.arange(reached.numel(), device=iou.device))  # [S, R]
+    nearest = order.topk(min(n, reached.numel()), dim=1).indices  # [S, n]
+    claim_iou, claim_anchor = candidate.gather(1, nearest), reached[nearest]  # [S, n], [S, n]
+    valid = (claim_iou.double() > candidate_iou) & (matched[claim_anchor] < 0)  # [S, n]
+    winner = _settle_claims(claim_iou, claim_anchor, valid, num_anchors, boxes=short)  # [A]
+    return winner.where(winner >= 0, matched)
+
+
+def _settle_claims(
+    iou: Tensor,  # [S, n]
+    anchor: Tensor,  # int64 [S, n]: box s claims these anchors
+    valid: Tensor,  # bool [S, n]: which of the claims count
+    num_anchors: int,
+    boxes: Tensor | None = None,  # int64 [S]: index of box s, default s
+) -> Tensor:  # int64 [A]
+    """The box of each anchor, -1 without one: the largest IoU wins, then the lower box index."""
+    if boxes is None:
+        boxes = torch.arange(iou.shape[0], device=iou.device)
+    rank = _rank(iou, boxes[:, None])[valid]  # [claims]
+    best = torch.zeros(num_anchors, dtype=torch.int64, device=iou.device)  # [A]
+    best.scatter_reduce_(0, anchor[valid], rank, "amax")
+    return (-best & 0xFFFFFFFF).where(best > 0, BACKGROUND)
+
+
+def _rank(iou: Tensor, index: Tensor) -> Tensor:
+    """One int64 that orders pairs by IoU, then by *lower* index, and so never ties.
+
+    The bits of a float32 ``>= 0`` order as the numbers do; ``-rank & 0xFFFFFFFF`` is the index.
+    """
+    return (iou.view(torch.int32).long() << 32) - index
+
+
+def _sides_and_areas(boxes: Tensor) -> tuple[Tensor, Tensor]:  # [N, 4] -> [4, N], [N]
+    """Coordinates by side and areas in float32; a degenerate box is a point of infinite area.
+
+    Such a point meets nothing, so that its IoU is 0 / infinity = 0 even with its like.
+    """
+    x1, y1, x2, y2 = boxes.float().T  # 4 x [N]
+    width, height = x2 - x1, y2 - y1  # [N], [N]
+    area = width * height  # [N]
+    proper = (width > 0) & (height > 0) & (area > 0) & (area < torch.inf)  # [N], False for NaN
+    sides = torch.stack([x1, y1, x2, y2]).where(proper, 0.0)  # [4, N]
+    return sides, area.where(proper, torch.inf)
+
+
+def _intersection(a: Tensor, b: Tensor) -> Tensor:  # [4, A], [4, G] -> [G, A]
+    ax1, ay1, ax2, ay2 = a  # 4 x [A]
+    bx1, by1, bx2, by2 = b[:, :, None]  # 4 x [G, 1]
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)  # [G, A]
+    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)  # [G, A]
+    return width.mul_(height)
+
+
+def _pairwise_iou(sides: Tensor, areas: Tensor, boxes: Tensor) -> Tensor:  # -> [G, A]
+    box_sides, box_areas = _sides_and_areas(boxes)  # [4, G], [G]
+    intersection = _intersection(sides, box_sides)  # [G, A]
+    union = (areas + box_areas[:, None]).sub_(intersection)  # [G, A]
+    return intersection.div_(union)
+
+
+def _half_inside(sides: Tensor, areas: Tensor, ignore: Tensor) -> Tensor:  # -> bool [A]
+    """Anchors of whose own area at least half lies in one ignore box."""
+    ignore_sides, _ = _sides_and_areas(ignore)  # [4, I]
+    return _intersection(sides, ignore_sides).amax(dim=0) >= 0.5 * areas

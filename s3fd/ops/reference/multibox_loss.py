@@ -1,0 +1,81 @@
+"""The training loss of SSD and S3FD with hard negative mining, in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def multibox_loss(
+    logits: Tensor,  # [B, A, 2]: background, face
+    deltas: Tensor,  # [B, A, 4]
+    anchors: Tensor,  # [A, 4]
+    boxes: Sequence[Tensor],  # B tensors [G_i, 4]
+    matched: Tensor,  # int64 [B, A]: box index, -1 background, -2 ignored
+    *,
+    negative_ratio: float = 3,
+    variances: tuple[float, float] = (0.1, 0.2),
+) -> tuple[Tensor, Tensor]:  # scalars
+    """Twin of :func:`s3fd.ops.multibox_loss`: mining by the k-th value, not by sorting."""
+    batch, num_anchors = matched.shape
+    assert logits.shape == (batch, num_anchors, 2) and deltas.shape == (batch, num_anchors, 4)
+    assert anchors.shape == (num_anchors, 4) and len(boxes) == batch
+
+    logits, deltas = _at_least_float32(logits), _at_least_float32(deltas)
+    positive = matched >= 0  # [B, A]
+
+    kept = positive | _hard_negatives(logits.detach(), matched, negative_ratio)  # [B, A]
+    target = positive[kept].long()  # [K]: 1 face, 0 background
+    class_loss = F.cross_entropy(logits[kept], target, reduction="sum") / max(len(target), 1)
+
+    image, anchor = positive.nonzero(as_tuple=True)  # [P], [P]
+    first = torch.tensor([0, *(len(b) for b in boxes)], device=matched.device).cumsum(0)  # [B + 1]
+    all_boxes = torch.cat([anchors.new_zeros(0, 4), *boxes]).to(deltas.dtype)  # [T, 4]
+    face = all_boxes[first[image] + matched[image, anchor]]  # [P, 4]
+    wanted = _encode(face, anchors[anchor].to(deltas.dtype), variances)  # [P, 4]
+    box_loss = F.smooth_l1_loss(deltas[image, anchor], wanted, reduction="sum") / max(len(face), 1)
+    return class_loss, box_loss
+
+
+@torch.no_grad()
+def _hard_negatives(
+    logits: Tensor,  # [B, A, 2]
+    matched: Tensor,  # [B, A]
+    negative_ratio: float,
+) -> Tensor:  # bool [B, A]
+    """Per image the ``negative_ratio * positives`` backgrounds of largest loss, lower index first.
+
+    A background's cross-entropy ``log(1 + exp(face - background))`` grows with its margin, so the
+    margins are compared: they order as the losses do, and do not depend on how exp rounds.
+    """
+    background = matched == -1  # [B, A]
+    wanted = ((matched >= 0).sum(dim=1) * negative_ratio).long()  # [B]
+    wanted = wanted.minimum(background.sum(dim=1))  # [B]
+    most = int(wanted.amax()) if wanted.numel() > 0 else 0
+    if most == 0:
+        return torch.zeros_like(background)
+
+    margin = logits[..., 1] - logits[..., 0]  # [B, A]
+    margin = margin.where(~margin.isnan(), torch.inf).where(background, -torch.inf)  # [B, A]
+    largest = margin.topk(most, dim=1).values  # [B, most], falling
+    last = largest.gather(1, (wanted - 1).clamp(min=0)[:, None])  # [B, 1]: the last one wanted
+    above = margin > last  # [B, A]
+    tied = (margin == last) & background  # [B, A]
+    vacant = wanted - above.sum(dim=1)  # [B]: how many of the tied ones are taken
+    return (above | (tied & (tied.cumsum(dim=1) <= vacant[:, None]))) & (wanted > 0)[:, None]
+
+
+def _encode(boxes: Tensor, anchors: Tensor, variances: tuple[float, float]) -> Tensor:  # [P, 4]
+    size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]  # [P, 2]
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # [P, 2]
+    anchor_centre = (anchors[:, :2] + anchors[:, 2:]) / 2  # [P, 2]
+    shift = (centre - anchor_centre) / (variances[0] * anchor_size)  # [P, 2]
+    scale = (size / anchor_size).log() / variances[1]  # [P, 2]
+    return torch.cat([shift, scale], dim=1)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
