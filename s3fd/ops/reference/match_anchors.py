@@ -23,7 +23,8 @@ def match_anchors(
     ignore: Sequence[Tensor] | None = None,  # B tensors [I_i, 4]
 ) -> Tensor:  # int64 [B, A]
     """Twin of :func:`s3fd.ops.match_anchors`: one ``[G, A]`` IoU matrix an image."""
-    assert anchors.ndim == 2 and anchors.shape[1] == 4
+    assert anchors.ndim == 2
+    assert anchors.shape[1] == 4
     assert all(b.ndim == 2 and b.shape[1] == 4 for b in boxes)
     assert ignore is None or len(ignore) == len(boxes)
 

@@ -21,8 +21,10 @@ def multibox_loss(
 ) -> tuple[Tensor, Tensor]:  # scalars
     """Twin of :func:`s3fd.ops.multibox_loss`: mining by the k-th value, not by sorting."""
     batch, num_anchors = matched.shape
-    assert logits.shape == (batch, num_anchors, 2) and deltas.shape == (batch, num_anchors, 4)
-    assert anchors.shape == (num_anchors, 4) and len(boxes) == batch
+    assert logits.shape == (batch, num_anchors, 2)
+    assert deltas.shape == (batch, num_anchors, 4)
+    assert anchors.shape == (num_anchors, 4)
+    assert len(boxes) == batch
 
     logits, deltas = _at_least_float32(logits), _at_least_float32(deltas)
     positive = matched >= 0  # [B, A]
@@ -52,8 +54,8 @@ def _hard_negatives(
     margins are compared: they order as the losses do, and do not depend on how exp rounds.
     """
     background = matched == -1  # [B, A]
-    wanted = ((matched >= 0).sum(dim=1) * negative_ratio).long()  # [B]
-    wanted = wanted.minimum(background.sum(dim=1))  # [B]
+    wanted = (matched >= 0).sum(dim=1).double() * min(negative_ratio, matched.shape[1])  # [B]
+    wanted = wanted.long().minimum(background.sum(dim=1))  # [B]
     most = int(wanted.amax()) if wanted.numel() > 0 else 0
     if most == 0:
         return torch.zeros_like(background)
