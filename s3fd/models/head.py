@@ -1,0 +1,36 @@
+"""The prediction head: one 3x3 convolution a level for the classes and one for the boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class MultiBoxHead(nn.Module):
+    """Raw class and box maps of every level (S3FD, section 3.1).
+
+    Level ``l`` gets ``class_channels[l]`` class channels, background first and face last, and four
+    box deltas. A level with more than two class channels has several background logits, of which
+    max-out background (section 3.3) takes the largest: see `s3fd.ops.max_out_background`. The head
+    itself leaves them apart, so that `s3fd.ops.decode_detections` can read the raw maps.
+
+    Args:
+        channels: feature channels of every level.
+        class_channels: class channels of every level, each at least 2.
+    """
+
+    def __init__(self, channels: Sequence[int], class_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.logits = nn.ModuleList(
+            nn.Conv2d(width, classes, kernel_size=3, padding=1)
+            for width, classes in zip(channels, class_channels, strict=True)
+        )
+        self.deltas = nn.ModuleList(
+            nn.Conv2d(width, 4, kernel_size=3, padding=1) for width in channels
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        logits = [conv(x) for conv, x in zip(self.logits, features, strict=True)]
+        deltas = [conv(x) for conv, x in zip(self.deltas, features, strict=True)]
+        return logits, deltas

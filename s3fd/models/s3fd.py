@@ -1,0 +1,143 @@
+"""S3FD: a backbone with six scale-equitable levels, and a multi-box head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from s3fd.models.head import MultiBoxHead
+from s3fd.models.light import ConvNorm, LightBackbone
+from s3fd.models.vgg16 import VGG16Backbone
+from s3fd.ops.anchor_grid import AnchorGrid
+
+# Class channels of the six levels: max-out background gives the finest one three backgrounds.
+CLASS_CHANNELS = (4, 2, 2, 2, 2, 2)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that decides which network a file of weights belongs to.
+
+    Every published checkpoint of S3FD has the same shapes, so nothing but this tells them apart.
+
+    Attributes:
+        backbone: ``"light"`` or ``"vgg16"``.
+        channel_order: order of the colour channels that the network was trained on.
+        mean: what is subtracted from them, in that order, on the scale 0 to 255.
+        scale: what they are multiplied by afterwards.
+        fc6_padding: padding of VGG16's fc6. The released Caffe model has 3: its features lie
+            64 px from their anchors, which its weights have learned.
+        fc6_dilation: dilation of VGG16's fc6.
+        pools: how VGG16's pools round odd sizes: ``"ceil"``, ``"floor"``, or ``"third_ceil"``
+            (only the third rounds up).
+    """
+
+    backbone: Literal["light", "vgg16"] = "light"
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+    mean: tuple[float, float, float] = (123.0, 117.0, 104.0)
+    scale: float = 1.0
+    fc6_padding: int = 1
+    fc6_dilation: int = 1
+    pools: Literal["ceil", "floor", "third_ceil"] = "ceil"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in ("light", "vgg16"):
+            raise ValueError(f"backbone: expected 'light' or 'vgg16', got {self.backbone!r}")
+        if self.channel_order not in ("RGB", "BGR"):
+            raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {self.channel_order!r}")
+        if self.pools not in ("ceil", "floor", "third_ceil"):
+            raise ValueError(
+                f"pools: expected 'ceil', 'floor' or 'third_ceil', got {self.pools!r}"
+            )
+        if len(self.mean) != 3:
+            raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
+
+
+class S3FD(nn.Module):
+    """Single Shot Scale-invariant Face Detector (arXiv 1708.05237).
+
+    Scale-equitable levels (section 3.1): strides 4 to 128 with one square anchor each, four times
+    as large as its stride, so that a face of any size meets equally dense anchors.
+
+    Args:
+        backbone: ``"light"`` (about one million parameters) or ``"vgg16"`` (the paper's).
+        options: the other fields of `ModelConfig`.
+
+    Raises:
+        ValueError: an option has a value that does not exist.
+        TypeError: an option does not exist.
+
+    Example:
+        >>> import torch
+        >>> model = S3FD("light").eval()
+        >>> images = torch.zeros(1, 3, 64, 96, dtype=torch.uint8)
+        >>> logits, deltas = model(model.preprocess(images))
+        >>> [tuple(level.shape) for level in logits][:2]
+        [(1, 4, 16, 24), (1, 2, 8, 12)]
+    """
+
+    def __init__(
+        self, backbone: Literal["light", "vgg16"] = "light", **options: object
+    ) -> None:
+        super().__init__()
+        self.config = ModelConfig(backbone, **options)  # type: ignore[arg-type]
+        self.grid = AnchorGrid.s3fd()
+        self.backbone: LightBackbone | VGG16Backbone
+        if backbone == "vgg16":
+            self.backbone = VGG16Backbone(
+                fc6_padding=self.config.fc6_padding,
+                fc6_dilation=self.config.fc6_dilation,
+                pools=self.config.pools,
+            )
+        else:
+            self.backbone = LightBackbone()
+        self.head = MultiBoxHead(self.backbone.channels, CLASS_CHANNELS)
+        for conv in (*self.head.logits, *self.head.deltas):
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """The network's own input.
+
+        Args:
+            images: ``[B, 3, H, W]``, RGB, from 0 to 255, uint8 or floating point.
+
+        Returns:
+            ``[B, 3, H, W]`` in the channel order of `config`, less its mean, times its scale, in
+            the precision of the weights.
+        """
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images: expected [B, 3, H, W] in RGB, got {list(images.shape)}; "
+                "stack the images along a first dimension"
+            )
+        dtype = next(self.parameters()).dtype
+        if self.config.channel_order == "BGR":
+            images = images.flip(1)
+        mean = torch.tensor(self.config.mean, dtype=dtype, device=images.device)
+        x = images.to(dtype) - mean[:, None, None]
+        return x * self.config.scale if self.config.scale != 1.0 else x
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Raw maps of every level, finest first.
+
+        Args:
+            x: ``[B, 3, H, W]``, as `preprocess` makes it.
+
+        Returns:
+            Class logits ``[B, 4, H_0, W_0]`` (three backgrounds, then the face) and
+            ``[B, 2, H_l, W_l]``; box deltas ``[B, 4, H_l, W_l]``.
+        """
+        logits, deltas = self.head(self.backbone(x))
+        return logits, deltas
+
+    def fuse(self) -> S3FD:
+        """Folds batch norms into their convolutions, in place, for inference."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.fuse()
+        return self
