@@ -75,16 +75,18 @@ def train(config: TrainingConfig, *, resume: bool = False, progress: bool = True
 
 
 def _load(batches: TrainingBatches, start: int, workers: int) -> Iterator[Batch]:
-    return iter(
-        DataLoader(
-            batches,
-            batch_size=None,
-            sampler=range(start, len(batches)),
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            persistent_workers=False,
-        )
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, len(batches)),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
     )
+    try:
+        yield from loader
+    except ValueError as error:
+        # What a worker raises arrives with its traceback as the message; the cause stands last.
+        raise ValueError(str(error).rstrip().rsplit("\nValueError: ", 1)[-1]) from None
 
 
 class _Run:

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+
+from s3fd.data import read_annotations
+
+
+def write(folder, images):
+    (folder / "annotations.json").write_text(json.dumps({"images": images}))
+
+
+ENTRY = {"image": "a.jpg", "width": 40, "height": 30, "split": "train", "boxes": [[1, 2, 11, 12]]}
+
+
+def test_the_photos_of_one_split_are_read(tmp_path):
+    write(tmp_path, [ENTRY, {**ENTRY, "image": "b.jpg", "split": "val"}])
+    (photo,) = read_annotations(tmp_path, "train")
+    assert photo.path == tmp_path / "a.jpg"
+    assert (photo.width, photo.height) == (40, 30)
+    np.testing.assert_array_equal(photo.boxes, np.array([[1, 2, 11, 12]], np.float32))
+    assert photo.ignore.shape == (0, 4)
+
+
+def test_a_photo_without_faces_has_an_empty_array_of_four_columns(tmp_path):
+    write(tmp_path, [{**ENTRY, "boxes": [], "ignore": []}])
+    assert read_annotations(tmp_path, "train")[0].boxes.shape == (0, 4)
+
+
+def test_a_box_without_area_is_dropped(tmp_path):
+    write(tmp_path, [{**ENTRY, "boxes": [[1, 2, 11, 12], [5, 5, 5, 9], [9, 9, 3, 12]]}])
+    assert len(read_annotations(tmp_path, "train")[0].boxes) == 1
+
+
+def test_a_folder_without_annotations_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"annotations\.json does not exist"):
+        read_annotations(tmp_path, "train")
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", '{"photos": []}', "\x00\xff"])
+def test_a_file_of_another_form_is_named(tmp_path, text):
+    (tmp_path / "annotations.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"annotations\.json: expected a JSON object"):
+        read_annotations(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"boxes": [[1, 2, 3]]}, {"boxes": [["a", 2, 3, 4]]}, {"boxes": None}, {"width": "wide"}],
+)
+def test_a_malformed_entry_is_named_by_its_number(tmp_path, change):
+    write(tmp_path, [ENTRY, {**ENTRY, **change}])
+    with pytest.raises(ValueError, match=r"images\[1\] is malformed"):
+        read_annotations(tmp_path, "train")
+
+
+def test_an_entry_without_a_split_is_named(tmp_path):
+    write(tmp_path, [ENTRY, {"image": "b.jpg"}])
+    with pytest.raises(ValueError, match=r"images\[1\] is malformed: KeyError\('split'\)"):
+        read_annotations(tmp_path, "train")
+
+
+def test_an_unknown_split_is_answered_with_the_known_ones(tmp_path):
+    write(tmp_path, [ENTRY])
+    with pytest.raises(ValueError, match=r"no image of split 'test'; it has \['train'\]"):
+        read_annotations(tmp_path, "test")
