@@ -4,6 +4,9 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(s3fd, library) {
+  library.def(
+      "anchors(Tensor like, SymInt[] feature_sizes, float[] strides, float[] shapes, "
+      "int[] num_shapes, float offset) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
 }

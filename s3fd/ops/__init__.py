@@ -1,17 +1,12 @@
 """Fused detection operators: C++ behind ``torch.ops.s3fd``, with fake kernels, autograd, autocast.
 
 Importing this package loads the compiled library and raises ImportError where that fails. With the
-environment variable ``S3FD_REFERENCE_ONLY=1`` it does not: then :mod:`s3fd.ops.reference`, the
-same functions in plain PyTorch, can be used where nothing is compiled, and nothing else here.
+environment variable ``S3FD_REFERENCE_ONLY=1`` it does not: :mod:`s3fd.ops.reference`, the same
+functions in plain PyTorch, can then be used where nothing is compiled, with :class:`AnchorGrid` to
+describe a grid to them; no operator can be called.
 """
 
-import os
+from s3fd.ops.anchor_grid import AnchorGrid
+from s3fd.ops.max_out_background import max_out_background
 
-if os.environ.get("S3FD_REFERENCE_ONLY", "0") in ("", "0"):
-    from s3fd import _extension
-
-    _extension.load()
-
-    from s3fd.ops.max_out_background import max_out_background
-
-__all__ = ["max_out_background"]
+__all__ = ["AnchorGrid", "max_out_background"]

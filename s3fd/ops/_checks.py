@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -85,9 +85,9 @@ def check_number(
 def check_integer(name: str, value: object, *, minimum: int) -> None:
     """Checks that ``value`` is an integer of at least ``minimum``."""
     expected = f"{name}: expected an integer >= {minimum}"
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{expected}, got {describe(value)}")
-    if value < minimum:
+    if int(value) < minimum:
         raise ValueError(f"{expected}, got {value!r}")
 
 
@@ -96,7 +96,7 @@ def check_variances(value: object) -> None:
     expected = "variances: expected two positive numbers such as (0.1, 0.2)"
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{expected}, got {describe(value)}")
-    if len(value) != 2 or not all(isinstance(v, Real) and 0 < v < math.inf for v in value):
+    if len(value) != 2 or not all(isinstance(v, Real) and 0 < float(v) < math.inf for v in value):
         raise ValueError(f"{expected}, got {value!r}")
 
 

@@ -1,22 +1,44 @@
-"""What each operator registers from Python besides its fake kernel and its backward."""
+"""Loads the compiled operators, and registers with torch what they have in Python.
+
+Every operator has a fake kernel, and those with a gradient a formula for autograd. With
+``S3FD_REFERENCE_ONLY=1`` nothing is loaded, and nothing registered.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
+from s3fd import _extension
 
-def compute_in_float32(operator: str) -> None:
-    """Under autocast, casts the floating-point inputs of ``operator`` to float32."""
-    for device_type in ("cpu", "cuda"):
-        torch.library.register_autocast(operator, device_type, torch.float32)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_REFERENCE_ONLY = os.environ.get("S3FD_REFERENCE_ONLY", "0") not in ("", "0")
+
+if not _REFERENCE_ONLY:
+    _extension.load()
 
 
-def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
-    """Runs ``operator`` through its PyTorch twin on every device that has no kernel of its own."""
-    torch.library.impl(operator, "CompositeExplicitAutograd", twin)
+def fake(operator: str) -> Callable[[_Function], _Function]:
+    """Decorates the fake kernel of ``operator``: shapes, dtypes and strides without data."""
+
+    def register(function: _Function) -> _Function:
+        if not _REFERENCE_ONLY:
+            torch.library.register_fake(operator, function)
+        return function
+
+    return register
+
+
+def autograd(
+    operator: str, backward: Callable[..., Any], setup_context: Callable[..., None] | None = None
+) -> None:
+    """Registers the backward of ``operator``, as :func:`torch.library.register_autograd` does."""
+    if not _REFERENCE_ONLY:
+        torch.library.register_autograd(operator, backward, setup_context=setup_context)
 
 
 def refuse_double_backward(operator: str) -> None:
@@ -28,4 +50,17 @@ def refuse_double_backward(operator: str) -> None:
             "through this operator. Use its twin in s3fd.ops.reference for them."
         )
 
-    torch.library.register_autograd(operator, refuse)
+    autograd(operator, refuse)
+
+
+def compute_in_float32(operator: str) -> None:
+    """Under autocast, casts the floating-point inputs of ``operator`` to float32."""
+    if not _REFERENCE_ONLY:
+        for device_type in ("cpu", "cuda"):
+            torch.library.register_autocast(operator, device_type, torch.float32)
+
+
+def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
+    """Runs ``operator`` through its PyTorch twin on every device that has no kernel of its own."""
+    if not _REFERENCE_ONLY:
+        torch.library.impl(operator, "CompositeExplicitAutograd", twin)

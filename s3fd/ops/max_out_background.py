@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s3fd.ops import _registration, reference
+from s3fd.ops import _registration
 from s3fd.ops._checks import check_tensor, describe
+from s3fd.ops.reference.max_out_background import max_out_background as _twin
+from s3fd.ops.reference.max_out_background import max_out_background_backward as _twin_backward
 
 
 def max_out_background(logits: Tensor) -> Tensor:
@@ -65,12 +67,12 @@ def _empty_in_format_of(like: Tensor, channels: int) -> Tensor:
     )
 
 
-@torch.library.register_fake("s3fd::max_out_background")
+@_registration.fake("s3fd::max_out_background")
 def _fake(logits: Tensor) -> Tensor:
     return _empty_in_format_of(logits, 2)
 
 
-@torch.library.register_fake("s3fd::max_out_background_backward")
+@_registration.fake("s3fd::max_out_background_backward")
 def _fake_backward(gradient: Tensor, logits: Tensor) -> Tensor:
     return _empty_in_format_of(logits, logits.shape[1])
 
@@ -85,7 +87,8 @@ def _backward(ctx: Any, gradient: Tensor) -> Tensor:
     return result
 
 
-torch.library.register_autograd("s3fd::max_out_background", _backward, setup_context=_setup_context)
+_registration.autograd("s3fd::max_out_background", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::max_out_background_backward")
 _registration.compute_in_float32("s3fd::max_out_background")
-_registration.run_elsewhere("s3fd::max_out_background", reference.max_out_background)
+_registration.run_elsewhere("s3fd::max_out_background", _twin)
+_registration.run_elsewhere("s3fd::max_out_background_backward", _twin_backward)

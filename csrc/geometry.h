@@ -1,0 +1,98 @@
+// The arithmetic of boxes, written here and nowhere else: every kernel, on the CPU and on a GPU,
+// takes its decisions with these expressions, in this order of operations. The libraries are
+// compiled without fused multiply-add, so that the same boxes give the same numbers everywhere.
+#pragma once
+
+#include <cmath>
+
+#ifdef __CUDACC__
+#define S3FD_HOST_DEVICE __host__ __device__
+#else
+#define S3FD_HOST_DEVICE
+#endif
+
+namespace s3fd {
+
+// Continuous pixel coordinates: width is x2 - x1. Degenerate where x2 <= x1 or y2 <= y1, or where a
+// coordinate is NaN or infinite.
+template <typename T>
+struct Box {
+  T x1, y1, x2, y2;
+};
+
+// Offsets of a box from its anchor, in units of the anchor's size and of the variances.
+template <typename T>
+struct Delta {
+  T dx, dy, dw, dh;
+};
+
+// What centre offsets and log sizes are divided by: (0.1, 0.2) for S3FD and its relatives.
+template <typename T>
+struct Variances {
+  T centre, size;
+};
+
+// Meaningless for degenerate boxes; iou() copes with that.
+template <typename T>
+S3FD_HOST_DEVICE inline T area(const Box<T>& box) {
+  return (box.x2 - box.x1) * (box.y2 - box.y1);
+}
+
+template <typename T>
+S3FD_HOST_DEVICE inline T intersection(const Box<T>& a, const Box<T>& b) {
+  const T width = (a.x2 < b.x2 ? a.x2 : b.x2) - (a.x1 > b.x1 ? a.x1 : b.x1);
+  const T height = (a.y2 < b.y2 ? a.y2 : b.y2) - (a.y1 > b.y1 ? a.y1 : b.y1);
+  return width > 0 && height > 0 ? width * height : T(0);
+}
+
+// Intersection over union, with the areas of the boxes at hand. A degenerate box overlaps nothing:
+// its intersection is 0, or its area infinite or NaN, so that the quotient is 0 or NaN, and the
+// last line makes 0 of NaN.
+template <typename T>
+S3FD_HOST_DEVICE inline T iou(const Box<T>& a, T area_a, const Box<T>& b, T area_b) {
+  const T inter = intersection(a, b);
+  const T quotient = inter / (area_a + area_b - inter);
+  return quotient > 0 ? quotient : T(0);
+}
+
+template <typename T>
+S3FD_HOST_DEVICE inline T iou(const Box<T>& a, const Box<T>& b) {
+  return iou(a, area(a), b, area(b));
+}
+
+// Of a box without width or height the log sizes are -infinity, of an inside-out one NaN.
+template <typename T>
+S3FD_HOST_DEVICE inline Delta<T> encode(const Box<T>& box, const Box<T>& anchor,
+                                        const Variances<T>& variances) {
+  const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
+  const T shift_x = (box.x1 + box.x2) / 2 - (anchor.x1 + anchor.x2) / 2;
+  const T shift_y = (box.y1 + box.y2) / 2 - (anchor.y1 + anchor.y2) / 2;
+  return {shift_x / (variances.centre * anchor_width), shift_y / (variances.centre * anchor_height),
+          std::log((box.x2 - box.x1) / anchor_width) / variances.size,
+          std::log((box.y2 - box.y1) / anchor_height) / variances.size};
+}
+
+// The inverse of encode(). Sizes are not bounded: a large dw gives an infinite box.
+template <typename T>
+S3FD_HOST_DEVICE inline Box<T> decode(const Delta<T>& delta, const Box<T>& anchor,
+                                      const Variances<T>& variances) {
+  const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
+  const T x = (anchor.x1 + anchor.x2) / 2 + delta.dx * variances.centre * anchor_width;
+  const T y = (anchor.y1 + anchor.y2) / 2 + delta.dy * variances.centre * anchor_height;
+  const T half_width = anchor_width * std::exp(delta.dw * variances.size) / 2;
+  const T half_height = anchor_height * std::exp(delta.dh * variances.size) / 2;
+  return {x - half_width, y - half_height, x + half_width, y + half_height};
+}
+
+// Coordinate cut to [0, limit]; NaN stays NaN.
+template <typename T>
+S3FD_HOST_DEVICE inline T clip(T coordinate, T limit) {
+  return coordinate < 0 ? T(0) : coordinate > limit ? limit : coordinate;
+}
+
+template <typename T>
+S3FD_HOST_DEVICE inline Box<T> clip(const Box<T>& box, T width, T height) {
+  return {clip(box.x1, width), clip(box.y1, height), clip(box.x2, width), clip(box.y2, height)};
+}
+
+}  // namespace s3fd
