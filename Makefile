@@ -1,0 +1,61 @@
+# make detect PHOTO=me.jpg    find the faces of a photo
+# make test                   build, and run all tests
+# make lint                   format, lint and type checks
+# make format                 let the formatters have their way
+# make clean                  forget .venv and everything built
+#
+# All of them need nothing but Python 3.10+, a C++ compiler and make; the rest goes into .venv.
+
+PYTHON ?= python3
+# Any torch from 2.10 on; for example TORCH=torch==2.13.0 to choose one.
+TORCH ?= torch>=2.10
+PHOTO ?= s3fd/assets/astronaut.jpg
+OUT ?= detected
+
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/* csrc/*/*)
+CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp)
+
+.PHONY: detect test lint format develop clean
+
+detect: .venv/s3fd.stamp
+	$(BIN)/s3fd detect --out "$(OUT)" $(PHOTO)
+
+test: .venv/test.stamp
+	S3FD_REQUIRE_EXTENSION=1 $(BIN)/python -m pytest $(PYTEST)
+
+lint: .venv/lint.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+format: .venv/lint.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP)
+
+develop: .venv/test.stamp .venv/lint.stamp
+
+# Built without isolation, beside the torch that will be used: with it, torch would be downloaded a
+# second time for its headers.
+.venv/torch.stamp:
+	$(PYTHON) -m venv .venv
+	$(PIP) "$(TORCH)" numpy "scikit-build-core>=0.11" "pybind11>=2.13" cmake ninja
+	touch $@
+
+.venv/s3fd.stamp: .venv/torch.stamp $(NATIVE)
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+.venv/test.stamp: .venv/s3fd.stamp
+	$(PIP) --no-build-isolation --editable ".[test]"
+	touch $@
+
+.venv/lint.stamp: .venv/test.stamp
+	$(PIP) "ruff>=0.9" "mypy>=1.14" "clang-format>=19"
+	touch $@
+
+clean:
+	rm -rf .venv build dist detected
