@@ -95,4 +95,71 @@ S3FD_HOST_DEVICE inline Box<T> clip(const Box<T>& box, T width, T height) {
   return {clip(box.x1, width), clip(box.y1, height), clip(box.x2, width), clip(box.y2, height)};
 }
 
+// Gradient of a coordinate that was clipped: it passes where the coordinate lay in [0, limit].
+template <typename T>
+S3FD_HOST_DEVICE inline T clip_gradient(T gradient, T coordinate, T limit) {
+  return coordinate >= 0 && coordinate <= limit ? gradient : T(0);
+}
+
+template <typename T>
+S3FD_HOST_DEVICE inline Box<T> clip_gradient(const Box<T>& gradient, const Box<T>& box, T width,
+                                             T height) {
+  return {clip_gradient(gradient.x1, box.x1, width), clip_gradient(gradient.y1, box.y1, height),
+          clip_gradient(gradient.x2, box.x2, width), clip_gradient(gradient.y2, box.y2, height)};
+}
+
+// Gradient of encode() with respect to its box.
+template <typename T>
+S3FD_HOST_DEVICE inline Box<T> encode_gradient_of_box(const Delta<T>& gradient, const Box<T>& box,
+                                                      const Box<T>& anchor,
+                                                      const Variances<T>& variances) {
+  const T centre_x = gradient.dx / (2 * variances.centre * (anchor.x2 - anchor.x1));
+  const T centre_y = gradient.dy / (2 * variances.centre * (anchor.y2 - anchor.y1));
+  const T width = gradient.dw / (variances.size * (box.x2 - box.x1));
+  const T height = gradient.dh / (variances.size * (box.y2 - box.y1));
+  return {centre_x - width, centre_y - height, centre_x + width, centre_y + height};
+}
+
+// Gradient of encode() with respect to its anchor.
+template <typename T>
+S3FD_HOST_DEVICE inline Box<T> encode_gradient_of_anchor(const Delta<T>& gradient,
+                                                         const Box<T>& box, const Box<T>& anchor,
+                                                         const Variances<T>& variances) {
+  const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
+  const Delta<T> delta = encode(box, anchor, variances);
+  const T centre_x = -gradient.dx / (2 * variances.centre * anchor_width);
+  const T centre_y = -gradient.dy / (2 * variances.centre * anchor_height);
+  const T width = -(gradient.dx * delta.dx + gradient.dw / variances.size) / anchor_width;
+  const T height = -(gradient.dy * delta.dy + gradient.dh / variances.size) / anchor_height;
+  return {centre_x - width, centre_y - height, centre_x + width, centre_y + height};
+}
+
+// Gradient of decode() with respect to its delta.
+template <typename T>
+S3FD_HOST_DEVICE inline Delta<T> decode_gradient_of_delta(const Box<T>& gradient,
+                                                          const Delta<T>& delta,
+                                                          const Box<T>& anchor,
+                                                          const Variances<T>& variances) {
+  const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
+  const T width = anchor_width * std::exp(delta.dw * variances.size);
+  const T height = anchor_height * std::exp(delta.dh * variances.size);
+  return {(gradient.x1 + gradient.x2) * variances.centre * anchor_width,
+          (gradient.y1 + gradient.y2) * variances.centre * anchor_height,
+          (gradient.x2 - gradient.x1) / 2 * width * variances.size,
+          (gradient.y2 - gradient.y1) / 2 * height * variances.size};
+}
+
+// Gradient of decode() with respect to its anchor.
+template <typename T>
+S3FD_HOST_DEVICE inline Box<T> decode_gradient_of_anchor(const Box<T>& gradient,
+                                                         const Delta<T>& delta,
+                                                         const Variances<T>& variances) {
+  const T centre_x = gradient.x1 + gradient.x2, centre_y = gradient.y1 + gradient.y2;
+  const T width = centre_x * delta.dx * variances.centre +
+                  (gradient.x2 - gradient.x1) / 2 * std::exp(delta.dw * variances.size);
+  const T height = centre_y * delta.dy * variances.centre +
+                   (gradient.y2 - gradient.y1) / 2 * std::exp(delta.dh * variances.size);
+  return {centre_x / 2 - width, centre_y / 2 - height, centre_x / 2 + width, centre_y / 2 + height};
+}
+
 }  // namespace s3fd

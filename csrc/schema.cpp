@@ -7,6 +7,19 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
   library.def(
       "anchors(Tensor like, SymInt[] feature_sizes, float[] strides, float[] shapes, "
       "int[] num_shapes, float offset) -> Tensor");
+  library.def(
+      "decode_boxes(Tensor deltas, Tensor anchors, float centre_variance, float size_variance, "
+      "SymInt[]? image_size) -> Tensor");
+  library.def(
+      "decode_boxes_backward(Tensor gradient, Tensor deltas, Tensor anchors, "
+      "float centre_variance, float size_variance, SymInt[]? image_size, bool of_anchors) "
+      "-> Tensor");
+  library.def(
+      "encode_boxes(Tensor boxes, Tensor anchors, float centre_variance, float size_variance) "
+      "-> Tensor");
+  library.def(
+      "encode_boxes_backward(Tensor gradient, Tensor boxes, Tensor anchors, "
+      "float centre_variance, float size_variance, bool of_anchors) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
 }

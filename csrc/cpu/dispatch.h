@@ -22,9 +22,9 @@ using torch::stable::Tensor;
 template <typename T>
 using compute_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// Calls function.template operator()<T>() with the C++ type of a floating-point dtype.
+// function.template operator()<T>(), with the C++ type of a floating-point dtype.
 template <typename Function>
-void dispatch_floating(ScalarType dtype, const char* name, Function&& function) {
+auto dispatch_floating(ScalarType dtype, const char* name, Function&& function) {
   switch (dtype) {
     case ScalarType::Float:
       return function.template operator()<float>();

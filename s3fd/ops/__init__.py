@@ -7,6 +7,7 @@ describe a grid to them; no operator can be called.
 """
 
 from s3fd.ops.anchor_grid import AnchorGrid
+from s3fd.ops.box_coding import decode_boxes, encode_boxes
 from s3fd.ops.max_out_background import max_out_background
 
-__all__ = ["AnchorGrid", "max_out_background"]
+__all__ = ["AnchorGrid", "decode_boxes", "encode_boxes", "max_out_background"]

@@ -100,6 +100,19 @@ def check_variances(value: object) -> None:
         raise ValueError(f"{expected}, got {value!r}")
 
 
+def check_size(name: str, value: object, meaning: str = "(height, width)") -> tuple[int, int]:
+    """Checks two integers >= 0 and returns them; symbolic ones under torch.compile are fine."""
+    expected = f"{name}: expected {meaning}, two integers >= 0"
+    if not isinstance(value, Sequence) or not all(
+        isinstance(length, Integral | torch.SymInt) and not isinstance(length, bool)
+        for length in value
+    ):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if len(value) != 2 or not all(length >= 0 for length in value):
+        raise ValueError(f"{expected}, got {value!r}")
+    return value[0], value[1]
+
+
 def check_boxes_of_batch(name: str, value: object, batch: int | None = None) -> None:
     """Checks a ragged batch of boxes: a list with one ``[G_i, 4]`` tensor for each image."""
     expected = f"{name}: expected a list with one tensor [G_i, 4] for each image"

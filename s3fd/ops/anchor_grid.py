@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from s3fd.ops import _registration, reference
-from s3fd.ops._checks import check_integer, check_number, describe
+from s3fd.ops._checks import check_integer, check_number, check_size, describe
 
 Shape: TypeAlias = tuple[float, float]
 """Width and height of an anchor, in pixels."""
@@ -115,7 +115,7 @@ class AnchorGrid:
             >>> AnchorGrid.s3fd().feature_sizes((640, 320))[:2]
             [(160, 80), (80, 40)]
         """
-        height, width = _size("image_size", image_size)
+        height, width = check_size("image_size", image_size)
         return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
 
     def anchors(
@@ -211,7 +211,10 @@ class AnchorGrid:
                 f"feature_sizes: expected (rows, columns) of {self.num_levels} levels, "
                 f"got {len(levels)}"
             )
-        sizes = [_size(f"feature_sizes[{index}]", level) for index, level in enumerate(levels)]
+        sizes = [
+            check_size(f"feature_sizes[{index}]", level, "(rows, columns)")
+            for index, level in enumerate(levels)
+        ]
         return (
             [length for size in sizes for length in size],
             [float(stride) for stride in self.strides],
@@ -225,18 +228,6 @@ def _sequence(name: str, value: object) -> Sequence[Any]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{name}: expected a sequence with an entry a level, got {describe(value)}")
     return value
-
-
-def _size(name: str, value: object) -> tuple[int, int]:
-    """Height and width, or rows and columns; possibly symbolic under torch.compile."""
-    if not isinstance(value, Sequence) or not all(
-        isinstance(length, Integral | torch.SymInt) and not isinstance(length, bool)
-        for length in value
-    ):
-        raise TypeError(f"{name}: expected (height, width), two integers, got {describe(value)}")
-    if len(value) != 2 or not all(length >= 0 for length in value):
-        raise ValueError(f"{name}: expected (height, width), two integers >= 0, got {value!r}")
-    return value[0], value[1]
 
 
 def _frozen(level: object) -> object:

@@ -1,0 +1,215 @@
+"""Boxes as offsets from anchors (SSD's box code), and back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s3fd.ops import _registration
+from s3fd.ops._checks import check_size, check_tensor, check_variances, describe
+from s3fd.ops.reference import box_coding as _twins
+
+
+def encode_boxes(
+    boxes: Tensor, anchors: Tensor, variances: tuple[float, float] = (0.1, 0.2)
+) -> Tensor:
+    """Encodes boxes as deltas from their anchors: what a detector's head learns to predict.
+
+    With centres ``(cx, cy)``, sizes ``(w, h)`` and the anchor's ``(acx, acy)``, ``(aw, ah)``::
+
+        dx = (cx - acx) / (v0 * aw)    dw = log(w / aw) / v1
+        dy = (cy - acy) / (v0 * ah)    dh = log(h / ah) / v1
+
+    as in SSD (arXiv 1512.02325) and all detectors that descend from it.
+
+    Args:
+        boxes (Tensor[..., A, 4]): ``(x1, y1, x2, y2)`` in pixels, one for each anchor.
+        anchors (Tensor[..., A, 4]): likewise; leading dimensions are broadcast, so that one list
+            of anchors serves a batch.
+        variances: ``(v0, v1)``, positive.
+
+    Returns:
+        Tensor[..., A, 4]: ``(dx, dy, dw, dh)``, without a unit, in the promoted dtype of the
+        inputs; float16 and bfloat16 are computed in float32. Differentiable once, with respect to
+        boxes and anchors. A box without width or height has the log size -inf, an inside-out one
+        NaN; no box gives no delta.
+
+    Raises:
+        TypeError: a tensor is not floating point, or ``variances`` no sequence.
+        ValueError: shapes that are not ``[..., A, 4]`` or do not broadcast, tensors on different
+            devices, variances that are not two positive numbers.
+
+    Under autocast it computes and answers in float32. On devices without a kernel of their own
+    (all but the CPU at present) it runs its PyTorch twin.
+
+    Example:
+        >>> import torch
+        >>> from s3fd.ops import encode_boxes
+        >>> anchors = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
+        >>> encode_boxes(torch.tensor([[1.6, 0.0, 17.6, 16.0]]), anchors)
+        tensor([[1., 0., 0., 0.]])
+    """
+    check_variances(variances)
+    boxes, anchors, shape = _broadcast("boxes", boxes, anchors)
+    result: Tensor = torch.ops.s3fd.encode_boxes(
+        boxes, anchors, float(variances[0]), float(variances[1])
+    )
+    return result.reshape(shape)
+
+
+def decode_boxes(
+    deltas: Tensor,
+    anchors: Tensor,
+    variances: tuple[float, float] = (0.1, 0.2),
+    image_size: tuple[int, int] | None = None,
+) -> Tensor:
+    """Decodes a head's deltas to boxes: the inverse of :func:`encode_boxes`.
+
+    Args:
+        deltas (Tensor[..., A, 4]): ``(dx, dy, dw, dh)`` from each anchor, without a unit.
+        anchors (Tensor[..., A, 4]): ``(x1, y1, x2, y2)`` in pixels; leading dimensions are
+            broadcast, so that one list of anchors serves a batch.
+        variances: ``(v0, v1)``, positive: those that the deltas were encoded with.
+        image_size: height and width in pixels, to which boxes are clipped; None for no clipping.
+
+    Returns:
+        Tensor[..., A, 4]: ``(x1, y1, x2, y2)`` in pixels, in the promoted dtype of the inputs;
+        float16 and bfloat16 are computed in float32. Differentiable once, with respect to deltas
+        and anchors; no gradient passes where a coordinate was cut off. Sizes are not bounded: a
+        large ``dw`` gives an infinite box (the whole image's width when clipped), NaN gives NaN;
+        no delta gives no box.
+
+    Raises:
+        TypeError: a tensor is not floating point, ``variances`` no sequence, ``image_size`` not
+            made of integers.
+        ValueError: shapes that are not ``[..., A, 4]`` or do not broadcast, tensors on different
+            devices, variances that are not two positive numbers, a negative image size.
+
+    Under autocast it computes and answers in float32. On devices without a kernel of their own
+    (all but the CPU at present) it runs its PyTorch twin.
+
+    Example:
+        >>> import torch
+        >>> from s3fd.ops import decode_boxes
+        >>> anchors = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
+        >>> decode_boxes(torch.tensor([[2.5, 0.0, 0.0, 0.0]]), anchors, image_size=(32, 18))
+        tensor([[ 4.,  0., 18., 16.]])
+    """
+    check_variances(variances)
+    size = None if image_size is None else list(check_size("image_size", image_size))
+    deltas, anchors, shape = _broadcast("deltas", deltas, anchors)
+    result: Tensor = torch.ops.s3fd.decode_boxes(
+        deltas, anchors, float(variances[0]), float(variances[1]), size
+    )
+    return result.reshape(shape)
+
+
+def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
+    """Both tensors as ``[B, A, 4]`` of one dtype, and the shape that the result has to get."""
+    check_tensor(name, values, ("...", "A", 4))
+    check_tensor("anchors", anchors, ("...", "A", 4))
+    try:
+        if anchors.shape[-2] != values.shape[-2]:
+            raise RuntimeError
+        shape = torch.broadcast_shapes(values.shape, anchors.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"anchors: expected one for each row of {name}, {describe(values)}, "
+            f"got {describe(anchors)}"
+        ) from None
+    if anchors.device != values.device:
+        raise ValueError(
+            f"anchors: expected a tensor on {values.device} like {name}, got {describe(anchors)}; "
+            f"move it with .to({name}.device)"
+        )
+    dtype = torch.promote_types(values.dtype, anchors.dtype)
+    flat = (math.prod(shape[:-2]), *shape[-2:])
+    values, anchors = (t.to(dtype).expand(shape).reshape(flat) for t in (values, anchors))
+    return values, anchors, shape
+
+
+@_registration.fake("s3fd::encode_boxes")
+def _fake_encode(boxes: Tensor, anchors: Tensor, *variances: float) -> Tensor:
+    return boxes.new_empty(boxes.shape)
+
+
+@_registration.fake("s3fd::encode_boxes_backward")
+def _fake_encode_backward(gradient: Tensor, boxes: Tensor, *others: Any) -> Tensor:
+    return boxes.new_empty(boxes.shape)
+
+
+@_registration.fake("s3fd::decode_boxes")
+def _fake_decode(deltas: Tensor, anchors: Tensor, *others: Any) -> Tensor:
+    return deltas.new_empty(deltas.shape)
+
+
+@_registration.fake("s3fd::decode_boxes_backward")
+def _fake_decode_backward(gradient: Tensor, deltas: Tensor, *others: Any) -> Tensor:
+    return deltas.new_empty(deltas.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.settings = inputs[2:]
+
+
+def _encode_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return _both_gradients(ctx, gradient, torch.ops.s3fd.encode_boxes_backward)
+
+
+def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return _both_gradients(ctx, gradient, torch.ops.s3fd.decode_boxes_backward)
+
+
+def _both_gradients(ctx: Any, gradient: Tensor, operator: Any) -> tuple[Tensor | None, ...]:
+    """The gradients of the two tensors, as far as they are asked for, and none of the settings."""
+    gradients = (
+        operator(gradient, *ctx.saved_tensors, *ctx.settings, of_anchors) if needed else None
+        for needed, of_anchors in zip(ctx.needs_input_grad, (False, True), strict=False)
+    )
+    return (*gradients, *(None for _ in ctx.settings))
+
+
+def _encode_elsewhere(boxes: Tensor, anchors: Tensor, centre: float, size: float) -> Tensor:
+    return _twins.encode_boxes(boxes, anchors, (centre, size))
+
+
+def _encode_backward_elsewhere(
+    gradient: Tensor, boxes: Tensor, anchors: Tensor, centre: float, size: float, of_anchors: bool
+) -> Tensor:
+    return _twins.encode_boxes_backward(gradient, boxes, anchors, (centre, size), of_anchors)
+
+
+def _decode_elsewhere(
+    deltas: Tensor, anchors: Tensor, centre: float, size: float, image_size: tuple[int, int] | None
+) -> Tensor:
+    return _twins.decode_boxes(deltas, anchors, (centre, size), image_size)
+
+
+def _decode_backward_elsewhere(
+    gradient: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    centre: float,
+    size: float,
+    image_size: tuple[int, int] | None,
+    of_anchors: bool,
+) -> Tensor:
+    return _twins.decode_boxes_backward(
+        gradient, deltas, anchors, (centre, size), image_size, of_anchors
+    )
+
+
+_registration.autograd("s3fd::encode_boxes", _encode_backward, _setup_context)
+_registration.autograd("s3fd::decode_boxes", _decode_backward, _setup_context)
+for _operator, _elsewhere, _backward_elsewhere in (
+    ("s3fd::encode_boxes", _encode_elsewhere, _encode_backward_elsewhere),
+    ("s3fd::decode_boxes", _decode_elsewhere, _decode_backward_elsewhere),
+):
+    _registration.refuse_double_backward(f"{_operator}_backward")
+    _registration.compute_in_float32(_operator)
+    _registration.run_elsewhere(_operator, _elsewhere)
+    _registration.run_elsewhere(f"{_operator}_backward", _backward_elsewhere)
