@@ -1,0 +1,140 @@
+"""The compiled libraries: what they need, what they register, and how a failure to load reads."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import s3fd
+import s3fd.ops
+from s3fd import _extension
+
+LIBRARY = _extension.library_path("_C")
+
+needs_binutils = pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("readelf") or not shutil.which("nm"),
+    reason="reads ELF files with readelf and nm",
+)
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``code`` in a fresh interpreter that finds the same s3fd."""
+    path = os.pathsep.join([str(Path(s3fd.__file__).parents[1]), *sys.path])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def import_with_library(path: Path) -> str:
+    """The last words of ``import s3fd.ops`` where the compiled library is expected at ``path``."""
+    code = (
+        "import pathlib, s3fd._extension as extension\n"
+        f"extension.library_path = lambda name: pathlib.Path({str(path)!r})\n"
+        "import s3fd.ops"
+    )
+    result = run_python(code)
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_a_missing_library_is_an_import_error_that_names_file_and_remedy(tmp_path: Path) -> None:
+    text = import_with_library(tmp_path / "_C.so")
+    assert "ImportError" in text
+    assert f"{tmp_path / '_C.so'} does not exist" in text
+    assert "pip install ." in text
+
+
+def test_an_unloadable_library_is_an_import_error_that_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "_C.so"
+    path.write_text("This is no library.\n" * 100)
+    text = import_with_library(path)
+    assert "ImportError" in text
+    assert str(path) in text
+    assert re.search(r"Why: .+", text)
+    assert f"this is {torch.__version__}" in text
+    assert "pip install --force-reinstall" in text
+
+
+def test_the_twins_work_without_the_library(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, s3fd._extension as extension\n"
+        f"extension.library_path = lambda name: pathlib.Path({str(tmp_path / '_C.so')!r})\n"
+        "from s3fd.ops import AnchorGrid, reference\n"
+        "print(reference.anchors(AnchorGrid.s3fd(), [(1, 2)] * 6).shape[0])\n"
+    )
+    result = run_python(code, S3FD_REFERENCE_ONLY="1")
+    assert result.stdout == "12\n", result.stderr
+
+
+def test_importing_the_package_loads_neither_torch_nor_operators() -> None:
+    result = run_python("import s3fd, sys; print({'torch', 's3fd.ops'} & set(sys.modules))")
+    assert result.stdout == "set()\n", result.stderr
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'NoSuchThing'"):
+        s3fd.NoSuchThing  # noqa: B018
+
+
+def test_build_info_says_what_the_library_was_compiled_with() -> None:
+    info = _extension.build_info()
+    assert set(info) == {"torch", "compiler", "cuda"}
+    assert re.match(r"\d+\.\d+", info["torch"])
+    assert info["cuda"] in ("ON", "OFF")
+
+
+def test_every_operator_has_a_cpu_kernel_and_a_fake_kernel() -> None:
+    names = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("s3fd::")]
+    assert "s3fd::max_out_background" in names
+    for name in names:
+        for key in ("CPU", "Meta"):
+            assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key), (name, key)
+
+
+def test_every_public_operator_is_a_function_and_has_a_twin() -> None:
+    for name in set(s3fd.ops.__all__) - {"AnchorGrid"}:
+        assert callable(getattr(s3fd.ops, name)), name
+        assert callable(getattr(s3fd.ops.reference, name)), name
+
+
+@needs_binutils
+def test_the_library_needs_nothing_of_torch_but_one_library_and_stores_no_path() -> None:
+    dynamic = subprocess.check_output(["readelf", "-d", "-W", LIBRARY], text=True)
+    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic))
+    system = {"libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libc.so.6"}
+    loader = {name for name in needed if name.startswith("ld-linux")}
+    assert needed - system - loader == {"libtorch_cpu.so"}
+    assert "RPATH" not in dynamic
+    assert "RUNPATH" not in dynamic
+
+
+@needs_binutils
+def test_the_library_calls_torch_through_its_stable_c_interface_alone() -> None:
+    undefined = subprocess.check_output(["nm", "-D", "--undefined-only", LIBRARY], text=True)
+    names = [line.split()[-1] for line in undefined.splitlines()]
+    unversioned = [name for name in names if "@" not in name and not name.startswith("_")]
+    assert unversioned
+    assert [n for n in unversioned if not n.startswith(("aoti_torch_", "torch_"))] == []
+    assert [n for n in names if re.search(r"^_Z.*(3c10|2at|5torch)", n)] == []
+
+
+@needs_binutils
+def test_the_library_exports_nothing_but_its_build_info() -> None:
+    exported = subprocess.check_output(["nm", "-D", "--defined-only", LIBRARY], text=True)
+    functions = [line.split()[-1] for line in exported.splitlines() if " T " in line]
+    assert functions == ["s3fd_build_info"]
+
+
+def test_the_evaluation_module_loads_without_torch() -> None:
+    code = "import sys; import s3fd._evaluation; print('torch' in sys.modules)"
+    result = run_python(code)
+    assert result.stdout == "False\n", result.stderr
