@@ -2,14 +2,15 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include <cmath>
+#include <type_traits>
+#include <vector>
 
 #include "cpu/dispatch.h"
 
 namespace s3fd::cpu {
 namespace {
 
-// Rows of a map that one task has at least, so that small maps stay on one thread.
+// Pixels that one task has at least, so that small maps stay on one thread.
 constexpr int64_t kPixelsPerTask = 16384;
 
 // An uninitialised [B, channels, H, W] in the memory format of `like`: channels_last if its
@@ -27,37 +28,69 @@ void check_logits(const Tensor& logits) {
                   "s3fd::max_out_background: expected logits [B, k + 1, H, W] with k >= 1");
 }
 
-// Index of the largest background logit of a pixel: the lowest of equals, and the first NaN before
-// any number, as torch.max has it.
+// The largest background logit of each pixel of a row, and its channel: the lowest of equals, and
+// the first NaN before any number, as torch.max has it.
 template <typename T>
-int64_t strongest_background(const T* pixel, int64_t channel_stride, int64_t backgrounds) {
-  using Compute = compute_t<T>;
-  int64_t best = 0;
-  Compute best_logit = static_cast<Compute>(pixel[0]);
-  for (int64_t i = 1; i < backgrounds && !std::isnan(best_logit); ++i) {
-    const Compute logit = static_cast<Compute>(pixel[i * channel_stride]);
-    if (logit > best_logit || std::isnan(logit)) {
-      best = i;
-      best_logit = logit;
+class StrongestBackground {
+ public:
+  explicit StrongestBackground(int64_t width)
+      : logits_(static_cast<size_t>(width)), channels_(static_cast<size_t>(width)) {}
+
+  // channel(i) is the row of background i; column_stride is constant where the compiler knows it.
+  template <typename Channel, typename Stride>
+  void find(int64_t backgrounds, const Channel& channel, Stride column_stride) {
+    const T* first = channel(0);
+    for (size_t x = 0; x < logits_.size(); ++x) {
+      logits_[x] = static_cast<Compute>(first[static_cast<int64_t>(x) * column_stride]);
+      channels_[x] = 0;
+    }
+    for (int64_t i = 1; i < backgrounds; ++i) {
+      const T* row = channel(i);
+      for (size_t x = 0; x < logits_.size(); ++x) {
+        const Compute logit = static_cast<Compute>(row[static_cast<int64_t>(x) * column_stride]);
+        const Compute best = logits_[x];
+        const bool stronger = (logit > best) | ((logit != logit) & (best == best));
+        logits_[x] = stronger ? logit : best;
+        channels_[x] = stronger ? static_cast<Index>(i) : channels_[x];
+      }
     }
   }
-  return best;
-}
 
-// Calls visit(image, row, column) for every pixel of `logits`, rows shared out among the threads.
-template <typename Visit>
-void for_each_pixel(const Tensor& logits, const Visit& visit) {
+  T logit(int64_t column) const { return static_cast<T>(logits_[static_cast<size_t>(column)]); }
+  bool is_at(int64_t column, int64_t channel) const {
+    return channels_[static_cast<size_t>(column)] == static_cast<Index>(channel);
+  }
+
+ private:
+  using Compute = compute_t<T>;
+  // As wide as Compute, so that both fill vector registers alike.
+  using Index = std::conditional_t<std::is_same_v<Compute, double>, int64_t, int32_t>;
+
+  std::vector<Compute> logits_;
+  std::vector<Index> channels_;
+};
+
+// Calls visit(image, row, strongest) for every row of a map; rows are shared out among the
+// threads.
+template <typename T, typename Visit>
+void for_each_row(const Tensor& logits, const View4<const T>& in, const Visit& visit) {
   const int64_t height = logits.size(2), width = logits.size(3);
   if (logits.numel() == 0) return;
-  const int64_t rows_per_task = kPixelsPerTask / width + 1;
-  torch::stable::parallel_for(0, logits.size(0) * height, rows_per_task,
-                              [&](int64_t begin, int64_t end) {
-                                for (int64_t row = begin; row < end; ++row) {
-                                  for (int64_t column = 0; column < width; ++column) {
-                                    visit(row / height, row % height, column);
-                                  }
-                                }
-                              });
+  torch::stable::parallel_for(
+      0, logits.size(0) * height, kPixelsPerTask / width + 1, [&](int64_t begin, int64_t end) {
+        StrongestBackground<T> strongest(width);
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t image = i / height, row = i % height;
+          const auto channel = [&](int64_t c) { return in.at(image, c, row, 0); };
+          const int64_t backgrounds = logits.size(1) - 1;
+          if (in.stride[3] == 1) {
+            strongest.find(backgrounds, channel, std::integral_constant<int64_t, 1>{});
+          } else {
+            strongest.find(backgrounds, channel, in.stride[3]);
+          }
+          visit(image, row, strongest);
+        }
+      });
 }
 
 Tensor max_out_background(const Tensor& logits) {
@@ -66,13 +99,13 @@ Tensor max_out_background(const Tensor& logits) {
   dispatch_floating(logits.scalar_type(), "max_out_background", [&]<typename T>() {
     const auto in = view4<T>(logits);
     const auto out = mutable_view4<T>(output);
-    const int64_t backgrounds = logits.size(1) - 1;
-    for_each_pixel(logits, [&](int64_t image, int64_t row, int64_t column) {
-      const T* pixel = in.at(image, 0, row, column);
-      T* result = out.at(image, 0, row, column);
-      const int64_t best = strongest_background(pixel, in.stride[1], backgrounds);
-      result[0] = pixel[best * in.stride[1]];
-      result[out.stride[1]] = pixel[backgrounds * in.stride[1]];
+    const int64_t width = logits.size(3), face = logits.size(1) - 1;
+    for_each_row(logits, in, [&](int64_t image, int64_t row, const auto& strongest) {
+      T* background = out.at(image, 0, row, 0);
+      for (int64_t x = 0; x < width; ++x) background[x * out.stride[3]] = strongest.logit(x);
+      const T* face_in = in.at(image, face, row, 0);
+      T* face_out = out.at(image, 1, row, 0);
+      for (int64_t x = 0; x < width; ++x) face_out[x * out.stride[3]] = face_in[x * in.stride[3]];
     });
   });
   return output;
@@ -88,18 +121,23 @@ Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits)
   Tensor logits_gradient = empty_in_format_of(logits, logits.size(1));
   dispatch_floating(logits.scalar_type(), "max_out_background_backward", [&]<typename T>() {
     const auto in = view4<T>(logits);
-    const auto grad = view4<T>(gradient);
+    const auto received = view4<T>(gradient);
     const auto out = mutable_view4<T>(logits_gradient);
-    const int64_t backgrounds = logits.size(1) - 1;
-    for_each_pixel(logits, [&](int64_t image, int64_t row, int64_t column) {
-      const T* pixel = in.at(image, 0, row, column);
-      const T* received = grad.at(image, 0, row, column);
-      T* result = out.at(image, 0, row, column);
-      const int64_t best = strongest_background(pixel, in.stride[1], backgrounds);
-      for (int64_t i = 0; i < backgrounds; ++i) {
-        result[i * out.stride[1]] = i == best ? received[0] : T(0);
+    const int64_t width = logits.size(3), face = logits.size(1) - 1;
+    for_each_row(logits, in, [&](int64_t image, int64_t row, const auto& strongest) {
+      const T* of_background = received.at(image, 0, row, 0);
+      for (int64_t channel = 0; channel < face; ++channel) {
+        T* result = out.at(image, channel, row, 0);
+        for (int64_t x = 0; x < width; ++x) {
+          result[x * out.stride[3]] =
+              strongest.is_at(x, channel) ? of_background[x * received.stride[3]] : T(0);
+        }
       }
-      result[backgrounds * out.stride[1]] = received[grad.stride[1]];
+      const T* of_face = received.at(image, 1, row, 0);
+      T* result = out.at(image, face, row, 0);
+      for (int64_t x = 0; x < width; ++x) {
+        result[x * out.stride[3]] = of_face[x * received.stride[3]];
+      }
     });
   });
   return logits_gradient;
