@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from s3fd.data import Batch, TrainingBatches, read_annotations
 from s3fd.models import S3FD, save_checkpoint
-from s3fd.models.checkpoint import initialize_from_imagenet
+from s3fd.models.imagenet import initialize_from_imagenet
 from s3fd.training.checkpoint import load_state, save_state
 from s3fd.training.config import TrainingConfig
 from s3fd.training.loss import detection_loss

@@ -1,0 +1,198 @@
+"""Named tensors in files, safetensors and PyTorch's own, read without running code from them."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+# Where training checkpoints keep the weights, among the epoch, the optimizer and so on.
+_ENTRIES = ("weight", "state_dict", "model_state_dict", "model")
+_REMEDY = "fetch or copy the file again, or pass another one"
+
+
+class Weights(NamedTuple):
+    """What a file of weights holds: its entries, most of them tensors, and its text metadata."""
+
+    entries: dict[str, object]
+    metadata: dict[str, str]
+
+
+def read_weights(path: str | os.PathLike[str]) -> Weights:
+    """Reads a safetensors file or one that `torch.save` wrote, on the CPU.
+
+    What the file is shows in its first bytes, not in its name. PyTorch's files are opened with
+    ``weights_only=True``: nothing in them runs.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty, truncated, of another kind, or holds more than plain data.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file; check the path of the weights")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file of weights, got a folder or a device")
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise ValueError(f"{path}: can't be read ({error.strerror}); {_REMEDY}") from error
+    if not start:
+        raise ValueError(f"{path}: the file is empty; {_REMEDY}")
+    if start[8:9] == b"{":  # eight bytes with the length of a JSON header, then the header
+        return _read_safetensors(path)
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":  # a zip file, or a bare pickle
+        return _read_torch(path)
+    raise ValueError(
+        f"{path}: expected a safetensors or a PyTorch file, got something else "
+        f"that begins with {start!r}; {_REMEDY}"
+    )
+
+
+def write_weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Writes a safetensors file whole or not at all: to a temporary file beside it, then renamed.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
+    data = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        dict(metadata),
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def state_dict(entries: Mapping[str, object]) -> dict[str, object]:
+    """The state dict in what a file holds: from its entry, without `DataParallel`'s prefix."""
+    for name in _ENTRIES:
+        entry = entries.get(name)
+        if isinstance(entry, Mapping):
+            entries = {str(key): value for key, value in entry.items()}
+            break
+    if all(name.startswith("module.") for name in entries):
+        entries = {name.removeprefix("module."): value for name, value in entries.items()}
+    return dict(entries)
+
+
+def fitting_tensors(
+    path: str | os.PathLike[str],
+    origin: str,
+    state: Mapping[str, object],
+    shapes: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """The tensors of `state`, copied, in the precision of `shapes`.
+
+    Raises:
+        ValueError: the names are not those of `shapes`, or a shape is another; the message tells
+            all that does not fit, by name.
+    """
+    problems = []
+    missing = [name for name in shapes if name not in state]
+    if missing:
+        problems.append(f"missing {listing(missing)}")
+    extra = [name for name in state if name not in shapes]
+    if extra:
+        problems.append(f"unexpected {listing(extra)}")
+    tensors = {}
+    for name, expected in shapes.items():
+        value = state.get(name)
+        if isinstance(value, Tensor) and _fits(value, expected):
+            # A copy: one tensor in a file may be a view of the file, or of another tensor.
+            tensors[name] = value.detach().to(expected.dtype, copy=True).contiguous()
+        elif name in state:
+            problems.append(
+                f"{name!r} is {_description(value)} instead of {_description(expected)}"
+            )
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" * (len(problems) > 5))
+        raise ValueError(
+            f"{path}: taken for {origin} by its names, it does not fit: {shown}. "
+            "Pass a complete file of that origin"
+        )
+    return tensors
+
+
+def listing(names: Iterable[str], limit: int = 5) -> str:
+    """The first of the names, quoted, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(repr(name) for name in names[:limit]) + more
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return Weights({name: file.get_tensor(name) for name in names}, file.metadata() or {})
+    except Exception as error:  # whatever a damaged file makes the parser raise
+        raise ValueError(
+            f"{path}: truncated, damaged or no file of weights ({_reason(error)}); {_REMEDY}"
+        ) from None
+
+
+def _read_torch(path: Path) -> Weights:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch.load has to say, the errors below say
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign pickle makes the parser raise
+        forbidden = re.search(r"GLOBAL (\S+)", str(error))
+        if forbidden is not None:
+            raise ValueError(
+                f"{path}: holds more than tensors, namely {forbidden[1]}, and is not loaded, since "
+                "such a file can run code; where you trust it, load it yourself and save its "
+                "state_dict() alone"
+            ) from None
+        raise ValueError(
+            f"{path}: truncated, damaged or no file of weights ({_reason(error)}); {_REMEDY}"
+        ) from None
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path}: expected a dictionary of named tensors, got {type(content).__name__}; "
+            "save the model's state_dict()"
+        )
+    return Weights({str(name): value for name, value in content.items()}, {})
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence: torch's further ones recommend to load such a file with its code."""
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return re.split(r"\.\s|\n", text, maxsplit=1)[0][:120] or type(error).__name__
+
+
+def _fits(value: Tensor, expected: Tensor) -> bool:
+    return (
+        value.layout == torch.strided
+        and value.shape == expected.shape
+        and value.is_floating_point() == expected.is_floating_point()
+        and not value.is_complex()
+    )
+
+
+def _description(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    kind = str(value.dtype).removeprefix("torch.")
+    return f"{kind} {list(value.shape)}"
