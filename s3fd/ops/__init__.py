@@ -8,6 +8,19 @@ describe a grid to them; no operator can be called.
 
 from s3fd.ops.anchor_grid import AnchorGrid
 from s3fd.ops.box_coding import decode_boxes, encode_boxes
+from s3fd.ops.l2_normalize import l2_normalize
+from s3fd.ops.match_anchors import match_anchors
 from s3fd.ops.max_out_background import max_out_background
+from s3fd.ops.multibox_loss import multibox_loss
+from s3fd.ops.vote_boxes import vote_boxes
 
-__all__ = ["AnchorGrid", "decode_boxes", "encode_boxes", "max_out_background"]
+__all__ = [
+    "AnchorGrid",
+    "decode_boxes",
+    "encode_boxes",
+    "l2_normalize",
+    "match_anchors",
+    "max_out_background",
+    "multibox_loss",
+    "vote_boxes",
+]

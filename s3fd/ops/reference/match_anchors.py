@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from s3fd.ops.reference._iou import intersection, pairwise_iou, sides_and_areas
+
 BACKGROUND = -1
 IGNORED = -2
 
@@ -28,14 +30,14 @@ def match_anchors(
     assert all(b.ndim == 2 and b.shape[1] == 4 for b in boxes)
     assert ignore is None or len(ignore) == len(boxes)
 
-    sides, areas = _sides_and_areas(anchors)  # 4 x [A], [A]
+    by_side = sides_and_areas(anchors)  # [4, A], [A]
     matched = torch.full((len(boxes), anchors.shape[0]), BACKGROUND, device=anchors.device)
     for image, image_boxes in enumerate(boxes):
         if image_boxes.shape[0] > 0 and anchors.shape[0] > 0:
-            iou = _pairwise_iou(sides, areas, image_boxes)  # [G, A]
+            iou = pairwise_iou(by_side, sides_and_areas(image_boxes))  # [G, A]
             matched[image] = _match_image(iou, positive_iou, candidate_iou, top_n, keep_best)
         if ignore is not None and ignore[image].shape[0] > 0:
-            inside = _half_inside(sides, areas, ignore[image])  # bool [A]
+            inside = _half_inside(by_side, ignore[image])  # bool [A]
             matched[image].masked_fill_(inside & (matched[image] == BACKGROUND), IGNORED)
     return matched
 
@@ -99,35 +101,11 @@ def _rank(iou: Tensor, index: Tensor) -> Tensor:
     return (iou.view(torch.int32).long() << 32) - index
 
 
-def _sides_and_areas(boxes: Tensor) -> tuple[Tensor, Tensor]:  # [N, 4] -> [4, N], [N]
-    """Coordinates by side and areas in float32; a degenerate box is a point of infinite area.
-
-    Such a point meets nothing, so that its IoU is 0 / infinity = 0 even with its like.
-    """
-    x1, y1, x2, y2 = boxes.float().T  # 4 x [N]
-    width, height = x2 - x1, y2 - y1  # [N], [N]
-    area = width * height  # [N]
-    proper = (width > 0) & (height > 0) & (area > 0) & (area < torch.inf)  # [N], False for NaN
-    sides = torch.stack([x1, y1, x2, y2]).where(proper, 0.0)  # [4, N]
-    return sides, area.where(proper, torch.inf)
-
-
-def _intersection(a: Tensor, b: Tensor) -> Tensor:  # [4, A], [4, G] -> [G, A]
-    ax1, ay1, ax2, ay2 = a  # 4 x [A]
-    bx1, by1, bx2, by2 = b[:, :, None]  # 4 x [G, 1]
-    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)  # [G, A]
-    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)  # [G, A]
-    return width.mul_(height)
-
-
-def _pairwise_iou(sides: Tensor, areas: Tensor, boxes: Tensor) -> Tensor:  # -> [G, A]
-    box_sides, box_areas = _sides_and_areas(boxes)  # [4, G], [G]
-    intersection = _intersection(sides, box_sides)  # [G, A]
-    union = (areas + box_areas[:, None]).sub_(intersection)  # [G, A]
-    return intersection.div_(union)
-
-
-def _half_inside(sides: Tensor, areas: Tensor, ignore: Tensor) -> Tensor:  # -> bool [A]
+def _half_inside(
+    anchors: tuple[Tensor, Tensor],  # [4, A], [A]: sides and areas
+    ignore: Tensor,  # [I, 4]
+) -> Tensor:  # bool [A]
     """Anchors of whose own area at least half lies in one ignore box."""
-    ignore_sides, _ = _sides_and_areas(ignore)  # [4, I]
-    return _intersection(sides, ignore_sides).amax(dim=0) >= 0.5 * areas
+    sides, areas = anchors
+    ignore_sides, _ = sides_and_areas(ignore)  # [4, I]
+    return intersection(sides, ignore_sides).amax(dim=0) >= 0.5 * areas

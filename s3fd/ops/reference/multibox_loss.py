@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from s3fd.ops.reference.box_coding import encode_boxes
+
 
 def multibox_loss(
     logits: Tensor,  # [B, A, 2]: background, face
@@ -37,7 +39,7 @@ def multibox_loss(
     first = torch.tensor([0, *(len(b) for b in boxes)], device=matched.device).cumsum(0)  # [B + 1]
     all_boxes = torch.cat([anchors.new_zeros(0, 4), *boxes]).to(deltas.dtype)  # [T, 4]
     face = all_boxes[first[image] + matched[image, anchor]]  # [P, 4]
-    wanted = _encode(face, anchors[anchor].to(deltas.dtype), variances)  # [P, 4]
+    wanted = encode_boxes(face, anchors[anchor].to(deltas.dtype), variances)  # [P, 4]
     box_loss = F.smooth_l1_loss(deltas[image, anchor], wanted, reduction="sum") / max(len(face), 1)
     return class_loss, box_loss
 
@@ -68,15 +70,6 @@ def _hard_negatives(
     tied = (margin == last) & background  # [B, A]
     vacant = wanted - above.sum(dim=1)  # [B]: how many of the tied ones are taken
     return (above | (tied & (tied.cumsum(dim=1) <= vacant[:, None]))) & (wanted > 0)[:, None]
-
-
-def _encode(boxes: Tensor, anchors: Tensor, variances: tuple[float, float]) -> Tensor:  # [P, 4]
-    size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]  # [P, 2]
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2  # [P, 2]
-    anchor_centre = (anchors[:, :2] + anchors[:, 2:]) / 2  # [P, 2]
-    shift = (centre - anchor_centre) / (variances[0] * anchor_size)  # [P, 2]
-    scale = (size / anchor_size).log() / variances[1]  # [P, 2]
-    return torch.cat([shift, scale], dim=1)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -1,0 +1,111 @@
+"""Two-stage matching of anchors to boxes: the scale compensation of S3FD (section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from s3fd.ops import reference
+from s3fd.ops._checks import (
+    check_boxes_of_batch,
+    check_integer,
+    check_number,
+    check_tensor,
+    describe,
+)
+
+
+def match_anchors(
+    anchors: Tensor,
+    boxes: Sequence[Tensor],
+    *,
+    positive_iou: float = 0.35,
+    candidate_iou: float = 0.1,
+    top_n: int | None = None,
+    keep_best: bool = True,
+    ignore: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Tells each anchor which box it shall learn, so that faces of all sizes get their share.
+
+    Faces between two anchor sizes, and tiny ones, overlap few anchors by much. S3FD (arXiv
+    1708.05237, section 3.2, "scale compensation anchor matching strategy") lowers the threshold,
+    and then lets those boxes that still have too few anchors claim their best ones.
+
+    **Stage 1.** Each anchor takes the box that it overlaps most, if their IoU is at least
+    ``positive_iou``. With ``keep_best`` each box also claims the anchor that it overlaps most,
+    whatever the IoU; where two boxes claim one anchor the larger IoU has it. These claims go
+    before the threshold rule.
+
+    **Stage 2.** ``N`` is the number of anchors matched in stage 1 over the number of boxes of the
+    image, rounded down and at least 1. A box with fewer than ``N`` anchors looks at the anchors
+    whose IoU with it is above ``candidate_iou``, takes the ``N`` of largest IoU, and claims those
+    of them that stage 1 left unmatched. An anchor that several boxes claim goes to the one that
+    it overlaps most. No box loses an anchor of stage 1.
+
+    Equal IoUs are decided by the lower index, of the box or of the anchor. IoU is computed in
+    float32 as ``inter / (area_a + area_b - inter)``, without fused multiply-add, and compared with
+    the thresholds in double. No match without overlap: an IoU of 0 is never enough.
+
+    A degenerate box (without width or height, inside out, with NaN or infinite coordinates)
+    overlaps nothing, so that no anchor gets its index; it counts as a box of the image where the
+    mean ``N`` is taken. A degenerate anchor is background.
+
+    Args:
+        anchors (Tensor[A, 4]): ``(x1, y1, x2, y2)`` in pixels, any floating-point dtype.
+        boxes (list of Tensor[G_i, 4]): the boxes of each image, on the device of ``anchors``.
+        positive_iou: threshold of stage 1, in [0, 1].
+        candidate_iou: threshold of stage 2, in [0, 1].
+        top_n: ``N`` of stage 2 for all images; None takes the mean as the paper does, its
+            authors' code ran with 6, and 0 leaves stage 2 out.
+        keep_best: whether each box claims its best anchor in stage 1.
+        ignore (list of Tensor[I_i, 4]): regions of each image whose content is not known, such as
+            crowds. An anchor left as background of whose own area at least half lies in one of
+            them is ignored. Degenerate ones hide nothing.
+
+    Returns:
+        Tensor[B, A]: int64, on the device of ``anchors``; the index of each anchor's box among the
+        boxes of its image, -1 for background, -2 for an ignored anchor. An image without boxes is
+        background. No gradient.
+
+    Raises:
+        TypeError: an argument is not of the kind above, or not floating point.
+        ValueError: a shape, a device, the length of ``ignore`` or a number does not fit.
+
+    Example:
+        >>> import torch
+        >>> from s3fd.ops import match_anchors
+        >>> anchors = torch.tensor([[0.0, 0, 16, 16], [8, 0, 24, 16], [40, 0, 56, 16]])
+        >>> boxes = torch.tensor([[2.0, 0, 16, 16]])
+        >>> crowd = torch.tensor([[40.0, 0, 80, 16]])
+        >>> match_anchors(anchors, [boxes], ignore=[crowd])
+        tensor([[ 0,  0, -2]])
+    """
+    check_tensor("anchors", anchors, ("A", 4))
+    check_boxes_of_batch("boxes", boxes)
+    _check_devices("boxes", boxes, anchors)
+    check_number("positive_iou", positive_iou, minimum=0, maximum=1)
+    check_number("candidate_iou", candidate_iou, minimum=0, maximum=1)
+    if top_n is not None:
+        check_integer("top_n", top_n, minimum=0)
+    if ignore is not None:
+        check_boxes_of_batch("ignore", ignore, len(boxes))
+        _check_devices("ignore", ignore, anchors)
+    return reference.match_anchors(
+        anchors,
+        boxes,
+        positive_iou=positive_iou,
+        candidate_iou=candidate_iou,
+        top_n=top_n,
+        keep_best=keep_best,
+        ignore=ignore,
+    )
+
+
+def _check_devices(name: str, boxes: Sequence[Tensor], anchors: Tensor) -> None:
+    for index, image_boxes in enumerate(boxes):
+        if image_boxes.device != anchors.device:
+            raise ValueError(
+                f"{name}[{index}]: expected a tensor on {anchors.device} like anchors, "
+                f"got {describe(image_boxes)}; move it with .to(anchors.device)"
+            )
