@@ -49,8 +49,8 @@ def encode_boxes(
         >>> import torch
         >>> from s3fd.ops import encode_boxes
         >>> anchors = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
-        >>> encode_boxes(torch.tensor([[1.6, 0.0, 17.6, 16.0]]), anchors)
-        tensor([[1., 0., 0., 0.]])
+        >>> encode_boxes(torch.tensor([[4.0, 0.0, 20.0, 16.0]]), anchors)
+        tensor([[2.5000, 0.0000, 0.0000, 0.0000]])
     """
     check_variances(variances)
     boxes, anchors, shape = _broadcast("boxes", boxes, anchors)
