@@ -78,7 +78,9 @@ class TrainingBatches(Dataset[Batch]):
         self.images = images
         self.seed = seed
         sizes = np.array([int(round(input_size * scale / 32)) * 32 for scale in SCALES])
-        counts = np.maximum(1, np.round(batch_size * (input_size / sizes) ** 2).astype(int))
+        counts = np.round(batch_size * (input_size / sizes) ** 2).astype(int)
+        # Batch norm needs two values where the coarsest level has one cell.
+        counts = np.maximum(min(2, batch_size), counts)
         drawn = np.random.default_rng(seed).choice(len(sizes), size=steps, p=SCALE_SHARES)
         self._sizes = sizes[drawn]
         self._ends = np.cumsum(counts[drawn])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,15 @@ def load_state(config: TrainingConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it was made with other settings, which the message names.
+        ValueError: it cannot be read, or was made with other settings, which the message names.
     """
     path = config.out / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"out: {path} does not exist; start without --resume")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
     saved, wanted = state["config"], _plain(config)
     differing = [name for name in wanted if name not in _FREE and saved[name] != wanted[name]]
     if differing:
