@@ -47,9 +47,9 @@ def match_anchors(
     float32 as ``inter / (area_a + area_b - inter)``, without fused multiply-add, and compared with
     the thresholds in double. No match without overlap: an IoU of 0 is never enough.
 
-    A degenerate box (without width or height, inside out, with NaN or infinite coordinates)
-    overlaps nothing, so that no anchor gets its index; it counts as a box of the image where the
-    mean ``N`` is taken. A degenerate anchor is background.
+    A degenerate box (without width or height, inside out, with NaN or infinite coordinates, or
+    with an area that float32 cannot hold) overlaps nothing, so that no anchor gets its index; it
+    counts as a box of the image where the mean ``N`` is taken. A degenerate anchor is background.
 
     Args:
         anchors (Tensor[A, 4]): ``(x1, y1, x2, y2)`` in pixels, any floating-point dtype.
