@@ -29,7 +29,7 @@ def vote_boxes(
     Of equal scores the lower index comes first. IoU is computed in float32, without fused
     multiply-add, and compared with the threshold in double. A degenerate box (without width or
     height, inside out, with NaN or infinite coordinates, or with an area that float32 cannot hold)
-    overlaps nothing and stays alone.
+    overlaps nothing and stays alone, also at a threshold of 0.
 
     Args:
         boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels, any floating-point dtype.

@@ -25,7 +25,7 @@ def vote_boxes(
     while rest.numel() > 0:
         first = rest[:1]  # [1]
         iou = pairwise_iou((sides[:, rest], areas[rest]), (sides[:, first], areas[first]))[0]  # [R]
-        joins = iou.double() >= iou_threshold  # [R]
+        joins = (iou.double() >= iou_threshold) & (iou > 0)  # [R]
         joins[0] = True  # also a degenerate box, which does not even overlap itself
         members, rest = rest[joins], rest[~joins]  # [J], [R - J]
         if keep_single or len(members) > 1:
