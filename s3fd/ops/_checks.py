@@ -7,6 +7,7 @@ kind, but not usable), naming the argument, what was expected, what came, and th
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -21,7 +22,10 @@ def describe(value: object) -> str:
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
         return f"{dtype} {list(value.shape)} on {value.device}"
-    return f"{type(value).__name__} {value!r}"
+    shape = getattr(value, "shape", None)
+    if shape is not None:  # a numpy array, for example
+        return f"{type(value).__name__} {list(shape)}"
+    return f"{type(value).__name__} {reprlib.repr(value)}"
 
 
 def check_tensor(

@@ -157,6 +157,14 @@ def test_degenerate_boxes_and_anchors_follow_the_formula() -> None:
     )
 
 
+def test_boxes_of_a_million_pixels_come_back() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 16.0, 16.0], [-1e6, -1e6, 1e6, 1e6]])
+    boxes = torch.tensor([[-5e5, 0.0, 5e5, 1e6], [999_000.0, 3.0, 999_016.0, 19.0]])
+    torch.testing.assert_close(
+        decode_boxes(encode_boxes(boxes, anchors), anchors), boxes, rtol=1e-5, atol=0.5
+    )
+
+
 @pytest.mark.parametrize("image_size", [None, (50, 70)])
 def test_gradcheck(image_size: tuple[int, int] | None) -> None:
     anchors = random_boxes(4).requires_grad_()

@@ -1,0 +1,59 @@
+"""What error messages say about what was passed."""
+
+import numpy as np
+import pytest
+import torch
+
+from s3fd.ops import _checks
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.zeros(2, 3), "float32 [2, 3] on cpu"),
+        (np.zeros((1000, 4)), "ndarray [1000, 4]"),
+        (None, "NoneType None"),
+        ("x" * 1000, "str 'xxxxxxxxxxxx...xxxxxxxxxxxxx'"),
+    ],
+)
+def test_descriptions_are_short(value: object, text: str) -> None:
+    assert _checks.describe(value) == text
+
+
+def test_a_tensor_of_another_device_or_dtype_is_named_with_the_remedy() -> None:
+    first = torch.zeros(2)
+    with pytest.raises(ValueError, match=r"scores: expected a tensor on cpu like boxes.*\.to\("):
+        _checks.check_alike("boxes", first, "scores", first.to("meta"))
+    with pytest.raises(TypeError, match=r"scores: expected dtype torch.float32 like boxes.*\.to\("):
+        _checks.check_alike("boxes", first, "scores", first.double())
+    _checks.check_alike("boxes", first, "scores", first)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_number_outside_its_bounds_is_a_value_error(value: float) -> None:
+    with pytest.raises(ValueError, match=r"iou_threshold: expected a number in \[0, 1\]"):
+        _checks.check_number("iou_threshold", value, minimum=0, maximum=1)
+
+
+@pytest.mark.parametrize("value", ["0.5", None, True, 1j])
+def test_what_is_no_number_is_a_type_error(value: object) -> None:
+    with pytest.raises(TypeError, match="iou_threshold: expected a number"):
+        _checks.check_number("iou_threshold", value)
+
+
+def test_integers_are_checked() -> None:
+    _checks.check_integer("keep", np.int64(3), minimum=1)
+    with pytest.raises(TypeError, match="keep: expected an integer >= 1"):
+        _checks.check_integer("keep", 1.0, minimum=1)
+    with pytest.raises(ValueError, match="keep: expected an integer >= 1"):
+        _checks.check_integer("keep", 0, minimum=1)
+
+
+def test_a_batch_of_boxes_is_a_list_with_a_tensor_for_each_image() -> None:
+    _checks.check_boxes_of_batch("boxes", [torch.zeros(0, 4), torch.zeros(3, 4)], 2)
+    with pytest.raises(TypeError, match="boxes: expected a list"):
+        _checks.check_boxes_of_batch("boxes", torch.zeros(2, 3, 4))
+    with pytest.raises(ValueError, match="3 images, got 1 tensors"):
+        _checks.check_boxes_of_batch("boxes", [torch.zeros(0, 4)], 3)
+    with pytest.raises(ValueError, match=r"boxes\[1\]: expected .*\[G, 4\]"):
+        _checks.check_boxes_of_batch("boxes", [torch.zeros(0, 4), torch.zeros(3, 5)])
