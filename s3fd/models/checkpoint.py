@@ -110,9 +110,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
         if recognized is None:
             raise ValueError(_unknown_format(path, state))
         model, keys, origin = empty_model(recognized.config), recognized.keys, recognized.name
-    shapes = {theirs: model.state_dict()[ours] for theirs, ours in keys.items()}
-    tensors = fitting_tensors(path, origin, state, shapes)
-    model.load_state_dict({keys[name]: tensor for name, tensor in tensors.items()}, assign=True)
+    empty = model.state_dict()
+    shapes = {theirs: empty[ours] for theirs, ours in keys.items()}
+    # Copies: a tensor in a file may be a view of the file, or of another tensor.
+    loaded = {
+        keys[name]: tensor.to(shapes[name].dtype).clone(memory_format=torch.contiguous_format)
+        for name, tensor in fitting_tensors(path, origin, state, shapes).items()
+    }
+    model.load_state_dict(loaded, assign=True)
     return model.eval()
 
 

@@ -62,12 +62,13 @@ def initialize_from_imagenet(
         for name, index in zip(VGG16_LAYERS, VGG16_INDICES, strict=True)
     }
     layers["conv1_1"] = _converted_input(*layers["conv1_1"], model.config, mean, std)
-    classifier = [tensors.get(name) for name in _CLASSIFIER]
-    if all(tensor is not None and bool(tensor.isfinite().all()) for tensor in classifier):
-        fc6 = tensors["classifier.0.weight"].view(4096, 512, 7, 7)[::4, :, ::3, ::3]
-        fc7 = tensors["classifier.3.weight"].view(4096, 4096, 1, 1)[::4, ::4]
-        layers["fc6"] = (fc6, tensors["classifier.0.bias"][::4])
-        layers["fc7"] = (fc7, tensors["classifier.3.bias"][::4])
+    if _CLASSIFIER[0] in tensors:
+        weights = tensors["classifier.0.weight"].reshape(4096, 512, 7, 7)[::4, :, ::3, ::3]
+        fc6 = (weights, tensors["classifier.0.bias"][::4])
+        weights = tensors["classifier.3.weight"].reshape(4096, 4096, 1, 1)[::4, ::4]
+        fc7 = (weights, tensors["classifier.3.bias"][::4])
+        if all(bool(tensor.isfinite().all()) for tensor in (*fc6, *fc7)):
+            layers |= {"fc6": fc6, "fc7": fc7}
     with torch.no_grad():
         for name, (weight, bias) in layers.items():
             layer = model.backbone.get_submodule(name)

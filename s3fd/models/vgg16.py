@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s3fd.ops.reference.l2_normalize import l2_normalize
+from s3fd.ops import l2_normalize
 
 # The smallest image of which every pool leaves something, by how the pools round.
 _SMALLEST_IMAGE = {"ceil": 1, "third_ceil": 28, "floor": 32}

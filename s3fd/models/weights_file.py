@@ -40,7 +40,9 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file; check the path of the weights")
     if not path.is_file():
-        raise ValueError(f"{path}: expected a file of weights, got a folder or a device")
+        raise ValueError(
+            f"{path}: expected a file, got a folder or a device; pass the weights in it"
+        )
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -102,7 +104,7 @@ def fitting_tensors(
     state: Mapping[str, object],
     shapes: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """The tensors of `state`, copied, in the precision of `shapes`.
+    """The tensors of `state`, if they are those of `shapes`; their precision may be another.
 
     Raises:
         ValueError: the names are not those of `shapes`, or a shape is another; the message tells
@@ -119,8 +121,7 @@ def fitting_tensors(
     for name, expected in shapes.items():
         value = state.get(name)
         if isinstance(value, Tensor) and _fits(value, expected):
-            # A copy: one tensor in a file may be a view of the file, or of another tensor.
-            tensors[name] = value.detach().to(expected.dtype, copy=True).contiguous()
+            tensors[name] = value.detach()
         elif name in state:
             problems.append(
                 f"{name!r} is {_description(value)} instead of {_description(expected)}"
