@@ -47,6 +47,8 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
             f"weight: expected a tensor on {features.device} like features, "
             f"got {describe(weight)}; move it with .to(features.device)"
         )
-    if torch.is_autocast_enabled(features.device.type) and features.dtype != torch.float64:
+    kind = features.device.type
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    if autocast and features.dtype != torch.float64:
         features = features.float()
     return reference.l2_normalize(features, weight)
