@@ -8,6 +8,8 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "anchors(Tensor like, SymInt[] feature_sizes, float[] strides, float[] shapes, "
       "int[] num_shapes, float offset) -> Tensor");
   library.def(
+      "batched_nms(Tensor boxes, Tensor scores, Tensor groups, float iou_threshold) -> Tensor");
+  library.def(
       "decode_boxes(Tensor deltas, Tensor anchors, float centre_variance, float size_variance, "
       "SymInt[]? image_size) -> Tensor");
   library.def(
@@ -15,11 +17,25 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "float centre_variance, float size_variance, SymInt[]? image_size, bool of_anchors) "
       "-> Tensor");
   library.def(
+      "decode_detections(Tensor[] logits, Tensor[] deltas, float[] strides, float[] shapes, "
+      "int[] num_shapes, float offset, float margin, float iou_threshold, int candidates, "
+      "int keep, SymInt[]? image_sizes, float centre_variance, float size_variance) "
+      "-> (Tensor boxes, Tensor scores, Tensor splits)");
+  library.def(
       "encode_boxes(Tensor boxes, Tensor anchors, float centre_variance, float size_variance) "
       "-> Tensor");
   library.def(
       "encode_boxes_backward(Tensor gradient, Tensor boxes, Tensor anchors, "
       "float centre_variance, float size_variance, bool of_anchors) -> Tensor");
+  library.def(
+      "match_anchors(Tensor anchors, Tensor boxes, Tensor splits, Tensor ignore, "
+      "Tensor ignore_splits, float positive_iou, float candidate_iou, int top_n, bool keep_best) "
+      "-> Tensor");
+  library.def(
+      "match_grid(Tensor boxes, Tensor splits, Tensor ignore, Tensor ignore_splits, "
+      "SymInt[] feature_sizes, float[] strides, float[] shapes, int[] num_shapes, float offset, "
+      "float positive_iou, float candidate_iou, int top_n, bool keep_best) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
+  library.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
 }

@@ -172,7 +172,8 @@ class AnchorGrid:
             ignore (list of Tensor[G_i, 4]): as for :func:`match_anchors`.
 
         Returns:
-            Tensor[B, A], int64: what :func:`match_anchors` gives for :meth:`anchors`.
+            Tensor[B, A], int64: what :func:`match_anchors` gives for :meth:`anchors`, at a cost
+            that grows with the overlaps and not with anchors times boxes.
 
         Raises:
             TypeError, ValueError: as :meth:`anchors` and :func:`match_anchors`.
@@ -183,11 +184,11 @@ class AnchorGrid:
             >>> grid.match([(1, 2)], [torch.tensor([[17.0, 0.0, 32.0, 16.0]])])
             tensor([[-1,  0]])
         """
-        from s3fd.ops.match_anchors import match_anchors
+        from s3fd.ops.match_anchors import match_grid
 
-        device = boxes[0].device if len(boxes) and isinstance(boxes[0], Tensor) else None
-        return match_anchors(
-            self.anchors(feature_sizes, device),
+        return match_grid(
+            self,
+            feature_sizes,
             boxes,
             positive_iou=positive_iou,
             candidate_iou=candidate_iou,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from s3fd.ops import reference
+from s3fd.ops import _registration, reference
 from s3fd.ops._checks import (
     check_boxes_of_batch,
     check_integer,
@@ -14,6 +17,9 @@ from s3fd.ops._checks import (
     check_tensor,
     describe,
 )
+
+if TYPE_CHECKING:
+    from s3fd.ops.anchor_grid import AnchorGrid
 
 
 def match_anchors(
@@ -82,30 +88,165 @@ def match_anchors(
         tensor([[ 0,  0, -2]])
     """
     check_tensor("anchors", anchors, ("A", 4))
+    packed = _packed(boxes, ignore, anchors)
+    options = _options(positive_iou, candidate_iou, top_n, keep_best)
+    result: Tensor = torch.ops.s3fd.match_anchors(_float32(anchors), *packed, *options)
+    return result
+
+
+def match_grid(
+    grid: AnchorGrid,
+    feature_sizes: Sequence[tuple[int, int]],
+    boxes: Sequence[Tensor],
+    *,
+    positive_iou: float = 0.35,
+    candidate_iou: float = 0.1,
+    top_n: int | None = None,
+    keep_best: bool = True,
+    ignore: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Matches the anchors of a grid: :meth:`s3fd.ops.AnchorGrid.match`."""
+    description = grid._operator_arguments(feature_sizes)
+    packed = _packed(boxes, ignore)
+    options = _options(positive_iou, candidate_iou, top_n, keep_best)
+    result: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)
+    return result
+
+
+def _packed(
+    boxes: Sequence[Tensor], ignore: Sequence[Tensor] | None, anchors: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Boxes and splits, ignore boxes and splits, after a check of both lists.
+
+    All have to be on one device: that of the anchors, or else of the first tensor.
+    """
     check_boxes_of_batch("boxes", boxes)
-    _check_devices("boxes", boxes, anchors)
+    if ignore is None:
+        ignore = [image_boxes[:0] for image_boxes in boxes]
+    check_boxes_of_batch("ignore", ignore, len(boxes))
+    name = "boxes[0]" if anchors is None else "anchors"
+    first = anchors if anchors is not None else boxes[0] if boxes else torch.empty(0)
+    for list_name, tensors in (("boxes", boxes), ("ignore", ignore)):
+        for index, tensor in enumerate(tensors):
+            if tensor.device != first.device:
+                raise ValueError(
+                    f"{list_name}[{index}]: expected a tensor on {first.device} like {name}, "
+                    f"got {describe(tensor)}; move it with .to({name}.device)"
+                )
+    return *_joined(boxes, first.device), *_joined(ignore, first.device)
+
+
+def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """All rows after each other, float32 [T, 4], and where each tensor's begin, int64 [B + 1]."""
+    splits = [0]
+    for tensor in tensors:
+        splits.append(splits[-1] + len(tensor))
+    rows = [torch.empty(0, 4, device=device), *map(_float32, tensors)]
+    return torch.cat(rows), torch.tensor(splits, device=device)
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().contiguous()
+
+
+def _options(
+    positive_iou: float, candidate_iou: float, top_n: int | None, keep_best: bool
+) -> tuple[float, float, int, bool]:
+    """The options as the operators take them, after a check: a negative top_n is the mean."""
     check_number("positive_iou", positive_iou, minimum=0, maximum=1)
     check_number("candidate_iou", candidate_iou, minimum=0, maximum=1)
-    if top_n is not None:
-        check_integer("top_n", top_n, minimum=0)
-    if ignore is not None:
-        check_boxes_of_batch("ignore", ignore, len(boxes))
-        _check_devices("ignore", ignore, anchors)
+    if top_n is None:
+        return positive_iou, candidate_iou, -1, keep_best
+    check_integer("top_n", top_n, minimum=0)
+    return positive_iou, candidate_iou, min(top_n, 2**63 - 1), keep_best
+
+
+@_registration.fake("s3fd::match_anchors")
+def _fake(
+    anchors: Tensor,
+    boxes: Tensor,
+    splits: Tensor,
+    ignore: Tensor,
+    ignore_splits: Tensor,
+    positive_iou: float,
+    candidate_iou: float,
+    top_n: int,
+    keep_best: bool,
+) -> Tensor:
+    return splits.new_empty((splits.shape[0] - 1, anchors.shape[0]))
+
+
+@_registration.fake("s3fd::match_grid")
+def _fake_of_grid(
+    boxes: Tensor,
+    splits: Tensor,
+    ignore: Tensor,
+    ignore_splits: Tensor,
+    feature_sizes: list[int],
+    strides: list[float],
+    shapes: list[float],
+    num_shapes: list[int],
+    offset: float,
+    positive_iou: float,
+    candidate_iou: float,
+    top_n: int,
+    keep_best: bool,
+) -> Tensor:
+    rows, columns = feature_sizes[::2], feature_sizes[1::2]
+    total = sum(map(math.prod, zip(rows, columns, num_shapes, strict=True)))
+    return splits.new_empty((splits.shape[0] - 1, total))
+
+
+def _elsewhere(
+    anchors: Tensor,
+    boxes: Tensor,
+    splits: Tensor,
+    ignore: Tensor,
+    ignore_splits: Tensor,
+    positive_iou: float,
+    candidate_iou: float,
+    top_n: int,
+    keep_best: bool,
+) -> Tensor:
     return reference.match_anchors(
         anchors,
-        boxes,
+        boxes.split(splits.diff().tolist()),
         positive_iou=positive_iou,
         candidate_iou=candidate_iou,
-        top_n=top_n,
+        top_n=None if top_n < 0 else top_n,
         keep_best=keep_best,
-        ignore=ignore,
+        ignore=ignore.split(ignore_splits.diff().tolist()),
     )
 
 
-def _check_devices(name: str, boxes: Sequence[Tensor], anchors: Tensor) -> None:
-    for index, image_boxes in enumerate(boxes):
-        if image_boxes.device != anchors.device:
-            raise ValueError(
-                f"{name}[{index}]: expected a tensor on {anchors.device} like anchors, "
-                f"got {describe(image_boxes)}; move it with .to(anchors.device)"
-            )
+def _grid_elsewhere(
+    boxes: Tensor,
+    splits: Tensor,
+    ignore: Tensor,
+    ignore_splits: Tensor,
+    feature_sizes: list[int],
+    strides: list[float],
+    shapes: list[float],
+    num_shapes: list[int],
+    offset: float,
+    positive_iou: float,
+    candidate_iou: float,
+    top_n: int,
+    keep_best: bool,
+) -> Tensor:
+    anchors = torch.ops.s3fd.anchors(boxes, feature_sizes, strides, shapes, num_shapes, offset)
+    return _elsewhere(
+        anchors,
+        boxes,
+        splits,
+        ignore,
+        ignore_splits,
+        positive_iou,
+        candidate_iou,
+        top_n,
+        keep_best,
+    )
+
+
+_registration.run_elsewhere("s3fd::match_anchors", _elsewhere)
+_registration.run_elsewhere("s3fd::match_grid", _grid_elsewhere)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s3fd.ops import AnchorGrid, match_anchors
+from s3fd.ops import AnchorGrid, match_anchors, reference
 
 BACKGROUND, IGNORED = -1, -2
 
@@ -316,3 +316,117 @@ def test_bad_arguments_are_named(change, error: type[Exception], text: str) -> N
     arguments = {"anchors": torch.zeros(3, 4), "boxes": [torch.zeros(1, 4)]} | change
     with pytest.raises(error, match=text):
         match_anchors(**arguments)
+
+
+STRIDES = st.sampled_from([1, 3, 4, 8, 16])
+SIDES = st.one_of(st.integers(1, 40), st.floats(0.5, 50))
+GRIDS = st.integers(1, 3).flatmap(
+    lambda levels: st.builds(
+        AnchorGrid,
+        strides=st.tuples(*[STRIDES] * levels),
+        sizes=st.tuples(
+            *[st.lists(st.one_of(SIDES, st.tuples(SIDES, SIDES)), min_size=1, max_size=3)] * levels
+        ),
+        offset=st.sampled_from([0.5, 0.0, 0.3, -2.0]),
+    )
+)
+RANGES = ["integers", "fractions", "far", "thin", "equal", "not finite"]
+
+
+def boxes_of_kind(kind: str, count: int, generator: torch.Generator) -> Tensor:
+    corner = torch.randint(-4, 40, (count, 2), generator=generator)
+    extent = torch.randint(0, 40, (count, 2), generator=generator)
+    boxes = torch.cat([corner, corner + extent], dim=1).float()
+    noise = torch.rand(count, 4, generator=generator)
+    if kind == "fractions":
+        boxes += noise * 8
+    elif kind == "far":
+        boxes += torch.tensor([-1.0, -1, 1, 1]) * 10 ** (noise * 12)
+    elif kind == "thin":
+        boxes[:, 2] = boxes[:, 0] + 1
+        boxes[:, 1] -= 1e6
+    elif kind == "equal":
+        boxes = boxes[:1].repeat(count, 1)
+    elif kind == "not finite":
+        boxes[noise < 0.2] = math.nan
+        boxes[noise > 0.9] = math.inf
+    return boxes
+
+
+@given(
+    grid=GRIDS,
+    feature_sizes=st.tuples(*[st.tuples(st.integers(0, 12), st.integers(0, 12))] * 3),
+    kinds=st.lists(st.sampled_from(RANGES), max_size=3),
+    options=options,
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_list_and_grid_give_what_the_twin_gives(
+    grid: AnchorGrid, feature_sizes, kinds, options, seed: int
+) -> None:
+    sizes = feature_sizes[: grid.num_levels]
+    generator = torch.Generator().manual_seed(seed)
+    boxes = [boxes_of_kind(kind, 12, generator) for kind in kinds]
+    ignore = [boxes_of_kind(kind, 2, generator) for kind in kinds]
+    anchors = grid.anchors(sizes)
+    expected = reference.match_anchors(anchors, boxes, ignore=ignore, **options)
+    assert torch.equal(match_anchors(anchors, boxes, ignore=ignore, **options), expected)
+    assert torch.equal(grid.match(sizes, boxes, ignore=ignore, **options), expected)
+
+
+def test_a_crowd_on_the_grid_of_the_paper_gives_what_the_twin_gives() -> None:
+    grid = AnchorGrid.s3fd()
+    sizes = grid.feature_sizes((320, 384))
+    generator = torch.Generator().manual_seed(0)
+    centre = torch.rand(8, 150, 2, generator=generator) * 384
+    half = 2 ** (1 + 6 * torch.rand(8, 150, 1, generator=generator))
+    boxes = list(torch.cat([centre - half, centre + half * 1.2], dim=2))
+    expected = reference.match_anchors(grid.anchors(sizes), boxes)
+    assert torch.equal(grid.match(sizes, boxes), expected)
+    assert torch.equal(match_anchors(grid.anchors(sizes), boxes), expected)
+
+
+def operator_arguments() -> tuple[tuple, tuple]:
+    grid, sizes = AnchorGrid(strides=(4, 8), sizes=(8, (16, (8, 24)))), [(4, 4), (2, 2)]
+    packed = (
+        tensor([[0, 0, 8, 8], [3, 3, 9, 12], [1, 2, 15, 14]]),
+        torch.tensor([0, 2, 3]),
+        tensor([[8, 8, 16, 16]]),
+        torch.tensor([0, 0, 1]),
+    )
+    chosen = (0.35, 0.1, -1, True)
+    description = grid._operator_arguments(sizes)
+    return (grid.anchors(sizes), *packed, *chosen), (*packed, *description, *chosen)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_opcheck(which: int) -> None:
+    operator = [torch.ops.s3fd.match_anchors, torch.ops.s3fd.match_grid][which].default
+    torch.library.opcheck(operator, operator_arguments()[which])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_devices_without_a_kernel_run_the_twin(which: int) -> None:
+    operator = [torch.ops.s3fd.match_anchors, torch.ops.s3fd.match_grid][which].default
+    arguments = operator_arguments()[which]
+    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    assert torch.equal(operator._op_dk(elsewhere, *arguments), operator(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("position", "value"),
+    [
+        (0, torch.zeros(3, 5)),
+        (0, torch.zeros(3, 4, dtype=torch.float64)),
+        (1, torch.zeros(4, 3).T),
+        (2, torch.tensor([0, 9, 3])),
+        (2, torch.tensor([0, 2, 4])),
+        (2, torch.tensor([1, 2, 3])),
+        (2, torch.tensor([0, 2, 3], dtype=torch.int32)),
+        (4, torch.tensor([0, 1])),
+    ],
+)
+def test_the_kernel_itself_refuses_what_it_could_not_read(position: int, value: Tensor) -> None:
+    arguments = list(operator_arguments()[0])
+    arguments[position] = value
+    with pytest.raises(RuntimeError, match="s3fd::match"):
+        torch.ops.s3fd.match_anchors(*arguments)

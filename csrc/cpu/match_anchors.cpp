@@ -1,0 +1,375 @@
+// Two-stage matching of anchors to boxes (S3FD, section 3.2, "scale compensation"), for a list of
+// anchors and for a grid. Neither holds an IoU for every pair: memory is O(anchors + boxes). On a
+// grid only those cells are looked at whose anchor can overlap a box enough.
+
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cpu/anchor_levels.h"
+#include "cpu/dispatch.h"
+
+namespace s3fd::cpu {
+namespace {
+
+constexpr int64_t kBackground = -1, kIgnored = -2;
+
+struct Options {
+  double positive_iou, candidate_iou;
+  int64_t top_n;  // negative: the mean of stage 1
+  bool keep_best;
+};
+
+// False for what overlaps nothing: no width or height, NaN, infinity, an area beyond float.
+bool is_proper(const Box<float>& box) {
+  const float size = area(box);
+  return box.x2 > box.x1 && box.y2 > box.y1 && size > 0 && size < INFINITY;
+}
+
+// Anchors in any order: each box looks at all of them.
+class AnchorList {
+ public:
+  AnchorList(const Box<float>* anchors, int64_t size) : anchors_(anchors), size_(size) {}
+
+  int64_t size() const { return size_; }
+
+  template <typename Least, typename Visit>
+  void for_each_near(const Box<float>&, const Least&, const Visit& visit) const {
+    for (int64_t index = 0; index < size_; ++index) visit(index, anchors_[index]);
+  }
+
+ private:
+  const Box<float>* anchors_;
+  int64_t size_;
+};
+
+class Grid {
+ public:
+  explicit Grid(std::vector<AnchorLevel> levels) : levels_(std::move(levels)) {
+    for (const AnchorLevel& level : levels_) {
+      for (int64_t shape = 0; shape < level.num_shapes; ++shape) {
+        shapes_.push_back(make_shape(level, shape));
+      }
+      size_ += level.num_anchors();
+    }
+  }
+
+  int64_t size() const { return size_; }
+
+  // Calls visit(index, anchor) at least for all anchors whose IoU with a proper box is positive and
+  // not below least(). Shapes that can overlap the box best come first; least() may grow meanwhile.
+  template <typename Least, typename Visit>
+  void for_each_near(const Box<float>& box, const Least& least, const Visit& visit) const {
+    struct Ranked {
+      double bound;
+      const Shape* shape;
+    };
+    std::vector<Ranked> order;
+    order.reserve(shapes_.size());
+    for (const Shape& shape : shapes_) order.push_back({iou_bound(shape, box), &shape});
+    std::sort(order.begin(), order.end(),
+              [](const Ranked& a, const Ranked& b) { return a.bound > b.bound; });
+    for (const auto& [bound, shape] : order) {
+      const double enough = least();
+      if (bound < enough) break;
+      visit_window(*shape, box, enough, visit);
+    }
+  }
+
+ private:
+  // The anchors of one shape on one level. Anchors are rounded to float: their edges are at most
+  // `rounding` from where they should be.
+  struct Shape {
+    const AnchorLevel* level;
+    int64_t shape, first;
+    double width, height, rounding;
+  };
+
+  struct Range {
+    int64_t begin, end;
+  };
+
+  // Bounds are computed in double from sizes that are rounded, and compared with IoUs that are
+  // rounded to float: this much leaves room for both.
+  static constexpr double kSlack = 1e-5;
+
+  Shape make_shape(const AnchorLevel& level, int64_t shape) const {
+    const double width = level.shapes[2 * shape], height = level.shapes[2 * shape + 1];
+    const double cells = static_cast<double>(std::max(level.rows, level.columns));
+    const double farthest =
+        (cells + std::abs(level.offset)) * level.stride + std::max(width, height);
+    return {&level, shape, size_, width, height, farthest * 0x1p-23};
+  }
+
+  static double least_area(const Shape& shape) {
+    return std::max(shape.width - 2 * shape.rounding, 0.0) *
+           std::max(shape.height - 2 * shape.rounding, 0.0);
+  }
+
+  // The IoU of the box with an anchor of this shape that lies as well as possible, or more.
+  static double iou_bound(const Shape& shape, const Box<float>& box) {
+    const double box_width = double(box.x2) - box.x1, box_height = double(box.y2) - box.y1;
+    const double shared = std::min(shape.width + 2 * shape.rounding, box_width) *
+                          std::min(shape.height + 2 * shape.rounding, box_height);
+    const double together = least_area(shape) + box_width * box_height - shared;
+    return shared / std::max(together, shared) * (1 + kSlack);
+  }
+
+  // The cells of an axis whose anchors share at least `share` of it with [low, high].
+  static Range cells(double low, double high, double share, double length, double stride,
+                     double offset, int64_t count) {
+    const double first = (low + share - length / 2) / stride - offset;
+    const double last = (high - share + length / 2) / stride - offset;
+    const double scale = (std::abs(low) + std::abs(high) + share + length) / stride;
+    const double slack = 1e-9 * (1 + std::abs(offset) + scale);
+    const double begin = std::max(std::ceil(first - slack), 0.0);
+    const double end = std::min(std::floor(last + slack) + 1, static_cast<double>(count));
+    if (!(begin < end)) return {0, 0};
+    return {static_cast<int64_t>(begin), static_cast<int64_t>(end)};
+  }
+
+  // IoU >= enough means shared >= enough / (1 + enough) * (sum of the areas), and so a least share
+  // of either axis, since of the other one no more can be shared than the smaller length.
+  template <typename Visit>
+  static void visit_window(const Shape& shape, const Box<float>& box, double enough,
+                           const Visit& visit) {
+    const AnchorLevel& level = *shape.level;
+    const double margin = 2 * shape.rounding;
+    const double box_width = double(box.x2) - box.x1, box_height = double(box.y2) - box.y1;
+    const double shared =
+        enough / (1 + enough) * (1 - kSlack) * (least_area(shape) + box_width * box_height);
+    const double share_x = shared / std::min(shape.height + margin, box_height) - margin;
+    const double share_y = shared / std::min(shape.width + margin, box_width) - margin;
+    const Range columns = cells(box.x1, box.x2, std::max(share_x, 0.0), shape.width, level.stride,
+                                level.offset, level.columns);
+    const Range rows = cells(box.y1, box.y2, std::max(share_y, 0.0), shape.height, level.stride,
+                             level.offset, level.rows);
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      for (int64_t column = columns.begin; column < columns.end; ++column) {
+        visit(shape.first + level.index(row, column, shape.shape),
+              level.template box<float>(row, column, shape.shape));
+      }
+    }
+  }
+
+  std::vector<AnchorLevel> levels_;
+  std::vector<Shape> shapes_;
+  int64_t size_ = 0;
+};
+
+// An anchor that a box may claim. Of equal IoUs the lower anchor is better.
+struct Candidate {
+  float iou;
+  int64_t anchor;
+};
+
+bool is_better(const Candidate& a, const Candidate& b) {
+  return a.iou > b.iou || (a.iou == b.iou && a.anchor < b.anchor);
+}
+
+template <typename Anchors>
+class ImageMatcher {
+ public:
+  ImageMatcher(const Anchors& anchors, const Options& options)
+      : anchors_(anchors), options_(options), iou_(static_cast<size_t>(anchors.size())) {}
+
+  // Fills `matched`, one entry an anchor.
+  void match(const Box<float>* boxes, int64_t num_boxes, const Box<float>* ignore,
+             int64_t num_ignore, int64_t* matched) {
+    matched_ = matched;
+    std::fill_n(matched_, anchors_.size(), kBackground);
+    std::fill(iou_.begin(), iou_.end(), 0.0f);
+    counts_.assign(static_cast<size_t>(num_boxes), 0);
+    total_ = 0;
+    claim_by_overlap(boxes, num_boxes);
+    compensate_scales(boxes, num_boxes);
+    for (int64_t i = 0; i < num_ignore; ++i) hide(ignore[i]);
+  }
+
+ private:
+  // Stage 1.
+  void claim_by_overlap(const Box<float>* boxes, int64_t num_boxes) {
+    struct Claim {
+      Candidate best;
+      int64_t box;
+    };
+    std::vector<Claim> claims;
+    for (int64_t g = 0; g < num_boxes; ++g) {
+      if (!is_proper(boxes[g])) continue;
+      Candidate best{0, 0};
+      const auto least = [&] {
+        return options_.keep_best ? std::min<double>(options_.positive_iou, best.iou)
+                                  : options_.positive_iou;
+      };
+      for_each_overlap(boxes[g], least, [&](const Candidate& found) {
+        if (is_better(found, best)) best = found;
+        if (found.iou >= options_.positive_iou && found.iou > iou_at(found.anchor)) {
+          assign(found, g);
+        }
+      });
+      if (options_.keep_best && best.iou > 0) claims.push_back({best, g});
+    }
+    std::sort(claims.begin(), claims.end(), [](const Claim& a, const Claim& b) {
+      if (a.best.anchor != b.best.anchor) return a.best.anchor < b.best.anchor;
+      return a.best.iou > b.best.iou || (a.best.iou == b.best.iou && a.box < b.box);
+    });
+    for (size_t i = 0; i < claims.size(); ++i) {
+      if (i > 0 && claims[i].best.anchor == claims[i - 1].best.anchor) continue;
+      assign(claims[i].best, claims[i].box);
+    }
+  }
+
+  // Stage 2. What it assigns has its IoU stored negative, so that stage 1 can be told from it.
+  void compensate_scales(const Box<float>* boxes, int64_t num_boxes) {
+    if (num_boxes == 0) return;
+    const int64_t wanted =
+        options_.top_n < 0 ? std::max<int64_t>(1, total_ / num_boxes) : options_.top_n;
+    std::vector<Candidate> nearest;  // a heap with the worst in front
+    for (int64_t g = 0; g < num_boxes; ++g) {
+      if (counts_[static_cast<size_t>(g)] >= wanted || !is_proper(boxes[g])) continue;
+      nearest.clear();
+      const auto is_full = [&] { return static_cast<int64_t>(nearest.size()) == wanted; };
+      const auto least = [&] {
+        const double worst = is_full() ? nearest.front().iou : 0;
+        return std::max(options_.candidate_iou, worst);
+      };
+      for_each_overlap(boxes[g], least, [&](const Candidate& found) {
+        if (!(found.iou > options_.candidate_iou)) return;
+        if (is_full()) {
+          if (!is_better(found, nearest.front())) return;
+          std::pop_heap(nearest.begin(), nearest.end(), is_better);
+          nearest.pop_back();
+        }
+        nearest.push_back(found);
+        std::push_heap(nearest.begin(), nearest.end(), is_better);
+      });
+      for (const Candidate& claim : nearest) {
+        float& stored = iou_at(claim.anchor);
+        const bool free = matched_[claim.anchor] == kBackground;
+        if (free || (stored < 0 && claim.iou > -stored)) {
+          matched_[claim.anchor] = g;
+          stored = -claim.iou;
+        }
+      }
+    }
+  }
+
+  // Backgrounds of whose own area at least half lies in the region.
+  void hide(const Box<float>& region) {
+    if (!is_proper(region)) return;
+    const auto least = [] { return 0.0; };
+    anchors_.for_each_near(region, least, [&](int64_t index, const Box<float>& anchor) {
+      if (matched_[index] == kBackground && is_proper(anchor) &&
+          intersection(anchor, region) >= 0.5f * area(anchor)) {
+        matched_[index] = kIgnored;
+      }
+    });
+  }
+
+  template <typename Least, typename Visit>
+  void for_each_overlap(const Box<float>& box, const Least& least, const Visit& visit) const {
+    const float box_area = area(box);
+    anchors_.for_each_near(box, least, [&](int64_t index, const Box<float>& anchor) {
+      const float overlap = iou(anchor, area(anchor), box, box_area);
+      if (overlap > 0) visit(Candidate{overlap, index});
+    });
+  }
+
+  void assign(const Candidate& claim, int64_t box) {
+    int64_t& owner = matched_[claim.anchor];
+    if (owner >= 0) {
+      --counts_[static_cast<size_t>(owner)];
+    } else {
+      ++total_;
+    }
+    ++counts_[static_cast<size_t>(box)];
+    owner = box;
+    iou_at(claim.anchor) = claim.iou;
+  }
+
+  float& iou_at(int64_t anchor) { return iou_[static_cast<size_t>(anchor)]; }
+
+  const Anchors& anchors_;
+  const Options& options_;
+  std::vector<float> iou_;       // of each anchor with its box
+  std::vector<int64_t> counts_;  // of each box, its anchors after stage 1
+  int64_t total_ = 0;            // anchors matched in stage 1
+  int64_t* matched_ = nullptr;
+};
+
+// Boxes of several images, one after the other: those of image i are boxes[splits[i]:splits[i +
+// 1]].
+struct Batch {
+  const Box<float>* boxes;
+  const int64_t* splits;
+
+  const Box<float>* begin(int64_t image) const { return boxes + splits[image]; }
+  int64_t size(int64_t image) const { return splits[image + 1] - splits[image]; }
+};
+
+const Box<float>* box_data(const Tensor& boxes) {
+  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && boxes.is_contiguous() &&
+                      boxes.scalar_type() == ScalarType::Float,
+                  "s3fd::match: expected boxes and anchors as contiguous float32 [N, 4]");
+  return static_cast<const Box<float>*>(boxes.const_data_ptr());
+}
+
+Batch batch_of(const Tensor& boxes, const Tensor& splits) {
+  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) >= 1 && splits.is_contiguous() &&
+                      splits.scalar_type() == ScalarType::Long,
+                  "s3fd::match: expected splits as contiguous int64 [B + 1]");
+  const auto* data = static_cast<const int64_t*>(splits.const_data_ptr());
+  const int64_t images = splits.size(0) - 1;
+  STD_TORCH_CHECK(
+      data[0] == 0 && data[images] == boxes.size(0) && std::is_sorted(data, data + images + 1),
+      "s3fd::match: expected splits that rise from 0 to the number of boxes");
+  return {box_data(boxes), data};
+}
+
+template <typename Anchors>
+Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& splits,
+                   const Tensor& ignore, const Tensor& ignore_splits, const Options& options) {
+  const Batch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
+  STD_TORCH_CHECK(splits.size(0) == ignore_splits.size(0),
+                  "s3fd::match: expected ignore boxes for as many images as boxes");
+  const std::array<int64_t, 2> sizes{splits.size(0) - 1, anchors.size()};
+  Tensor matched = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long,
+                                        std::nullopt, boxes.device());
+  auto* rows = static_cast<int64_t*>(matched.mutable_data_ptr());
+  torch::stable::parallel_for(0, sizes[0], 1, [&](int64_t begin, int64_t end) {
+    ImageMatcher<Anchors> matcher(anchors, options);
+    for (int64_t image = begin; image < end; ++image) {
+      matcher.match(faces.begin(image), faces.size(image), regions.begin(image),
+                    regions.size(image), rows + image * anchors.size());
+    }
+  });
+  return matched;
+}
+
+Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& splits,
+                     const Tensor& ignore, const Tensor& ignore_splits, double positive_iou,
+                     double candidate_iou, int64_t top_n, bool keep_best) {
+  const AnchorList list(box_data(anchors), anchors.size(0));
+  const Options options{positive_iou, candidate_iou, top_n, keep_best};
+  return match_batch(list, boxes, splits, ignore, ignore_splits, options);
+}
+
+Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
+                  const Tensor& ignore_splits, const std::vector<int64_t>& feature_sizes,
+                  const std::vector<double>& strides, const std::vector<double>& shapes,
+                  const std::vector<int64_t>& num_shapes, double offset, double positive_iou,
+                  double candidate_iou, int64_t top_n, bool keep_best) {
+  const Grid grid(make_levels(feature_sizes, strides, shapes, num_shapes, offset));
+  const Options options{positive_iou, candidate_iou, top_n, keep_best};
+  return match_batch(grid, boxes, splits, ignore, ignore_splits, options);
+}
+
+}  // namespace
+}  // namespace s3fd::cpu
+
+STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
+  library.impl("match_anchors", TORCH_BOX(&s3fd::cpu::match_anchors));
+  library.impl("match_grid", TORCH_BOX(&s3fd::cpu::match_grid));
+}
