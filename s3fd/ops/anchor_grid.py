@@ -225,6 +225,18 @@ class AnchorGrid:
         )
 
 
+def grid_of_arguments(
+    strides: list[float], shapes: list[float], num_shapes: list[int], offset: float
+) -> AnchorGrid:
+    """The grid that was passed to an operator with `AnchorGrid._operator_arguments`."""
+    pairs = zip(shapes[::2], shapes[1::2], strict=True)
+    return AnchorGrid(
+        strides=tuple(int(stride) for stride in strides),
+        sizes=tuple(tuple(islice(pairs, count)) for count in num_shapes),
+        offset=offset,
+    )
+
+
 def _sequence(name: str, value: object) -> Sequence[Any]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{name}: expected a sequence with an entry a level, got {describe(value)}")
@@ -279,12 +291,7 @@ def _elsewhere(
     num_shapes: list[int],
     offset: float,
 ) -> Tensor:
-    pairs = zip(shapes[::2], shapes[1::2], strict=True)
-    grid = AnchorGrid(
-        strides=tuple(int(stride) for stride in strides),
-        sizes=tuple(tuple(islice(pairs, count)) for count in num_shapes),
-        offset=offset,
-    )
+    grid = grid_of_arguments(strides, shapes, num_shapes, offset)
     sizes = list(zip(feature_sizes[::2], feature_sizes[1::2], strict=True))
     return reference.anchors(grid, sizes, like.device, like.dtype)
 

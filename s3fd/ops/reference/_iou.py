@@ -1,20 +1,23 @@
-"""Intersection over union in single precision: the expression that all decisions share.
+"""Intersection over union: the expression that all decisions share.
 
-``inter / (area_a + area_b - inter)`` in float32, each operation rounded for itself (no fused
+``inter / (area_a + area_b - inter)``, in float32 unless told otherwise, each operation rounded for itself (no fused
 multiply-add). A degenerate box (a width or height that is zero, negative or NaN, or an area that
-is not finite or too small for a float32) overlaps nothing: its IoU is 0, never NaN.
+is not finite or too small for its dtype) overlaps nothing: its IoU is 0, never NaN.
 """
 
 import torch
 from torch import Tensor
 
 
-def sides_and_areas(boxes: Tensor) -> tuple[Tensor, Tensor]:  # [N, 4] -> [4, N], [N]
+def sides_and_areas(
+    boxes: Tensor,  # [N, 4]
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:  # [4, N], [N]
     """Coordinates by side, and areas; a degenerate box becomes a point of infinite area.
 
     Such a point meets nothing, so that its IoU is 0 / infinity = 0 even with its like.
     """
-    x1, y1, x2, y2 = boxes.float().T  # 4 x [N]
+    x1, y1, x2, y2 = boxes.to(dtype).T  # 4 x [N]
     width, height = x2 - x1, y2 - y1  # [N], [N]
     area = width * height  # [N]
     proper = (width > 0) & (height > 0) & (area > 0) & (area < torch.inf)  # [N], False for NaN

@@ -1,0 +1,279 @@
+// From raw head maps to detections: one pass over the class maps, then only what survives.
+
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "cpu/anchor_levels.h"
+#include "cpu/dispatch.h"
+#include "cpu/greedy_nms.h"
+
+namespace s3fd::cpu {
+namespace {
+
+// Logits that one task looks at, about.
+constexpr int64_t kLogitsPerTask = 32768;
+
+struct Detection {
+  float margin;  // face less strongest background: the logit of the score
+  int64_t anchor;
+  Box<float> box;
+};
+
+// By falling margin, equal ones by rising anchor: a total order.
+bool goes_before(const Detection& a, const Detection& b) {
+  return a.margin != b.margin ? a.margin > b.margin : a.anchor < b.anchor;
+}
+
+// What does not depend on the level.
+struct Settings {
+  float margin;
+  Variances<float> variances;
+  const int64_t* image_sizes;  // height and width of each image in turn, or null
+
+  std::optional<Box<float>> finish(Box<float> box, int64_t image) const {
+    if (image_sizes != nullptr) {
+      box = clip(box, static_cast<float>(image_sizes[2 * image + 1]),
+                 static_cast<float>(image_sizes[2 * image]));
+    }
+    const float area_left = area(box);
+    const bool proper = box.x2 > box.x1 && box.y2 > box.y1 && area_left > 0 &&
+                        area_left <= std::numeric_limits<float>::max();
+    return proper ? std::optional(box) : std::nullopt;
+  }
+};
+
+// One level's maps and anchors.
+template <typename T>
+struct Level {
+  View4<const T> logits, deltas;
+  AnchorLevel anchors;
+  int64_t classes;
+  int64_t first_anchor;
+
+  // Margins of a row of one shape. A NaN among the backgrounds may be overlooked here; the few
+  // cells that go on are looked at again.
+  void margins(int64_t image, int64_t row, int64_t shape, float* out) const {
+    const T* face = logits.at(image, (shape + 1) * classes - 1, row, 0);
+    const T* background = logits.at(image, shape * classes, row, 0);
+    const int64_t step = logits.stride[3], columns = anchors.columns;
+    if (step == 1 && classes == 2) {  // the common case, which compilers vectorise
+      for (int64_t x = 0; x < columns; ++x) {
+        out[x] = static_cast<float>(face[x]) - static_cast<float>(background[x]);
+      }
+      return;
+    }
+    for (int64_t x = 0; x < columns; ++x) {
+      float strongest = static_cast<float>(background[x * step]);
+      for (int64_t k = 1; k < classes - 1; ++k) {
+        const float logit = static_cast<float>(background[k * logits.stride[1] + x * step]);
+        strongest = logit > strongest ? logit : strongest;
+      }
+      out[x] = static_cast<float>(face[x * step]) - strongest;
+    }
+  }
+
+  bool has_nan(int64_t image, int64_t row, int64_t column, int64_t shape) const {
+    const T* logit = logits.at(image, shape * classes, row, column);
+    for (int64_t k = 0; k < classes; ++k) {
+      if (std::isnan(static_cast<float>(logit[k * logits.stride[1]]))) return true;
+    }
+    return false;
+  }
+
+  Delta<float> delta(int64_t image, int64_t row, int64_t column, int64_t shape) const {
+    const T* d = deltas.at(image, 4 * shape, row, column);
+    const int64_t step = deltas.stride[1];
+    return {static_cast<float>(d[0]), static_cast<float>(d[step]), static_cast<float>(d[2 * step]),
+            static_cast<float>(d[3 * step])};
+  }
+
+  // Appends what rows [begin, end) of an image hold.
+  void scan(int64_t image, int64_t begin, int64_t end, const Settings& settings,
+            std::vector<Detection>& found) const {
+    std::vector<float> margin(anchors.columns);
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t shape = 0; shape < anchors.num_shapes; ++shape) {
+        margins(image, row, shape, margin.data());
+        for (int64_t column = 0; column < anchors.columns; ++column) {
+          if (!(margin[column] >= settings.margin) || has_nan(image, row, column, shape)) continue;
+          const auto anchor = anchors.template box<float>(row, column, shape);
+          const auto box = settings.finish(
+              decode(delta(image, row, column, shape), anchor, settings.variances), image);
+          if (!box) continue;
+          found.push_back({margin[column], first_anchor + anchors.index(row, column, shape), *box});
+        }
+      }
+    }
+  }
+};
+
+// Some rows of one level of one image.
+struct Task {
+  int64_t image;
+  size_t level;
+  int64_t begin, end;
+};
+
+std::vector<Task> make_tasks(int64_t images, const std::vector<AnchorLevel>& levels,
+                             const std::vector<int64_t>& classes) {
+  std::vector<Task> tasks;
+  for (int64_t image = 0; image < images; ++image) {
+    for (size_t l = 0; l < levels.size(); ++l) {
+      const int64_t row_size = levels[l].columns * levels[l].num_shapes * classes[l];
+      if (row_size == 0) continue;
+      const int64_t rows = kLogitsPerTask / row_size + 1;
+      for (int64_t begin = 0; begin < levels[l].rows; begin += rows) {
+        tasks.push_back({image, l, begin, std::min(begin + rows, levels[l].rows)});
+      }
+    }
+  }
+  return tasks;
+}
+
+// The best `candidates` through non-maximum suppression, `keep` of them at most.
+void suppress(std::vector<Detection>& found, int64_t candidates, int64_t keep,
+              double iou_threshold) {
+  if (static_cast<int64_t>(found.size()) > candidates) {
+    std::nth_element(found.begin(), found.begin() + candidates, found.end(), goes_before);
+    found.resize(candidates);
+  }
+  std::sort(found.begin(), found.end(), goes_before);
+  GreedyNms<float> greedy(iou_threshold);
+  int64_t kept = 0;
+  for (size_t i = 0; i < found.size() && kept < keep; ++i) {
+    if (greedy.keep(found[i].box)) found[kept++] = found[i];
+  }
+  found.resize(kept);
+}
+
+std::tuple<Tensor, Tensor, Tensor> pack(const std::vector<std::vector<Detection>>& images,
+                                        const Tensor& like) {
+  int64_t total = 0;
+  for (const auto& image : images) total += static_cast<int64_t>(image.size());
+  const std::array<int64_t, 2> box_sizes{total, 4};
+  const std::array<int64_t, 1> score_sizes{total};
+  const std::array<int64_t, 1> split_sizes{static_cast<int64_t>(images.size()) + 1};
+  const auto make = [&](const auto& sizes, ScalarType dtype) {
+    return torch::stable::empty({sizes.data(), sizes.size()}, dtype, std::nullopt, like.device());
+  };
+  Tensor boxes = make(box_sizes, ScalarType::Float);
+  Tensor scores = make(score_sizes, ScalarType::Float);
+  Tensor splits = make(split_sizes, ScalarType::Long);
+  float* box = static_cast<float*>(boxes.mutable_data_ptr());
+  float* score = static_cast<float*>(scores.mutable_data_ptr());
+  int64_t* split = static_cast<int64_t*>(splits.mutable_data_ptr());
+  *split = 0;
+  for (const auto& image : images) {
+    for (const Detection& detection : image) {
+      *box++ = detection.box.x1;
+      *box++ = detection.box.y1;
+      *box++ = detection.box.x2;
+      *box++ = detection.box.y2;
+      *score++ = 1 / (1 + std::exp(-detection.margin));
+    }
+    split[1] = split[0] + static_cast<int64_t>(image.size());
+    ++split;
+  }
+  return {boxes, scores, splits};
+}
+
+std::vector<int64_t> feature_sizes(const std::vector<Tensor>& logits) {
+  std::vector<int64_t> sizes;
+  for (const Tensor& level : logits) {
+    STD_TORCH_CHECK(level.dim() == 4, "s3fd::decode_detections: expected maps [B, C, H, W]");
+    sizes.push_back(level.size(2));
+    sizes.push_back(level.size(3));
+  }
+  return sizes;
+}
+
+void check_maps(const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
+                const std::vector<AnchorLevel>& levels, const Settings& settings,
+                size_t image_sizes) {
+  STD_TORCH_CHECK(!logits.empty() && logits.size() == deltas.size() &&
+                      logits.size() == levels.size(),
+                  "s3fd::decode_detections: expected a class map and a delta map of every level");
+  for (size_t l = 0; l < logits.size(); ++l) {
+    const int64_t shapes = levels[l].num_shapes;
+    STD_TORCH_CHECK(
+        shapes > 0 && logits[l].size(0) == logits[0].size(0) && logits[l].size(1) % shapes == 0 &&
+            logits[l].size(1) / shapes >= 2 && deltas[l].dim() == 4 &&
+            deltas[l].size(0) == logits[l].size(0) && deltas[l].size(1) == 4 * shapes &&
+            deltas[l].size(2) == logits[l].size(2) && deltas[l].size(3) == logits[l].size(3) &&
+            logits[l].scalar_type() == logits[0].scalar_type() &&
+            deltas[l].scalar_type() == logits[0].scalar_type(),
+        "s3fd::decode_detections: the maps of a level do not fit each other or the grid");
+  }
+  STD_TORCH_CHECK(settings.image_sizes == nullptr ||
+                      static_cast<int64_t>(image_sizes) == 2 * logits[0].size(0),
+                  "s3fd::decode_detections: expected the size of every image");
+}
+
+template <typename T>
+std::vector<Level<T>> make_level_views(const std::vector<Tensor>& logits,
+                                       const std::vector<Tensor>& deltas,
+                                       const std::vector<AnchorLevel>& levels) {
+  std::vector<Level<T>> views;
+  int64_t first_anchor = 0;
+  for (size_t l = 0; l < levels.size(); ++l) {
+    views.push_back({view4<T>(logits[l]), view4<T>(deltas[l]), levels[l],
+                     logits[l].size(1) / levels[l].num_shapes, first_anchor});
+    first_anchor += levels[l].num_anchors();
+  }
+  return views;
+}
+
+std::tuple<Tensor, Tensor, Tensor> decode_detections(
+    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
+    const std::vector<double>& strides, const std::vector<double>& shapes,
+    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
+    int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
+    double centre_variance, double size_variance) {
+  const auto levels = make_levels(feature_sizes(logits), strides, shapes, num_shapes, offset);
+  const Settings settings{
+      static_cast<float>(margin),
+      {static_cast<float>(centre_variance), static_cast<float>(size_variance)},
+      image_sizes ? image_sizes->data() : nullptr};
+  check_maps(logits, deltas, levels, settings, image_sizes ? image_sizes->size() : 0);
+
+  const int64_t images = logits[0].size(0);
+  std::vector<int64_t> classes;
+  for (size_t l = 0; l < levels.size(); ++l) {
+    classes.push_back(logits[l].size(1) / levels[l].num_shapes);
+  }
+  const std::vector<Task> tasks = make_tasks(images, levels, classes);
+  std::vector<std::vector<Detection>> found(tasks.size());
+  dispatch_floating(logits[0].scalar_type(), "decode_detections", [&]<typename T>() {
+    const auto views = make_level_views<T>(logits, deltas, levels);
+    torch::stable::parallel_for(0, static_cast<int64_t>(tasks.size()), 1,
+                                [&](int64_t begin, int64_t end) {
+                                  for (int64_t i = begin; i < end; ++i) {
+                                    const Task& task = tasks[i];
+                                    views[task.level].scan(task.image, task.begin, task.end,
+                                                           settings, found[i]);
+                                  }
+                                });
+  });
+  std::vector<std::vector<Detection>> by_image(images);
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    auto& image = by_image[tasks[i].image];
+    image.insert(image.end(), found[i].begin(), found[i].end());
+  }
+  torch::stable::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) suppress(by_image[i], candidates, keep, iou_threshold);
+  });
+  return pack(by_image, logits[0]);
+}
+
+}  // namespace
+}  // namespace s3fd::cpu
+
+STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
+  library.impl("decode_detections", TORCH_BOX(&s3fd::cpu::decode_detections));
+}

@@ -1,0 +1,212 @@
+"""From the raw maps of a detector's head to its detections, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from s3fd.ops import _registration
+from s3fd.ops._checks import (
+    check_integer,
+    check_number,
+    check_size,
+    check_tensor,
+    check_variances,
+    describe,
+)
+from s3fd.ops.anchor_grid import AnchorGrid, grid_of_arguments
+from s3fd.ops.reference.decode_detections import decode_above_margin, score_to_margin
+
+
+def decode_detections(
+    logits: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    grid: AnchorGrid,
+    *,
+    score_threshold: float = 0.5,
+    iou_threshold: float = 0.3,
+    candidates: int = 5000,
+    keep: int = 750,
+    image_sizes: Sequence[tuple[int, int]] | None = None,
+    variances: tuple[float, float] = (0.1, 0.2),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Does all that stands between a head and its detections.
+
+    Max-out background (S3FD, section 3.3), softmax, threshold, box decoding, clipping, top-k and
+    non-maximum suppression. The maps are read as the network left them, once: nothing is joined or
+    transposed, no anchor is listed. The score ``sigmoid(face - max(backgrounds))`` passes where that
+    margin is at least ``log(t / (1 - t))``, so that all but a few cells are rejected by one
+    comparison, and only the others meet an exponential, an anchor or a box.
+
+    Args:
+        logits (list of Tensor[B, S_l * (k_l + 1), H_l, W_l]): class maps of every level: of each of
+            the ``S_l`` shapes of a cell, ``k_l >= 1`` backgrounds and then the face. float16,
+            bfloat16, float32 or float64 (computed in float32), in any memory layout.
+        deltas (list of Tensor[B, S_l * 4, H_l, W_l]): ``(dx, dy, dw, dh)`` of each shape.
+        grid: the anchors of the maps.
+        score_threshold: lowest score, in [0, 1]; a NaN never passes.
+        iou_threshold: of two boxes with a larger IoU, in [0, 1], the better one stays.
+        candidates: boxes of an image that go into the suppression, at most.
+        keep: boxes of an image that come out, at most.
+        image_sizes: height and width of each image in pixels, to which its boxes are clipped; None
+            for no clipping. Smaller than the maps cover where images were padded.
+        variances: those that the deltas were encoded with.
+
+    Returns:
+        ``(boxes, scores, splits)``: float32 ``[N, 4]`` (``(x1, y1, x2, y2)`` in pixels), float32
+        ``[N]``, int64 ``[B + 1]``. Image ``b`` has rows ``splits[b]`` to ``splits[b + 1]``, by
+        falling margin, which tells apart what the scores round to 1; equal ones by the lower anchor.
+        Boxes without a positive, finite area (after the clipping) are dropped before the choice of
+        candidates. No image, no cell, nothing above the threshold: no rows. Not differentiable.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: maps that do not fit the grid or each other, numbers out of range; the message
+            names the level.
+
+    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+
+    Example:
+        >>> import torch
+        >>> from s3fd.ops import AnchorGrid, decode_detections
+        >>> grid = AnchorGrid(strides=(16,), sizes=(16,))
+        >>> logits = torch.tensor([4.0, 0.0, 0.0, 4.0]).view(1, 2, 1, 2)  # background, face
+        >>> boxes, scores, splits = decode_detections([logits], [torch.zeros(1, 4, 1, 2)], grid)
+        >>> boxes, splits
+        (tensor([[16.,  0., 32., 16.]]), tensor([0, 1]))
+    """
+    _check_maps(logits, deltas, grid)
+    check_number("score_threshold", score_threshold, minimum=0, maximum=1)
+    check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
+    check_integer("candidates", candidates, minimum=1)
+    check_integer("keep", keep, minimum=1)
+    check_variances(variances)
+    feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
+    sizes, strides, shapes, num_shapes, offset = grid._operator_arguments(feature_sizes)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.s3fd.decode_detections(
+        [level.detach() for level in logits],
+        [level.detach() for level in deltas],
+        strides,
+        shapes,
+        num_shapes,
+        offset,
+        score_to_margin(float(score_threshold)),
+        float(iou_threshold),
+        int(candidates),
+        int(keep),
+        _flat_sizes(image_sizes, logits[0].shape[0]),
+        float(variances[0]),
+        float(variances[1]),
+    )
+    return result
+
+
+def _check_maps(logits: object, deltas: object, grid: object) -> None:
+    if not isinstance(grid, AnchorGrid):
+        raise TypeError(f"grid: expected an AnchorGrid, got {describe(grid)}")
+    for name, maps in (("logits", logits), ("deltas", deltas)):
+        if not isinstance(maps, Sequence):
+            raise TypeError(
+                f"{name}: expected a list with the map of each level, got {type(maps).__name__}"
+            )
+        if len(maps) != grid.num_levels:
+            raise ValueError(
+                f"{name}: expected the maps of the grid's {grid.num_levels} levels, got {len(maps)}"
+            )
+    assert isinstance(logits, Sequence)
+    assert isinstance(deltas, Sequence)
+    for level, shapes in enumerate(grid.num_shapes):
+        name = f"logits[{level}]"
+        check_tensor(name, logits[level], ("B", f"{shapes} * classes", "H", "W"))
+        check_tensor(f"deltas[{level}]", deltas[level], ("B", 4 * shapes, "H", "W"))
+        batch, channels, height, width = logits[level].shape
+        if channels % shapes or channels < 2 * shapes:
+            raise ValueError(
+                f"{name}: expected {shapes} (shapes of the grid's cells) times at least 2 channels "
+                f"(backgrounds, face), got {describe(logits[level])}"
+            )
+        if deltas[level].shape != (batch, 4 * shapes, height, width):
+            raise ValueError(
+                f"deltas[{level}]: expected [{batch}, {4 * shapes}, {height}, {width}] like {name}, "
+                f"got {describe(deltas[level])}"
+            )
+        for other in (logits[level], deltas[level]):
+            first = logits[0]
+            if (batch, other.dtype, other.device) != (first.shape[0], first.dtype, first.device):
+                raise ValueError(
+                    f"{name}, deltas[{level}]: expected the batch size, dtype and device of "
+                    f"logits[0] ({describe(first)}), got {describe(other)}"
+                )
+
+
+def _flat_sizes(image_sizes: object, batch: int) -> list[int] | None:
+    if image_sizes is None:
+        return None
+    if not isinstance(image_sizes, Sequence) or len(image_sizes) != batch:
+        raise ValueError(
+            f"image_sizes: expected (height, width) of each of {batch} images, "
+            f"got {describe(image_sizes)}"
+        )
+    return [
+        length
+        for index, size in enumerate(image_sizes)
+        for length in check_size(f"image_sizes[{index}]", size)
+    ]
+
+
+@_registration.fake("s3fd::decode_detections")
+def _fake(
+    logits: list[Tensor],
+    deltas: list[Tensor],
+    strides: list[float],
+    shapes: list[float],
+    num_shapes: list[int],
+    offset: float,
+    margin: float,
+    iou_threshold: float,
+    candidates: int,
+    keep: int,
+    image_sizes: list[int] | None,
+    centre_variance: float,
+    size_variance: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    like = logits[0]
+    found = torch.library.get_ctx().new_dynamic_size()
+    return (
+        like.new_empty((found, 4), dtype=torch.float32),
+        like.new_empty((found,), dtype=torch.float32),
+        like.new_empty((like.shape[0] + 1,), dtype=torch.int64),
+    )
+
+
+def _elsewhere(
+    logits: list[Tensor],
+    deltas: list[Tensor],
+    strides: list[float],
+    shapes: list[float],
+    num_shapes: list[int],
+    offset: float,
+    margin: float,
+    iou_threshold: float,
+    candidates: int,
+    keep: int,
+    image_sizes: list[int] | None,
+    centre_variance: float,
+    size_variance: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return decode_above_margin(
+        logits,
+        deltas,
+        grid_of_arguments(strides, shapes, num_shapes, offset),
+        margin,
+        iou_threshold,
+        candidates,
+        keep,
+        image_sizes and list(zip(image_sizes[::2], image_sizes[1::2], strict=True)),
+        (centre_variance, size_variance),
+    )
+
+
+_registration.run_elsewhere("s3fd::decode_detections", _elsewhere)
