@@ -196,9 +196,9 @@ std::vector<int64_t> feature_sizes(const std::vector<Tensor>& logits) {
 void check_maps(const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
                 const std::vector<AnchorLevel>& levels, const Settings& settings,
                 size_t image_sizes) {
-  STD_TORCH_CHECK(!logits.empty() && logits.size() == deltas.size() &&
-                      logits.size() == levels.size(),
-                  "s3fd::decode_detections: expected a class map and a delta map of every level");
+  STD_TORCH_CHECK(
+      !logits.empty() && logits.size() == deltas.size() && logits.size() == levels.size(),
+      "s3fd::decode_detections: expected a class map and a delta map of every level");
   for (size_t l = 0; l < logits.size(); ++l) {
     const int64_t shapes = levels[l].num_shapes;
     STD_TORCH_CHECK(
@@ -210,9 +210,9 @@ void check_maps(const std::vector<Tensor>& logits, const std::vector<Tensor>& de
             deltas[l].scalar_type() == logits[0].scalar_type(),
         "s3fd::decode_detections: the maps of a level do not fit each other or the grid");
   }
-  STD_TORCH_CHECK(settings.image_sizes == nullptr ||
-                      static_cast<int64_t>(image_sizes) == 2 * logits[0].size(0),
-                  "s3fd::decode_detections: expected the size of every image");
+  STD_TORCH_CHECK(
+      settings.image_sizes == nullptr || static_cast<int64_t>(image_sizes) == 2 * logits[0].size(0),
+      "s3fd::decode_detections: expected the size of every image");
 }
 
 template <typename T>
@@ -236,10 +236,9 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(
     int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
     double centre_variance, double size_variance) {
   const auto levels = make_levels(feature_sizes(logits), strides, shapes, num_shapes, offset);
-  const Settings settings{
-      static_cast<float>(margin),
-      {static_cast<float>(centre_variance), static_cast<float>(size_variance)},
-      image_sizes ? image_sizes->data() : nullptr};
+  const Settings settings{static_cast<float>(margin),
+                          {static_cast<float>(centre_variance), static_cast<float>(size_variance)},
+                          image_sizes ? image_sizes->data() : nullptr};
   check_maps(logits, deltas, levels, settings, image_sizes ? image_sizes->size() : 0);
 
   const int64_t images = logits[0].size(0);
@@ -251,14 +250,13 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(
   std::vector<std::vector<Detection>> found(tasks.size());
   dispatch_floating(logits[0].scalar_type(), "decode_detections", [&]<typename T>() {
     const auto views = make_level_views<T>(logits, deltas, levels);
-    torch::stable::parallel_for(0, static_cast<int64_t>(tasks.size()), 1,
-                                [&](int64_t begin, int64_t end) {
-                                  for (int64_t i = begin; i < end; ++i) {
-                                    const Task& task = tasks[i];
-                                    views[task.level].scan(task.image, task.begin, task.end,
-                                                           settings, found[i]);
-                                  }
-                                });
+    torch::stable::parallel_for(
+        0, static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const Task& task = tasks[i];
+            views[task.level].scan(task.image, task.begin, task.end, settings, found[i]);
+          }
+        });
   });
   std::vector<std::vector<Detection>> by_image(images);
   for (size_t i = 0; i < tasks.size(); ++i) {

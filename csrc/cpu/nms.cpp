@@ -40,8 +40,8 @@ std::vector<int32_t> order_by_falling_score(const Tensor& scores) {
 
 Tensor indices(const std::vector<int32_t>& kept, const Tensor& like) {
   const std::array<int64_t, 1> sizes{static_cast<int64_t>(kept.size())};
-  Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long,
-                                       std::nullopt, like.device());
+  Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long, std::nullopt,
+                                       like.device());
   std::copy(kept.begin(), kept.end(), static_cast<int64_t*>(output.mutable_data_ptr()));
   return output;
 }

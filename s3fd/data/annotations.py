@@ -53,7 +53,9 @@ def read_annotations(root: str | Path, split: str) -> list[AnnotatedImage]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))["images"]
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f'{file}: expected a JSON object with a list "images" ({error})') from error
+        raise ValueError(
+            f'{file}: expected a JSON object with a list "images" ({error})'
+        ) from error
     images = []
     for number, entry in enumerate(entries):
         try:

@@ -31,9 +31,7 @@ class Sample:
     ignore: FloatArray
 
 
-def square_patch(
-    annotated: AnnotatedImage, rng: np.random.Generator
-) -> tuple[float, float, float]:
+def square_patch(annotated: AnnotatedImage, rng: np.random.Generator) -> tuple[float, float, float]:
     """Draws a square patch ``(x, y, side)`` of the image (section 3.4).
 
     One time in five the largest square, otherwise one of 0.3 to 1 of the short side. Most patches
@@ -53,9 +51,7 @@ def square_patch(
     return x, y, side
 
 
-def _offset_around(
-    centre: float, side: float, length: int, rng: np.random.Generator
-) -> float:
+def _offset_around(centre: float, side: float, length: int, rng: np.random.Generator) -> float:
     """A patch offset that keeps `centre` inside the patch and the patch inside the image."""
     low, high = max(0.0, float(centre) - side), min(float(centre), length - side)
     return rng.uniform(low, high) if low < high else min(max(low, 0.0), length - side)
@@ -95,15 +91,18 @@ def crop(
 
 
 def _decode(annotated: AnnotatedImage, scale: float) -> Image.Image:
-    """The photo in RGB, at least `scale` times as large as it is: JPEG decodes to an eighth of the
-    size at an eighth of the cost.
+    """The photo in RGB, at least `scale` times as large as it is.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough, which
+    costs that much less.
     """
     try:
         with Image.open(annotated.path) as image:
             if image.size != (annotated.width, annotated.height):
                 raise ValueError(f"it is {image.size}, not {(annotated.width, annotated.height)}")
             image.draft("RGB", (int(annotated.width * scale), int(annotated.height * scale)))
-            return image.convert("RGB")
+            rgb: Image.Image = image.convert("RGB")
+            return rgb
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"{annotated.path}: cannot be trained on ({error}); mend it, or take it out of "
@@ -136,9 +135,7 @@ def flip(sample: Sample) -> Sample:
 
 
 def _flip_boxes(boxes: FloatArray, width: int) -> FloatArray:
-    return np.stack(
-        [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1
-    )
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
 def collage(tiles: list[Sample], count: int) -> Sample:
@@ -161,9 +158,7 @@ def collage(tiles: list[Sample], count: int) -> Sample:
 
 
 # Luma weights of BT.601, and the plane of hue and saturation around that axis (YIQ).
-_TO_YIQ = np.array(
-    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]
-)
+_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
@@ -181,9 +176,7 @@ def colour_distortion(rng: np.random.Generator) -> FloatArray:
     hue = rng.uniform(-0.1, 0.1) * np.pi if rng.random() < 0.5 else 0.0
     if rng.random() < 0.1:
         saturation = 0.0
-    rotation = np.array(
-        [[np.cos(hue), -np.sin(hue)], [np.sin(hue), np.cos(hue)]]
-    )
+    rotation = np.array([[np.cos(hue), -np.sin(hue)], [np.sin(hue), np.cos(hue)]])
     yiq = np.eye(3)
     yiq[1:, 1:] = saturation * rotation
     matrix = contrast * (_FROM_YIQ @ yiq @ _TO_YIQ)

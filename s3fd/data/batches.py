@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -77,14 +78,14 @@ class TrainingBatches(Dataset[Batch]):
             )
         self.images = images
         self.seed = seed
-        sizes = np.array([int(round(input_size * scale / 32)) * 32 for scale in SCALES])
+        sizes = np.array([round(input_size * scale / 32) * 32 for scale in SCALES])
         counts = np.round(batch_size * (input_size / sizes) ** 2).astype(int)
         # Batch norm needs two values where the coarsest level has one cell.
         counts = np.maximum(min(2, batch_size), counts)
         drawn = np.random.default_rng(seed).choice(len(sizes), size=steps, p=SCALE_SHARES)
         self._sizes = sizes[drawn]
         self._ends = np.cumsum(counts[drawn])
-        self._permutations: dict[int, np.ndarray] = {}
+        self._permutations: dict[int, NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -114,7 +115,7 @@ class TrainingBatches(Dataset[Batch]):
         count = int(rng.choice(COLLAGES, p=COLLAGE_SHARES))
         first = self._image(position)
         others = [
-            self.images[rng.integers(len(self.images))] for _ in range(count * count - 1)
+            self.images[int(rng.integers(len(self.images)))] for _ in range(count * count - 1)
         ]
         tile_size = size // count
         tiles = []
@@ -134,7 +135,7 @@ class TrainingBatches(Dataset[Batch]):
         if epoch not in self._permutations:
             rng = np.random.default_rng([self.seed, 1, epoch])
             self._permutations = {epoch: rng.permutation(len(self.images))}
-        return self.images[self._permutations[epoch][index]]
+        return self.images[int(self._permutations[epoch][index])]
 
 
 def _pad(sample: Sample, size: int) -> Sample:

@@ -31,6 +31,7 @@ class MultiBoxHead(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """``[B, C_l, H_l, W_l]`` of every level to its class map and its delta map."""
         logits = [conv(x) for conv, x in zip(self.logits, features, strict=True)]
         deltas = [conv(x) for conv, x in zip(self.deltas, features, strict=True)]
         return logits, deltas

@@ -19,21 +19,20 @@ class ConvNorm(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False
-        )
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(outputs)
         self.residual = residual
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[B, inputs, H, W]`` to ``[B, outputs, ceil(H / stride), ceil(W / stride)]``."""
         y: Tensor = self.norm(self.conv(x))
         if self.residual:
             y = y + x
         return F.relu(y, inplace=True)
 
     def fuse(self) -> None:
-        """Folds the batch norm into the convolution; the outputs in evaluation mode stay the same."""
+        """Folds the batch norm into the convolution; in evaluation mode the outputs stay."""
         if isinstance(self.norm, nn.BatchNorm2d):
             with torch.no_grad():
                 self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
@@ -74,6 +73,7 @@ class LightBackbone(nn.Module):
         self.merge1 = TopDown(fine=24, coarse=48, outputs=24, smooth=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """``[B, 3, H, W]`` to the features of the six levels, finest first."""
         c1 = self.stage1(self.stem(x))
         c2 = self.stage2(c1)
         c3 = self.stage3(c2)
@@ -101,6 +101,7 @@ class TopDown(nn.Module):
         self.smooth = ConvNorm(outputs, outputs) if smooth else nn.ReLU()
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """``[B, fine, H, W]`` and ``[B, coarse, h, w]`` to ``[B, outputs, H, W]``."""
         above = F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="nearest")
         merged: Tensor = self.smooth(self.fine(fine) + above)
         return merged

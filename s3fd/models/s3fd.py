@@ -49,9 +49,7 @@ class ModelConfig:
         if self.channel_order not in ("RGB", "BGR"):
             raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {self.channel_order!r}")
         if self.pools not in ("ceil", "floor", "third_ceil"):
-            raise ValueError(
-                f"pools: expected 'ceil', 'floor' or 'third_ceil', got {self.pools!r}"
-            )
+            raise ValueError(f"pools: expected 'ceil', 'floor' or 'third_ceil', got {self.pools!r}")
         if len(self.mean) != 3:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
 
@@ -79,9 +77,7 @@ class S3FD(nn.Module):
         [(1, 4, 16, 24), (1, 2, 8, 12)]
     """
 
-    def __init__(
-        self, backbone: Literal["light", "vgg16"] = "light", **options: object
-    ) -> None:
+    def __init__(self, backbone: Literal["light", "vgg16"] = "light", **options: object) -> None:
         super().__init__()
         self.config = ModelConfig(backbone, **options)  # type: ignore[arg-type]
         self.grid = AnchorGrid.s3fd()

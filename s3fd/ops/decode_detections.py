@@ -35,9 +35,9 @@ def decode_detections(
     """Does all that stands between a head and its detections.
 
     Max-out background (S3FD, section 3.3), softmax, threshold, box decoding, clipping, top-k and
-    non-maximum suppression. The maps are read as the network left them, once: nothing is joined or
-    transposed, no anchor is listed. The score ``sigmoid(face - max(backgrounds))`` passes where that
-    margin is at least ``log(t / (1 - t))``, so that all but a few cells are rejected by one
+    non-maximum suppression. The maps are read as the network left them, once: nothing is joined
+    or transposed, no anchor is listed. The score ``sigmoid(face - max(backgrounds))`` passes where
+    that margin is at least ``log(t / (1 - t))``, so that all but a few cells are rejected by one
     comparison, and only the others meet an exponential, an anchor or a box.
 
     Args:
@@ -57,9 +57,9 @@ def decode_detections(
     Returns:
         ``(boxes, scores, splits)``: float32 ``[N, 4]`` (``(x1, y1, x2, y2)`` in pixels), float32
         ``[N]``, int64 ``[B + 1]``. Image ``b`` has rows ``splits[b]`` to ``splits[b + 1]``, by
-        falling margin, which tells apart what the scores round to 1; equal ones by the lower anchor.
-        Boxes without a positive, finite area (after the clipping) are dropped before the choice of
-        candidates. No image, no cell, nothing above the threshold: no rows. Not differentiable.
+        falling margin, which tells apart what the scores round to 1; equals by the lower anchor.
+        Boxes without a positive, finite area (after the clipping) are dropped before candidates
+        are chosen. No image, no cell, nothing above the threshold: no rows. Not differentiable.
 
     Raises:
         TypeError: an argument is of the wrong kind.
@@ -84,7 +84,7 @@ def decode_detections(
     check_integer("keep", keep, minimum=1)
     check_variances(variances)
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
-    sizes, strides, shapes, num_shapes, offset = grid._operator_arguments(feature_sizes)
+    _, strides, shapes, num_shapes, offset = grid._operator_arguments(feature_sizes)
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.s3fd.decode_detections(
         [level.detach() for level in logits],
         [level.detach() for level in deltas],
@@ -129,8 +129,8 @@ def _check_maps(logits: object, deltas: object, grid: object) -> None:
             )
         if deltas[level].shape != (batch, 4 * shapes, height, width):
             raise ValueError(
-                f"deltas[{level}]: expected [{batch}, {4 * shapes}, {height}, {width}] like {name}, "
-                f"got {describe(deltas[level])}"
+                f"deltas[{level}]: expected [{batch}, {4 * shapes}, {height}, {width}] like "
+                f"{name}, got {describe(deltas[level])}"
             )
         for other in (logits[level], deltas[level]):
             first = logits[0]
@@ -204,7 +204,9 @@ def _elsewhere(
         iou_threshold,
         candidates,
         keep,
-        image_sizes and list(zip(image_sizes[::2], image_sizes[1::2], strict=True)),
+        None
+        if image_sizes is None
+        else list(zip(image_sizes[::2], image_sizes[1::2], strict=True)),
         (centre_variance, size_variance),
     )
 

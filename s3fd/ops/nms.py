@@ -16,8 +16,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
     The box with the largest score stays, and those whose IoU with it is more than the threshold go;
     then the best of those that are left stays, and so on. The answer is exactly that of
-    ``torchvision.ops.nms`` on the CPU, without a comparison of every pair: boxes that stay are filed
-    by size and place, and each box looks only where one that suppresses it can be.
+    ``torchvision.ops.nms`` on the CPU, without a comparison of every pair: boxes that stay are
+    filed by size and place, and each box looks only where one that suppresses it can be.
 
     Args:
         boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels. float16, bfloat16 (computed in

@@ -13,7 +13,8 @@ import torch
 from s3fd.training.config import TrainingConfig
 
 FILE_NAME = "checkpoint.pt"
-# What may differ between a run and its continuation: where things are, how fast and how far it goes.
+# What may differ between a run and its continuation: where things are, how fast and how far it
+# goes.
 _FREE = {"data", "out", "steps", "workers", "device", "checkpoint_every", "imagenet"}
 
 
@@ -25,7 +26,7 @@ def save_state(config: TrainingConfig, state: dict[str, Any]) -> None:
         torch.save({**state, "config": _plain(config)}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_state(config: TrainingConfig) -> dict[str, Any]:

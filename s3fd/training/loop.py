@@ -103,7 +103,8 @@ class _Run:
         model = S3FD(config.model)
         if config.imagenet is not None:
             initialize_from_imagenet(model, config.imagenet)
-        self.model = model.to(self.device, memory_format=torch.channels_last).train()
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.train()
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.optimizer = _optimizer(self.model, config)
         self.recent: list[tuple[float, float]] = []
@@ -208,6 +209,6 @@ def _use_bfloat16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # On a CPU without instructions for it, bfloat16 is emulated, and slower than float32.
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

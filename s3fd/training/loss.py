@@ -38,7 +38,8 @@ def detection_loss(
     multi-box loss with hard negatives 3:1 (section 3.4).
 
     Args:
-        logits, deltas: what the model returned.
+        logits: class maps, as the model returned them.
+        deltas: delta maps, likewise.
         grid: the model's anchors.
         boxes: ``[G_i, 4]`` of every image, in pixels of the network's input.
         ignore: ``[I_i, 4]`` of every image.

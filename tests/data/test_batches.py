@@ -14,7 +14,9 @@ def photos(tmp_path_factory):
     photos = []
     for i in range(7):
         width, height = int(rng.integers(60, 120)), int(rng.integers(60, 120))
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(
+            folder / f"{i}.png"
+        )
         boxes = np.array([[5, 5, 30, 40]] * (i % 3), np.float32).reshape(-1, 4)
         empty = np.zeros((0, 4), np.float32)
         photos.append(AnnotatedImage(folder / f"{i}.png", width, height, boxes, empty))
@@ -65,7 +67,9 @@ def test_every_epoch_shows_every_photo_once(photos):
 
 def test_batches_of_all_sizes_hold_about_as_many_pixels(photos):
     run = batches(photos, steps=200, batch_size=48)
-    pixels = {run[step].images.shape[0] * run[step].images.shape[2] ** 2 for step in range(0, 200, 20)}
+    pixels = {
+        run[step].images.shape[0] * run[step].images.shape[2] ** 2 for step in range(0, 200, 20)
+    }
     assert max(pixels) < 1.1 * min(pixels)
     assert len({run[step].images.shape[2] for step in range(0, 200, 10)}) > 1
 

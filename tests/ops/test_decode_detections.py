@@ -192,9 +192,7 @@ def test_a_nan_never_passes_whatever_the_threshold(function: Any) -> None:
         logits[0, channel] = math.nan
         grid = AnchorGrid(strides=(16,), sizes=(16,))
         for threshold in (0.0, 0.5):
-            result = function(
-                [logits], [torch.zeros(1, 4, 1, 1)], grid, score_threshold=threshold
-            )
+            result = function([logits], [torch.zeros(1, 4, 1, 1)], grid, score_threshold=threshold)
             assert result[2].tolist() == [0, 0]
 
 

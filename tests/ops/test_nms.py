@@ -74,9 +74,7 @@ def test_the_answer_is_the_twins(seed: int, count: int, threshold: float) -> Non
     if seed % 2:
         boxes = boxes.round()
     scores = (random_scores(count, seed) * 8).round()
-    assert torch.equal(
-        nms(boxes, scores, threshold), reference.nms(boxes, scores, threshold)
-    )
+    assert torch.equal(nms(boxes, scores, threshold), reference.nms(boxes, scores, threshold))
 
 
 def extreme(name: str) -> Tensor:

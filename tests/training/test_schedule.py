@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -8,7 +10,7 @@ def test_the_learning_rate_rises_to_one_and_falls_towards_zero():
     factors = [learning_rate_factor(step, warmup=10, steps=100) for step in range(100)]
     assert factors[0] == 0.1
     assert max(factors) == factors[9] == factors[10] == 1.0
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[10:]))
     assert 0 < factors[-1] < 0.001
 
 

@@ -1,8 +1,8 @@
 """Intersection over union: the expression that all decisions share.
 
-``inter / (area_a + area_b - inter)``, in float32 unless told otherwise, each operation rounded for itself (no fused
-multiply-add). A degenerate box (a width or height that is zero, negative or NaN, or an area that
-is not finite or too small for its dtype) overlaps nothing: its IoU is 0, never NaN.
+``inter / (area_a + area_b - inter)``, in float32 unless told otherwise, each operation rounded for
+itself (no fused multiply-add). A degenerate box (a width or height that is zero, negative or NaN,
+or an area that is not finite or too small for its dtype) overlaps nothing: its IoU is 0, never NaN.
 """
 
 import torch

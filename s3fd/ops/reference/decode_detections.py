@@ -73,7 +73,7 @@ def decode_above_margin(
         width, height = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]  # [P], [P]
         area = width * height  # [P]
         proper = (width > 0) & (height > 0) & (area > 0) & (area < torch.inf)  # [P]
-        box, margin = box[proper], margin[passing[proper]]  # noqa: PLW2901
+        box, margin = box[proper], margin[passing[proper]]
         best = margin.argsort(descending=True, stable=True)[:candidates]  # [C]
         best = best[nms(box[best], margin[best], iou_threshold)[:keep]]  # [K]
         boxes.append(box[best])
