@@ -49,12 +49,16 @@ develop: .venv/test.stamp .venv/lint.stamp
 	$(PIP) --no-build-isolation --editable .
 	touch $@
 
+# The tools of an extra of pyproject.toml, without another build of the package.
+extra = $(PIP) $$($(BIN)/python -c "from importlib.metadata import requires; \
+	print(*(r.split(';')[0].replace(' ', '') for r in requires('s3fd') if 'extra == \"$(1)\"' in r))")
+
 .venv/test.stamp: .venv/s3fd.stamp
-	$(PIP) --no-build-isolation --editable ".[test]"
+	$(call extra,test)
 	touch $@
 
 .venv/lint.stamp: .venv/test.stamp
-	$(PIP) "ruff>=0.9" "mypy>=1.14" "clang-format>=19"
+	$(call extra,lint)
 	touch $@
 
 clean:
