@@ -1,0 +1,176 @@
+"""FDDB, the Face Detection Data Set and Benchmark (Jain and Learned-Miller, 2010).
+
+Its faces are ellipses, in ten folds of photos. Here they are compared as boxes: a detection finds a
+face if its IoU with the box around the ellipse is large enough. (The benchmark's own score, the IoU
+of the ellipse itself with the detected region, is another measure.)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s3fd.evaluation.photos import LabelledPhoto
+
+
+@dataclass(frozen=True, eq=False)
+class FddbPhoto:
+    """One photo of the benchmark.
+
+    Attributes:
+        name: as in the lists, such as ``2002/08/11/big/img_591``.
+        fold: 1 to 10.
+        path: its file, which need not exist.
+        ellipses: float64 ``[N, 5]``, the faces: major radius, minor radius, angle of the major
+            axis to the x axis in radians, centre x, centre y, in pixels.
+    """
+
+    name: str
+    fold: int
+    path: Path
+    ellipses: NDArray[np.float64]
+
+    def labelled(self) -> LabelledPhoto:
+        """The photo with boxes around its ellipses."""
+        return LabelledPhoto(self.path, ellipse_boxes(self.ellipses))
+
+
+def ellipse_boxes(ellipses: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The smallest upright boxes around ellipses.
+
+    They are not clipped: an ellipse that leaves the photo, as the annotators drew many, has a box
+    that leaves it too.
+
+    Args:
+        ellipses: ``[N, 5]``, see `FddbPhoto`.
+
+    Returns:
+        float32 ``[N, 4]``, ``(x1, y1, x2, y2)``.
+
+    Example:
+        >>> ellipse_boxes(np.array([[20.0, 10.0, 0.0, 50.0, 60.0]]))
+        array([[30., 50., 70., 70.]], dtype=float32)
+    """
+    major, minor, angle, x, y = ellipses.T  # 5 x [N]
+    half_width = np.hypot(major * np.cos(angle), minor * np.sin(angle))
+    half_height = np.hypot(major * np.sin(angle), minor * np.cos(angle))
+    sides = [x - half_width, y - half_height, x + half_width, y + half_height]
+    return np.stack(sides, axis=1).astype(np.float32)
+
+
+def read_fddb(root: str | Path, folds: Sequence[int] | None = None) -> list[FddbPhoto]:
+    """Reads the lists of photos and faces of FDDB's folds.
+
+    Args:
+        root: the folder with the benchmark's own lists, ``folds/FDDB-fold-01.txt`` (names of
+            photos) and ``folds/FDDB-fold-01-ellipseList.txt`` (for each photo its name, the number
+            of faces, and a line for each: the five numbers of an ellipse, and a 1), and the photos,
+            ``images/NAME.jpg``.
+        folds: from 1 to 10; None for all whose lists are there.
+
+    Returns:
+        The photos in the order of the lists, those too whose file is missing.
+
+    Raises:
+        FileNotFoundError: there are no lists, or not those of a fold that is asked for.
+        ValueError: a list is malformed (the message names file and line), the two lists of a fold
+            name different photos, or `folds` is not as above.
+    """
+    lists = Path(root) / "folds"
+    if folds is None:
+        found = (re.fullmatch(r"FDDB-fold-(\d\d)\.txt", path.name) for path in lists.glob("*.txt"))
+        folds = sorted(int(match[1]) for match in found if match is not None)
+        if not folds:
+            raise FileNotFoundError(
+                f"data: there is no {lists / 'FDDB-fold-01.txt'} or list of another fold; name "
+                "the folder that holds folds/ and images/"
+            )
+    if any(fold not in range(1, 11) for fold in folds) or len(set(folds)) != len(folds):
+        raise ValueError(f"folds: expected different numbers from 1 to 10, got {list(folds)}")
+    photos = []
+    for fold in folds:
+        names = _read_names(lists / f"FDDB-fold-{fold:02d}.txt")
+        ellipses_file = lists / f"FDDB-fold-{fold:02d}-ellipseList.txt"
+        ellipses = read_ellipses(ellipses_file)
+        if only_in_one := sorted(ellipses.keys() ^ set(names)):
+            raise ValueError(
+                f"{ellipses_file}: names other photos than FDDB-fold-{fold:02d}.txt beside it: "
+                f"{only_in_one[0]} is in one of them alone"
+            )
+        for name in names:
+            path = Path(root) / "images" / f"{name}.jpg"
+            photos.append(FddbPhoto(name, fold, path, ellipses[name]))
+    return photos
+
+
+def _read_names(file: Path) -> list[str]:
+    names: dict[str, None] = {}
+    for number, name in _lines(file):
+        if name in names:
+            raise ValueError(f"{file}:{number}: {name} comes twice")
+        names[name] = None
+    return list(names)
+
+
+def read_ellipses(file: Path) -> dict[str, NDArray[np.float64]]:
+    """Reads a list of photos with their ellipses: name, number of faces, and a line for each.
+
+    Returns:
+        By the photo's name, ``[N, 5]`` as in `FddbPhoto`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is malformed; the message names file and line.
+    """
+    ellipses: dict[str, NDArray[np.float64]] = {}
+    lines = _lines(file)
+    for number, name in lines:
+        if name in ellipses:
+            raise ValueError(f"{file}:{number}: {name} comes twice")
+        if len(name.split()) > 1:
+            raise ValueError(
+                f"{file}:{number}: expected the name of a photo, got {name!r}; is the number of "
+                "faces above wrong?"
+            )
+        number, text = next(lines, (number + 1, "the end of the file"))
+        if not re.fullmatch(r"\d{1,6}", text):
+            raise ValueError(f"{file}:{number}: expected the number of faces in {name}, got {text}")
+        rows = []
+        for index in range(int(text)):
+            number, row = next(lines, (number + 1, "the end of the file"))
+            what = f"{file}:{number}: face {index + 1} of {text} in {name}"
+            rows.append(_ellipse(row, what))
+        ellipses[name] = np.array(rows, dtype=np.float64).reshape(-1, 5)
+    return ellipses
+
+
+def _ellipse(text: str, what: str) -> list[float]:
+    expected = f"{what}: expected major radius, minor radius, angle, centre x, centre y and a 1"
+    try:
+        values = [float(value) for value in text.split()]
+    except ValueError:
+        raise ValueError(f"{expected}, got {text}") from None
+    if len(values) != 6 or not all(map(math.isfinite, values)):
+        raise ValueError(f"{expected}, got {text}")
+    if min(values[:2]) <= 0:
+        raise ValueError(f"{what}: expected radii above 0, got {text}")
+    return values[:5]
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a list with their numbers, from 1; empty ones are passed over."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"data: {file} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not a text file ({error})") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if stripped := line.strip():
+            yield number, stripped

@@ -1,0 +1,125 @@
+"""Runs a detector over labelled photos."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s3fd.detections import Detections
+from s3fd.evaluation.average_precision import PrecisionRecall, average_precision
+from s3fd.images import UInt8Array, read_image
+
+Detector: TypeAlias = Callable[[Sequence[UInt8Array]], Sequence[Detections]]
+"""Takes photos, uint8 ``[H, W, 3]``, and gives the faces of each: a `FaceDetector`, for example.
+
+The average precision is that of all scores it gives: let it give small ones.
+"""
+
+LOWEST_SCORE = 0.01
+"""The score threshold that detectors are evaluated with: smaller scores hardly change the curve."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPhoto:
+    """A photo, and what a detector should find in it.
+
+    Attributes:
+        path: the file.
+        boxes: float32 ``[N, 4]``, the faces, ``(x1, y1, x2, y2)`` in pixels of the upright photo.
+        ignore: float32 ``[M, 4]``, where a detection counts neither way.
+        size: height and width that the labels belong to, where they are known.
+    """
+
+    path: Path
+    boxes: NDArray[np.float32]
+    ignore: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How good a detector is on a set of photos.
+
+    Attributes:
+        curve: recall and precision at every score.
+        iou_threshold: the least overlap with a face that finds it.
+        photos: number of photos.
+        ignore_boxes: number of boxes in which detections count neither way.
+        seconds: for reading the photos and finding their faces.
+    """
+
+    curve: PrecisionRecall
+    iou_threshold: float
+    photos: int
+    ignore_boxes: int
+    seconds: float
+
+
+def evaluate_detector(
+    detector: Detector,
+    photos: Sequence[LabelledPhoto],
+    *,
+    iou_threshold: float = 0.5,
+    at_once: int = 32,
+    advance: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Finds the faces of labelled photos, and compares them with the labels.
+
+    Args:
+        detector: see `Detector`.
+        photos: none gives an empty curve.
+        iou_threshold: the least overlap with a face that finds it, in (0, 1]; see
+            `s3fd.evaluation.match_detections` for the rule.
+        at_once: photos that are read, and given to the detector, together.
+        advance: called with the number of photos just done, for a progress bar.
+
+    Raises:
+        FileNotFoundError, s3fd.images.ImageError: a photo can't be read.
+        ValueError: a photo has another size than its labels belong to, or the detector answers
+            with another number of `Detections` than it got photos.
+
+    Example:
+        >>> evaluate_detector(lambda photos: [], []).curve.faces
+        0
+    """
+    start = time.perf_counter()
+    found: list[Detections] = []
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(photos), at_once):
+            pictures = list(pool.map(_read, photos[first : first + at_once]))
+            answer = detector(pictures)
+            if len(answer) != len(pictures):
+                raise ValueError(
+                    f"detector: expected Detections for each of {len(pictures)} photos, "
+                    f"got {len(answer)}"
+                )
+            found += answer
+            if advance is not None:
+                advance(len(pictures))
+    seconds = time.perf_counter() - start
+    curve = average_precision(
+        [detections.numpy() for detections in found],
+        [photo.boxes for photo in photos],
+        ignore=[photo.ignore for photo in photos],
+        iou_threshold=iou_threshold,
+    )
+    ignore_boxes = sum(len(photo.ignore) for photo in photos)
+    return Evaluation(curve, iou_threshold, len(photos), ignore_boxes, seconds)
+
+
+def _read(photo: LabelledPhoto) -> UInt8Array:
+    pixels = read_image(photo.path)
+    height, width = pixels.shape[:2]
+    if photo.size is not None and photo.size != (height, width):
+        raise ValueError(
+            f"{photo.path}: its labels are for {photo.size[1]} x {photo.size[0]} pixels, "
+            f"but turned upright it has {width} x {height}"
+        )
+    return pixels

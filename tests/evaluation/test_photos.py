@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from s3fd import Detections
+from s3fd.evaluation import LabelledPhoto, annotated_photos, evaluate_detector, read_fddb
+from s3fd.images import ImageError
+
+FACE, OTHER = [2, 2, 12, 14], [20, 4, 30, 16]
+
+
+def photo(folder, name, boxes, ignore=()):
+    Image.new("RGB", (32, 24), (int(name) * 10, 0, 0)).save(folder / f"{name}.png")
+    to_boxes = [np.array(rows, np.float32).reshape(-1, 4) for rows in (boxes, ignore)]
+    return LabelledPhoto(folder / f"{name}.png", *to_boxes)
+
+
+def detections(boxes, scores, size=(24, 32)):
+    return Detections(torch.tensor(boxes).float().reshape(-1, 4), torch.tensor(scores), size)
+
+
+def by_colour(answers):
+    """A detector that knows photo number n by its red of 10 n."""
+    return lambda pictures: [answers[pixels[0, 0, 0] // 10] for pixels in pictures]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 32])
+def test_detections_are_compared_with_the_labels_of_their_photo(tmp_path, at_once):
+    photos = [
+        photo(tmp_path, "0", [FACE, OTHER]),
+        photo(tmp_path, "1", []),
+        photo(tmp_path, "2", [OTHER], ignore=[[0, 0, 16, 24]]),
+    ]
+    detector = by_colour(
+        [
+            detections([FACE], [0.9]),
+            detections([FACE], [0.4]),
+            detections([OTHER, FACE], [0.8, 0.7]),
+        ]
+    )
+    done = []
+    result = evaluate_detector(detector, photos, at_once=at_once, advance=done.append)
+    assert (result.photos, result.curve.faces, result.ignore_boxes) == (3, 3, 1)
+    assert sum(done) == 3
+    np.testing.assert_array_equal(result.curve.true_positives, [1, 2, 2])
+    np.testing.assert_array_equal(result.curve.false_positives, [0, 0, 1])
+    assert result.curve.average_precision == pytest.approx(2 / 3)
+    assert result.seconds > 0
+
+
+def test_another_overlap_can_be_asked_for(tmp_path):
+    photos = [photo(tmp_path, "0", [FACE])]
+    detector = by_colour([detections([[4, 2, 14, 14]], [0.9])])  # IoU 2/3
+    assert evaluate_detector(detector, photos).curve.average_precision == 1
+    result = evaluate_detector(detector, photos, iou_threshold=0.7)
+    assert (result.iou_threshold, result.curve.average_precision) == (0.7, 0)
+
+
+def test_a_photo_that_is_missing_or_damaged_is_named(tmp_path):
+    path = tmp_path / "gone.jpg"
+    boxes = np.empty((0, 4), np.float32)
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg: there is no such file"):
+        evaluate_detector(by_colour([]), [LabelledPhoto(path, boxes)])
+    path.write_text("not a photo")
+    with pytest.raises(ImageError, match=r"gone\.jpg: not a picture"):
+        evaluate_detector(by_colour([]), [LabelledPhoto(path, boxes)])
+
+
+def test_labels_for_another_size_are_refused(tmp_path):
+    photo(tmp_path, "0", [])
+    labelled = LabelledPhoto(tmp_path / "0.png", np.array([FACE], np.float32), size=(32, 24))
+    with pytest.raises(ValueError, match=r"0\.png: its labels are for 24 x 32 pixels, .* 32 x 24"):
+        evaluate_detector(by_colour([detections([], [])]), [labelled])
+
+
+def test_a_detector_that_answers_too_little_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="detector: expected Detections for each of 1 photos"):
+        evaluate_detector(lambda pictures: [], [photo(tmp_path, "0", [FACE])])
+
+
+def test_annotated_photos_have_boxes_ignore_boxes_and_size(tmp_path):
+    entry = {"width": 40, "height": 30, "boxes": [FACE], "ignore": [OTHER]}
+    entries = [{**entry, "image": f"{s}.jpg", "split": s} for s in ("train", "val")]
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
+    (labelled,) = annotated_photos(tmp_path)
+    assert labelled.path == tmp_path / "val.jpg"
+    assert labelled.size == (30, 40)
+    np.testing.assert_array_equal(labelled.boxes, [FACE])
+    np.testing.assert_array_equal(labelled.ignore, [OTHER])
+    assert annotated_photos(tmp_path, "train")[0].path == tmp_path / "train.jpg"
+
+
+def test_real_photos_fit_their_labels(shared):
+    """Reads real files, and gives their labels for an answer."""
+    fddb = [photo.labelled() for photo in read_fddb(shared / "fddb", [3]) if photo.path.is_file()]
+    photos = annotated_photos(shared / "faces")[:16] + fddb[:16]
+    labels = iter(photos)
+
+    def detector(pictures):
+        boxes = [next(labels).boxes for _ in pictures]
+        return [
+            detections(b.tolist(), [0.5] * len(b), pixels.shape[:2])
+            for b, pixels in zip(boxes, pictures, strict=True)
+        ]
+
+    assert evaluate_detector(detector, photos).curve.average_precision == 1.0
