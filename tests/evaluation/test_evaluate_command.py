@@ -1,0 +1,118 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from s3fd.commands.evaluate import evaluate
+from s3fd.models import S3FD, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_checkpoint(S3FD("light"), path, None)
+    return path
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    entries = []
+    for number, split in enumerate(["train", "val", "val"]):
+        Image.new("RGB", (80, 60), (90 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        boxes = {"boxes": [[10, 10, 30, 30]], "ignore": [[40, 10, 60, 30]]}
+        name = {"image": f"{number}.png", "width": 80, "height": 60, "split": split}
+        entries.append(name | boxes)
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
+    return tmp_path
+
+
+@pytest.fixture
+def fddb(tmp_path):
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "folds" / "FDDB-fold-04.txt").write_text("there\nmissing\n")
+    (tmp_path / "folds" / "FDDB-fold-04-ellipseList.txt").write_text(
+        "there\n1\n10 8 0 20 30 1\nmissing\n2\n10 8 0 20 30 1\n10 8 0 40 30 1\n"
+    )
+    Image.new("RGB", (80, 60)).save(tmp_path / "images" / "there.jpg")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(evaluate, [str(a) for a in arguments], env={"COLUMNS": "200"})
+
+
+def test_annotations_are_evaluated(annotations, model, tmp_path):
+    out = tmp_path / "result.json"
+    result = run("annotations", "--data", annotations, "--model", model, "--json", out)
+    assert result.exit_code == 0, result.output
+    record = json.loads(out.read_text())
+    counts = ("photos", "faces", "ignore_boxes", "iou_threshold")
+    assert [record[name] for name in counts] == [2, 2, 2, 0.5]
+    assert record["score_threshold"] == 0.01
+    assert 0 <= record["average_precision"] <= 1
+    assert f"{record['average_precision']:.4f} at IoU 0.5" in result.output
+    assert "split val" in result.output
+    assert {path.name for path in tmp_path.glob("*json*")} == {"annotations.json", "result.json"}
+
+
+def test_fddb_is_evaluated_and_missing_photos_are_counted(fddb, model):
+    result = run("fddb", "--data", fddb, "--model", model, "--max-size", 64, "--json", "-")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert [record[name] for name in ("photos", "missing", "faces")] == [1, 1, 1]
+    assert (record["folds"], record["max_size"]) == ([4], 64)
+    table = run("fddb", "--data", fddb, "--model", model, "--fold", 4).output
+    assert "FDDB folds 4" in table
+    assert "missing photos     1" in table
+
+
+def test_a_split_without_faces_has_no_average_precision(annotations, model):
+    entries = json.loads((annotations / "annotations.json").read_text())["images"]
+    empty = json.dumps({"images": [entry | {"boxes": []} for entry in entries]})
+    (annotations / "annotations.json").write_text(empty)
+    result = run("annotations", "--data", annotations, "--model", model)
+    assert "undefined at IoU 0.5" in result.output
+    result = run("annotations", "--data", annotations, "--model", model, "--json", "-")
+    assert json.loads(result.stdout)["average_precision"] is None
+
+
+def test_data_that_is_not_there_is_an_error(fddb, annotations, model, tmp_path):
+    wrong = [
+        (["annotations", "--data", tmp_path / "no"], "annotations.json does not exist"),
+        (["annotations", "--data", annotations, "--split", "test"], "no image of split 'test'"),
+        (["fddb", "--data", tmp_path / "no"], "the folder that holds folds/ and images/"),
+        (["fddb", "--data", fddb, "--fold", 3], "FDDB-fold-03.txt does not exist"),
+        (["fddb", "--data", fddb, "--fold", 12], "folds: expected different numbers"),
+    ]
+    for arguments, message in wrong:
+        result = run(*arguments, "--model", model)
+        assert result.exit_code == 1
+        assert isinstance(result.exception, FileNotFoundError | ValueError)
+        assert message in str(result.exception)
+
+
+def test_photos_that_are_all_missing_are_an_error(fddb, model):
+    (fddb / "images" / "there.jpg").unlink()
+    result = run("fddb", "--data", fddb, "--model", model)
+    assert "not one of the 2 photos is there, such as" in str(result.exception)
+
+
+def test_wrong_arguments_are_named_before_any_work(annotations, tmp_path):
+    (tmp_path / "text.safetensors").write_text("text")
+    data = ["annotations", "--data", annotations]
+    for arguments, message in [
+        (["--model", tmp_path / "none.safetensors"], "--model"),
+        (["--model", tmp_path / "text.safetensors"], "--model"),
+        (["--device", "abacus"], "--device"),
+        (["--json", tmp_path / "no" / "result.json"], "there is no folder"),
+        (["--json", tmp_path], "is a folder"),
+        (["--max-size", -1], "--max-size"),
+    ]:
+        result = run(*data, *arguments)
+        assert result.exit_code == 2, result.output
+        assert message in result.output
+    assert not list(tmp_path.glob("*result*"))
