@@ -31,8 +31,8 @@ def match_detections(
     area lies in one ignore box: that may be a whole crowd, so that the IoU would say little.
 
     Boxes are ``(x1, y1, x2, y2)`` with the width ``x2 - x1``. They are compared in single
-    precision, as everywhere in this package. A box without area, and one of a detector with NaN or
-    infinite coordinates, overlaps nothing.
+    precision, as everywhere in this package. A box without area, or with one that is not finite in
+    single precision (a detector's box may have NaN or infinite coordinates), overlaps nothing.
 
     Args:
         detections: for each image, boxes ``[D_i, 4]`` and scores ``[D_i]``, in any order.

@@ -83,8 +83,9 @@ def test_a_degenerate_face_is_never_found():
     assert match([FACE], [0.9], [[10, 10, 10, 30]], iou_threshold=1e-6) == [-1]
 
 
-def test_a_degenerate_ignore_box_ignores_nothing():
-    assert match([FACE], [0.9], [], [[300, 300, -300, -300]]) == [-1]
+@pytest.mark.parametrize("box", [[300, 300, -300, -300], [-1e38, -1e38, 1e38, 1e38]])
+def test_a_degenerate_ignore_box_ignores_nothing(box):
+    assert match([FACE], [0.9], [], [box]) == [-1]
 
 
 def test_each_image_is_matched_for_itself():
