@@ -85,4 +85,6 @@ def _boxes(rows: object) -> FloatArray:
     boxes = np.asarray(rows, dtype=np.float32)
     if boxes.size and (boxes.ndim != 2 or boxes.shape[1] != 4):
         raise ValueError(f"boxes: expected rows of 4 numbers, got shape {boxes.shape}")
+    if not np.isfinite(boxes).all():
+        raise ValueError("boxes: expected finite numbers")
     return boxes.reshape(-1, 4)

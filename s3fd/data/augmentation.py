@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from s3fd.data.annotations import AnnotatedImage, FloatArray
 
@@ -91,18 +91,20 @@ def crop(
 
 
 def _decode(annotated: AnnotatedImage, scale: float) -> Image.Image:
-    """The photo in RGB, at least `scale` times as large as it is.
+    """The photo in RGB, upright, at least `scale` times as large as it is.
 
     A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough, which
     costs that much less.
     """
     try:
         with Image.open(annotated.path) as image:
-            if image.size != (annotated.width, annotated.height):
-                raise ValueError(f"it is {image.size}, not {(annotated.width, annotated.height)}")
-            image.draft("RGB", (int(annotated.width * scale), int(annotated.height * scale)))
-            rgb: Image.Image = image.convert("RGB")
-            return rgb
+            size, annotated_size = image.size, (annotated.width, annotated.height)
+            if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:  # lies on its side
+                size = size[1], size[0]
+            if size != annotated_size:
+                raise ValueError(f"it is {size}, not {annotated_size}")
+            image.draft("RGB", (int(image.width * scale), int(image.height * scale)))
+            return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"{annotated.path}: cannot be trained on ({error}); mend it, or take it out of "

@@ -46,7 +46,13 @@ def test_a_file_of_another_form_is_named(tmp_path, text):
 
 @pytest.mark.parametrize(
     "change",
-    [{"boxes": [[1, 2, 3]]}, {"boxes": [["a", 2, 3, 4]]}, {"boxes": None}, {"width": "wide"}],
+    [
+        {"boxes": [[1, 2, 3]]},
+        {"boxes": [["a", 2, 3, 4]]},
+        {"boxes": None},
+        {"boxes": [[1, 2, float("nan"), 4]]},
+        {"width": "wide"},
+    ],
 )
 def test_a_malformed_entry_is_named_by_its_number(tmp_path, change):
     write(tmp_path, [ENTRY, {**ENTRY, **change}])

@@ -141,6 +141,22 @@ def test_a_photo_that_cannot_be_read_is_named(tmp_path, content):
         augmentation.crop(annotated, (0, 0, 40), 32)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright(tmp_path, orientation):
+    image = Image.new("RGB", (64, 48))
+    image.paste((255, 255, 255), (8, 8, 24, 24))  # upper left, when upright
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose, from upright to stored
+    stored = image.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else image
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    annotated = AnnotatedImage(tmp_path / "photo.jpg", 64, 48, EMPTY, EMPTY)
+    sample = augmentation.crop(annotated, (0, 0, 48), 48)
+    bright = sample.image[..., 0] > 127
+    assert bright[10:22, 10:22].all()
+    assert not bright[30:, :].any()
+
+
 def test_a_photo_of_another_size_than_annotated_is_named(tmp_path):
     annotated = photo(tmp_path, image=Image.new("RGB", (40, 60)))
     with pytest.raises(ValueError, match=r"photo\.png: .*it is \(40, 60\), not \(60, 40\)"):
