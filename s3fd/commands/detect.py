@@ -1,0 +1,283 @@
+"""``s3fd detect``: photos in; a table, pictures with boxes, and JSON out."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from s3fd.commands.files import Photo, ResultNames, find_photos, whole_file, why_not_writable
+from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_SIZE, SCORE_THRESHOLD
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from s3fd.detections import Detections
+    from s3fd.images import UInt8Array
+
+    Detector: TypeAlias = Callable[[Sequence[UInt8Array]], Sequence[Detections]]
+
+
+def detect(
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="Photos, folders (all photos in and below them), and globs.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write copies of the photos with boxes here: group.jpg gives group-faces.jpg.",
+        ),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write JSON Lines, one object a photo; - for the standard output.",
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Bundled weights, or a file of weights.")
+    ] = "light",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is a GPU]"
+        ),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out faces with a smaller score.")
+    ] = SCORE_THRESHOLD,
+    iou_threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Of two faces that overlap more, keep the better.")
+    ] = IOU_THRESHOLD,
+    max_size: Annotated[
+        int, typer.Option(min=0, help="Shrink photos whose longest side is larger; 0: never.")
+    ] = MAX_SIZE,
+    min_face: Annotated[
+        float, typer.Option(min=0, help="Leave out faces smaller than this, in pixels.")
+    ] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Photos that go through the network together.")
+    ] = BATCH_SIZE,
+) -> None:
+    """Find the faces of photos.
+
+    Prints a table. Exit code 1: a photo can't be read or a result not written (the others are
+    done); 2: a wrong argument.
+    """
+    found = find_photos(photos, without=out)
+    _check_results(out, json_file, found.photos)
+    detector: Detector | None = None
+    if found.photos:
+        detector = _load(
+            model,
+            device,
+            score_threshold=threshold,
+            iou_threshold=iou_threshold,
+            max_size=max_size or None,
+            min_face=min_face or None,
+            batch_size=batch_size,
+        )
+    with _json_lines(json_file) as write_json:
+        report = _Report(None if out is None else ResultNames(out, found.photos), write_json)
+        for what, why in found.problems:
+            report.fail(what, why)
+        if detector is not None:
+            _detect_all(found.photos, detector, batch_size, report)
+    if json_file != "-":
+        report.print_table()
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _check_results(out: Path | None, json_file: str | None, photos: Sequence[Photo]) -> None:
+    """Finds what would keep results from being written before any work is done."""
+    if out is not None and (why_not := why_not_writable(out)):
+        raise typer.BadParameter(why_not, param_hint="--out")
+    if json_file in (None, "-"):
+        return
+    path = Path(os.path.realpath(json_file))
+    if path.is_dir():
+        raise typer.BadParameter(f"{json_file} is a folder", param_hint="--json")
+    if any(os.path.realpath(photo.path) == str(path) for photo in photos):
+        raise typer.BadParameter(
+            f"{json_file} is one of the photos, which are never overwritten", param_hint="--json"
+        )
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--json")
+    if why_not := why_not_writable(path.parent):
+        raise typer.BadParameter(why_not, param_hint="--json")
+
+
+def _load(model: str, device: str | None, **options: Any) -> Detector:
+    from s3fd.detector import FaceDetector
+    from s3fd.devices import resolve_device
+
+    try:
+        resolved = resolve_device(device)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--device") from None
+    try:
+        detector = FaceDetector.from_pretrained(model, resolved)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--model") from None
+    return lambda pictures: detector(pictures, **options)
+
+
+class _Report:
+    """What becomes of the photos, written as it comes.
+
+    Args:
+        names: names for the pictures with boxes; None for no pictures.
+        write_json: takes one line of JSON.
+    """
+
+    def __init__(self, names: ResultNames | None, write_json: Callable[[str], None]) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.failures = 0
+        self._names = names
+        self._write_json = write_json
+        self._found: list[tuple[Photo, Detections, Path | None]] = []
+
+    def fail(self, what: str, why: str) -> None:
+        """Something that was asked for can't be done."""
+        self.failures += 1
+        self.console.print(Text.assemble(("error: ", "bold red"), f"{what}: {why}"), soft_wrap=True)
+        self._write_json(json.dumps({"photo": what, "error": why}))
+
+    def add(self, photo: Photo, pixels: UInt8Array, detections: Detections) -> None:
+        """A photo that was read, and its faces."""
+        drawn: Path | None = None
+        if self._names is not None:
+            drawn = self._names.name(photo, detections.image_size)
+            try:
+                _save(detections.draw(pixels), drawn)
+            except OSError as error:
+                self.fail(str(photo.path), f"{drawn} can't be written ({error.strerror or error})")
+                return
+        record = {"photo": str(photo.path), **detections.to_dict()}
+        self._write_json(json.dumps(record | ({} if drawn is None else {"drawn": str(drawn)})))
+        self._found.append((photo, detections, drawn))
+
+    def print_table(self) -> None:
+        """Prints the faces of one photo, or a line for each of several photos."""
+        if not self._found:
+            return
+        console = Console(highlight=False)
+        single = len(self._found) == 1
+        console.print(_faces_table(*self._found[0][:2]) if single else _photos_table(self._found))
+        faces = sum(len(detections) for _, detections, _ in self._found)
+        summary = f"{_count(faces, 'face')} in {_count(len(self._found), 'photo')}"
+        if self.failures:
+            summary += f", {_count(self.failures, 'error')}"
+        console.print(summary)
+        if drawn := [path for _, _, path in self._found if path is not None]:
+            where = f"{len(drawn)} pictures in {os.path.commonpath([p.parent for p in drawn])}"
+            console.print(Text(f"Drawn: {drawn[0] if single else where}"), soft_wrap=True)
+
+
+def _detect_all(
+    photos: Sequence[Photo], detector: Detector, batch_size: int, report: _Report
+) -> None:
+    """Reads a batch of photos in parallel, finds their faces, and reports in their order."""
+    # Pillow's warnings are about files that it reads nevertheless.
+    warnings.filterwarnings("ignore", module="PIL")
+    progress = Progress(
+        TextColumn("{task.completed} of {task.total} photos"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=report.console,
+        transient=True,
+        disable=len(photos) < 4,
+    )
+    with progress, ThreadPoolExecutor(max_workers=min(batch_size, os.cpu_count() or 1)) as pool:
+        task = progress.add_task("", total=len(photos))
+        for start in range(0, len(photos), batch_size):
+            batch = photos[start : start + batch_size]
+            pictures = list(pool.map(_read, batch))
+            found = iter(detector([p for p in pictures if not isinstance(p, str)]))
+            for photo, picture in zip(batch, pictures, strict=True):
+                if isinstance(picture, str):
+                    report.fail(str(photo.path), picture)
+                else:
+                    report.add(photo, picture, next(found))
+                progress.advance(task)
+
+
+def _read(photo: Photo) -> UInt8Array | str:
+    """The pixels of a photo, or why it can't be read."""
+    from s3fd.images import ImageError, read_image
+
+    try:
+        return read_image(photo.path)
+    except (FileNotFoundError, ImageError) as error:
+        return str(error).removeprefix(f"{photo.path}: ")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        if path.suffix == ".jpg":
+            picture.save(file, "JPEG", quality=92)
+        else:
+            picture.save(file, "PNG")
+
+
+@contextmanager
+def _json_lines(json_file: str | None) -> Iterator[Callable[[str], None]]:
+    """Takes the lines of the JSON file, of the standard output (``-``), or of nothing (None)."""
+    if json_file is None:
+        yield lambda line: None
+    elif json_file == "-":
+        yield typer.echo
+    else:
+        with whole_file(Path(json_file)) as file:
+            yield lambda line: _write_line(file, line)
+
+
+def _write_line(file: IO[bytes], line: str) -> None:
+    file.write(line.encode() + b"\n")
+
+
+def _faces_table(photo: Photo, detections: Detections) -> Table:
+    height, width = detections.image_size
+    table = Table(title=Text(f"{photo.path}, {width} x {height}"), title_justify="left")
+    for column in ("", "x1", "y1", "x2", "y2", "score"):
+        table.add_column(column, justify="right")
+    for number, (box, score) in enumerate(detections, start=1):
+        table.add_row(str(number), *(f"{x:.1f}" for x in box), f"{score:.3f}")
+    return table
+
+
+def _photos_table(found: Sequence[tuple[Photo, Detections, Path | None]]) -> Table:
+    table = Table()
+    table.add_column("photo", overflow="fold")
+    for column in ("width", "height", "faces", "best score"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for photo, detections, _ in found:
+        height, width = detections.image_size
+        best = f"{detections[0].score:.3f}" if len(detections) else ""
+        table.add_row(Text(str(photo.path)), str(width), str(height), str(len(detections)), best)
+    return table
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

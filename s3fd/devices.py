@@ -1,0 +1,51 @@
+"""Where networks run: which devices there are, and the one that a user means."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+
+Device: TypeAlias = str | torch.device | None
+"""``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or None for the default."""
+
+
+def available_devices() -> list[str]:
+    """The names of all devices here, such as ``["cpu", "cuda:0"]``."""
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return devices
+
+
+def resolve_device(device: Device) -> torch.device:
+    """The device of this name, or the default: CUDA where there is a GPU, and the CPU elsewhere.
+
+    Raises:
+        ValueError: there is no such device here; the message says why and lists those there are.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
+    available = available_devices()
+    if device is None:
+        return torch.device("cuda" if "cuda:0" in available else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device: expected one of {available}, got {device!r}") from None
+    if str(resolved) in available or (resolved.type == "cuda" and not resolved.index):
+        if resolved.type == "cuda" and "cuda:0" not in available:
+            raise ValueError(f"device: {resolved} can't be used: {why_no_cuda()}; use 'cpu'")
+        return resolved
+    raise ValueError(f"device: expected one of {available}, got {str(resolved)!r}")
+
+
+def why_no_cuda() -> str:
+    """The reason, where `available_devices` lists no CUDA device."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    return f"torch {torch.__version__} finds no NVIDIA GPU, or no driver that fits"
