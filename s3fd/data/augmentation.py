@@ -159,6 +159,16 @@ def collage(tiles: list[Sample], count: int) -> Sample:
     )
 
 
+def plain(size: int, rng: np.random.Generator) -> Sample:
+    """A square of one colour, which fades to another: no face, and nothing to see."""
+    first, second = rng.uniform(0, 255, 3), rng.uniform(0, 255, 3)
+    fade = np.linspace(0, rng.random(), size)[:, None]
+    column = ((1 - fade) * first + fade * second).astype(np.uint8)  # [size, 3]
+    image = np.repeat(column[:, None], size, axis=1)
+    none = np.zeros((0, 4), dtype=np.float32)
+    return Sample(image, none, none)
+
+
 # Luma weights of BT.601, and the plane of hue and saturation around that axis (YIQ).
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)

@@ -19,10 +19,12 @@ from s3fd.data.augmentation import Sample
 # same number of pixels at every size, so that each step costs the same; the larger inputs teach
 # the coarse levels, whose anchors do not fit into the base size.
 SCALES = (1.0, 1.25, 1.75, 2.5)
-SCALE_SHARES = (0.7, 0.1, 0.1, 0.1)
+SCALE_SHARES = (0.55, 0.1, 0.15, 0.2)
 # How many photos a side a sample shows, and how often: collages make small faces occur.
 COLLAGES = (1, 2, 3, 4)
 COLLAGE_SHARES = (0.66, 0.22, 0.08, 0.04)
+# How many of a collage's tiles are of one colour: photos have walls and skies.
+PLAIN_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -113,20 +115,20 @@ class TrainingBatches(Dataset[Batch]):
 
     def _sample(self, position: int, size: int, rng: np.random.Generator) -> Sample:
         count = int(rng.choice(COLLAGES, p=COLLAGE_SHARES))
-        first = self._image(position)
-        others = [
-            self.images[int(rng.integers(len(self.images)))] for _ in range(count * count - 1)
-        ]
-        tile_size = size // count
-        tiles = []
-        for annotated in (first, *others):
-            tile = augmentation.crop(
-                annotated,
-                augmentation.square_patch(annotated, rng),
-                tile_size,
-                augmentation.colour_distortion(rng),
-            )
-            tiles.append(augmentation.flip(tile) if rng.random() < 0.5 else tile)
+        tile = _tile(self._image(position), size // count, rng)
+        if count == 1 and len(tile.boxes):
+            return tile
+        if count == 1:
+            # Negatives are mined in proportion to an image's faces: without any it teaches nothing.
+            count = 2
+            tile = _tile(self._image(position), size // count, rng)
+        tiles = [tile]
+        while len(tiles) < count * count:
+            if rng.random() < PLAIN_SHARE:
+                tiles.append(augmentation.plain(size // count, rng))
+            else:
+                other = self.images[int(rng.integers(len(self.images)))]
+                tiles.append(_tile(other, size // count, rng))
         return _pad(augmentation.collage(tiles, count), size)
 
     def _image(self, position: int) -> AnnotatedImage:
@@ -136,6 +138,13 @@ class TrainingBatches(Dataset[Batch]):
             rng = np.random.default_rng([self.seed, 1, epoch])
             self._permutations = {epoch: rng.permutation(len(self.images))}
         return self.images[int(self._permutations[epoch][index])]
+
+
+def _tile(annotated: AnnotatedImage, size: int, rng: np.random.Generator) -> Sample:
+    """One augmented square patch of a photo."""
+    patch = augmentation.square_patch(annotated, rng)
+    tile = augmentation.crop(annotated, patch, size, augmentation.colour_distortion(rng))
+    return augmentation.flip(tile) if rng.random() < 0.5 else tile
 
 
 def _pad(sample: Sample, size: int) -> Sample:

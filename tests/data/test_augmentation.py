@@ -119,6 +119,14 @@ def test_a_collage_lays_its_tiles_row_by_row():
     )
 
 
+def test_a_plain_square_has_no_faces_and_one_colour_a_row():
+    sample = augmentation.plain(16, np.random.default_rng(0))
+    assert sample.image.shape == (16, 16, 3)
+    assert sample.image.dtype == np.uint8
+    assert (sample.image == sample.image[:, :1]).all()
+    assert sample.boxes.shape == sample.ignore.shape == (0, 4)
+
+
 def test_colours_keep_grey_grey_whatever_saturation_and_hue():
     for seed in range(50):
         matrix = augmentation.colour_distortion(np.random.default_rng(seed))

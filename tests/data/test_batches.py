@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from s3fd.data import AnnotatedImage, TrainingBatches
+from s3fd.data import AnnotatedImage, TrainingBatches, augmentation
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,18 @@ def test_the_number_of_workers_changes_nothing(photos, workers):
     loader = DataLoader(batches(photos), batch_size=None, num_workers=workers)
     for step, batch in enumerate(loader):
         assert equal(batch, batches(photos)[step])
+
+
+def test_a_patch_without_a_face_always_goes_into_a_collage(photos, monkeypatch):
+    collage = augmentation.collage
+    counts = []
+    monkeypatch.setattr(
+        augmentation, "collage", lambda tiles, count: counts.append(count) or collage(tiles, count)
+    )
+    faceless = batches(photos[:1])  # photo 0 has no face
+    samples = sum(len(faceless[step].counts) for step in range(12))
+    assert len(counts) == samples
+    assert set(counts) <= {2, 3, 4}
 
 
 def test_a_longer_run_begins_with_the_same_batches(photos):
