@@ -1,7 +1,20 @@
 """What all tests share."""
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # The first call of an operator, or a busy machine, makes single examples slow.
 settings.register_profile("s3fd", deadline=None)
 settings.load_profile("s3fd")
+
+
+@pytest.fixture
+def shared():
+    """The folder of real data, which is no part of the project."""
+    folder = Path(os.environ.get("S3FD_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data here: S3FD_SHARED would name the folder, {folder} isn't there")
+    return folder
