@@ -144,11 +144,11 @@ void suppress(std::vector<Detection>& found, int64_t candidates, int64_t keep,
     found.resize(candidates);
   }
   std::sort(found.begin(), found.end(), goes_before);
-  GreedyNms<float> greedy(iou_threshold);
-  int64_t kept = 0;
-  for (size_t i = 0; i < found.size() && kept < keep; ++i) {
-    if (greedy.keep(found[i].box)) found[kept++] = found[i];
-  }
+  std::vector<Box<float>> boxes;
+  boxes.reserve(found.size());
+  for (const Detection& detection : found) boxes.push_back(detection.box);
+  size_t kept = 0;
+  for (const int32_t i : greedy_nms(boxes, iou_threshold, keep)) found[kept++] = found[i];
   found.resize(kept);
 }
 

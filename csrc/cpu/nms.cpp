@@ -7,35 +7,46 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/greedy_nms.h"
+#include "cpu/order.h"
 
 namespace s3fd::cpu {
 namespace {
 
+// Boxes that one task has at least, about, so that small sets stay on one thread.
+constexpr int64_t kBoxesPerTask = 1024;
+
 void check_boxes_and_scores(const Tensor& boxes, const Tensor& scores) {
   STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && scores.dim() == 1 &&
-                      scores.size(0) == boxes.size(0) &&
-                      scores.scalar_type() == boxes.scalar_type(),
-                  "s3fd::nms: expected boxes [N, 4] and scores [N] of one dtype");
+                      scores.size(0) == boxes.size(0),
+                  "s3fd::nms: expected boxes [N, 4] and scores [N]");
   STD_TORCH_CHECK(boxes.size(0) <= std::numeric_limits<int32_t>::max(),
                   "s3fd::nms: more than 2^31 - 1 boxes");
 }
 
-template <typename T>
-Box<compute_t<T>> read_box(const Tensor& boxes, int64_t i) {
-  using C = compute_t<T>;
-  const T* row = static_cast<const T*>(boxes.const_data_ptr()) + i * boxes.stride(0);
-  const int64_t stride = boxes.stride(1);
-  return {static_cast<C>(row[0]), static_cast<C>(row[stride]), static_cast<C>(row[2 * stride]),
-          static_cast<C>(row[3 * stride])};
+std::vector<int32_t> order_by_falling_score(const Tensor& scores) {
+  return dispatch_floating(scores.scalar_type(), "nms", [&]<typename T>() {
+    const T* data = static_cast<const T*>(scores.const_data_ptr());
+    const int64_t stride = scores.stride(0);
+    return order_by(static_cast<int32_t>(scores.size(0)), [&](int32_t i) {
+      return falling_key(static_cast<compute_t<T>>(data[i * stride]));
+    });
+  });
 }
 
+// Boxes number order[0], order[1], ...
 template <typename T>
-std::vector<int32_t> order_by_falling_score(const Tensor& scores) {
-  const T* data = static_cast<const T*>(scores.const_data_ptr());
-  const int64_t stride = scores.stride(0);
-  return order_by(static_cast<int32_t>(scores.size(0)), [&](int32_t i) {
-    return falling_key(static_cast<compute_t<T>>(data[i * stride]));
-  });
+std::vector<Box<compute_t<T>>> gather(const Tensor& boxes, const std::vector<int32_t>& order) {
+  using C = compute_t<T>;
+  const T* data = static_cast<const T*>(boxes.const_data_ptr());
+  const int64_t row_stride = boxes.stride(0), stride = boxes.stride(1);
+  std::vector<Box<C>> gathered;
+  gathered.reserve(order.size());
+  for (const int32_t i : order) {
+    const T* row = data + i * row_stride;
+    gathered.push_back({static_cast<C>(row[0]), static_cast<C>(row[stride]),
+                        static_cast<C>(row[2 * stride]), static_cast<C>(row[3 * stride])});
+  }
+  return gathered;
 }
 
 Tensor indices(const std::vector<int32_t>& kept, const Tensor& like) {
@@ -48,17 +59,15 @@ Tensor indices(const std::vector<int32_t>& kept, const Tensor& like) {
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
   check_boxes_and_scores(boxes, scores);
+  const std::vector<int32_t> order = order_by_falling_score(scores);
   return dispatch_floating(boxes.scalar_type(), "nms", [&]<typename T>() {
-    GreedyNms<compute_t<T>> greedy(iou_threshold);
-    std::vector<int32_t> kept;
-    for (const int32_t i : order_by_falling_score<T>(scores)) {
-      if (greedy.keep(read_box<T>(boxes, i))) kept.push_back(i);
-    }
+    std::vector<int32_t> kept = greedy_nms(gather<T>(boxes, order), iou_threshold);
+    for (int32_t& i : kept) i = order[i];
     return indices(kept, boxes);
   });
 }
 
-// The groups one after the other, each by falling score; then what was kept by falling score.
+// Each group for itself, shared out among the threads; then what they keep, by falling score.
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& groups,
                    double iou_threshold) {
   check_boxes_and_scores(boxes, scores);
@@ -67,26 +76,38 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& grou
                   "s3fd::batched_nms: expected groups int64 [N]");
   const int64_t* group = static_cast<const int64_t*>(groups.const_data_ptr());
   const int64_t group_stride = groups.stride(0);
-  return dispatch_floating(boxes.scalar_type(), "batched_nms", [&]<typename T>() {
-    const std::vector<int32_t> order = order_by_falling_score<T>(scores);
-    const auto group_at = [&](int32_t rank) { return group[order[rank] * group_stride]; };
-    const std::vector<int32_t> ranks =
-        order_by(static_cast<int32_t>(order.size()),
-                 [&](int32_t rank) { return static_cast<uint64_t>(group_at(rank)); });
-    std::vector<char> stays(order.size());
-    for (size_t begin = 0, end; begin < ranks.size(); begin = end) {
-      GreedyNms<compute_t<T>> greedy(iou_threshold);
-      const int64_t current = group_at(ranks[begin]);
-      for (end = begin; end < ranks.size() && group_at(ranks[end]) == current; ++end) {
-        stays[ranks[end]] = greedy.keep(read_box<T>(boxes, order[ranks[end]]));
+  const std::vector<int32_t> order = order_by_falling_score(scores);
+  const auto group_at = [&](int32_t rank) { return group[order[rank] * group_stride]; };
+  // Ranks by group, and within a group as they are; where each group begins.
+  const std::vector<int32_t> ranks =
+      order_by(static_cast<int32_t>(order.size()),
+               [&](int32_t rank) { return static_cast<uint64_t>(group_at(rank)); });
+  std::vector<size_t> begins;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    if (i == 0 || group_at(ranks[i]) != group_at(ranks[i - 1])) begins.push_back(i);
+  }
+  begins.push_back(ranks.size());
+
+  std::vector<char> stays(order.size());
+  dispatch_floating(boxes.scalar_type(), "batched_nms", [&]<typename T>() {
+    const auto suppress = [&](size_t begin, size_t end) {
+      std::vector<int32_t> members;
+      for (size_t i = begin; i < end; ++i) members.push_back(order[ranks[i]]);
+      for (const int32_t i : greedy_nms(gather<T>(boxes, members), iou_threshold)) {
+        stays[ranks[begin + i]] = true;
       }
-    }
-    std::vector<int32_t> kept;
-    for (size_t rank = 0; rank < order.size(); ++rank) {
-      if (stays[rank]) kept.push_back(order[rank]);
-    }
-    return indices(kept, boxes);
+    };
+    const auto count = static_cast<int64_t>(begins.size()) - 1;
+    const int64_t per_task = kBoxesPerTask * count / (static_cast<int64_t>(order.size()) + 1) + 1;
+    torch::stable::parallel_for(0, count, per_task, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) suppress(begins[i], begins[i + 1]);
+    });
   });
+  std::vector<int32_t> kept;
+  for (size_t rank = 0; rank < order.size(); ++rank) {
+    if (stays[rank]) kept.push_back(order[rank]);
+  }
+  return indices(kept, boxes);
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
     Args:
         boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels. float16, bfloat16 (computed in
-            float32), float32 or float64 (computed as they are).
-        scores (Tensor[N]): floating point. Of equal scores the lower index goes first; a NaN goes
-            before all numbers, as in :func:`torch.sort`.
+            float32), float32 or float64 (computed as they are), under autocast too.
+        scores (Tensor[N]): of any floating-point dtype. Of equal scores the lower index goes first;
+            a NaN goes before all numbers, as in :func:`torch.sort`.
         iou_threshold: in [0, 1]; compared as a double, and only a larger IoU suppresses.
 
     Returns:
@@ -86,7 +86,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 
 
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
-    """Boxes and scores in one dtype, without their history."""
+    """Boxes and scores without their history."""
     check_tensor("boxes", boxes, ("N", 4))
     check_tensor("scores", scores, ("N",))
     if scores.shape[0] != boxes.shape[0] or scores.device != boxes.device:
@@ -95,8 +95,7 @@ def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tenso
             f"got {describe(scores)}"
         )
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
-    dtype = torch.promote_types(boxes.dtype, scores.dtype)
-    return boxes.detach().to(dtype), scores.detach().to(dtype)
+    return boxes.detach(), scores.detach()
 
 
 @_registration.fake("s3fd::nms")
