@@ -160,13 +160,22 @@ def collage(tiles: list[Sample], count: int) -> Sample:
 
 
 def plain(size: int, rng: np.random.Generator) -> Sample:
-    """A square of one colour, which fades to another: no face, and nothing to see."""
-    first, second = rng.uniform(0, 255, 3), rng.uniform(0, 255, 3)
-    fade = np.linspace(0, rng.random(), size)[:, None]
-    column = ((1 - fade) * first + fade * second).astype(np.uint8)  # [size, 3]
-    image = np.repeat(column[:, None], size, axis=1)
+    """A square of one colour, or of a few that fade into each other: no face, nothing to see."""
+    knots = int(rng.integers(1, 6))
+    colours = rng.uniform(0, 255, 3) + rng.uniform(0, 64) * rng.standard_normal((knots, knots, 3))
+    image = Image.fromarray(colours.clip(0, 255).astype(np.uint8))
     none = np.zeros((0, 4), dtype=np.float32)
-    return Sample(image, none, none)
+    return Sample(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)), none, none)
+
+
+def place(tile: Sample, ground: Sample, rng: np.random.Generator) -> Sample:
+    """Lays a small square sample somewhere on a larger one that has no faces."""
+    room = ground.image.shape[0] - tile.image.shape[0]
+    x, y = (int(offset) for offset in rng.integers(0, room + 1, size=2))
+    image = ground.image.copy()
+    image[y : y + tile.image.shape[0], x : x + tile.image.shape[1]] = tile.image
+    shift = np.array([x, y, x, y], dtype=np.float32)
+    return Sample(image, tile.boxes + shift, tile.ignore + shift)
 
 
 # Luma weights of BT.601, and the plane of hue and saturation around that axis (YIQ).

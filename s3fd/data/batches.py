@@ -23,8 +23,9 @@ SCALE_SHARES = (0.55, 0.1, 0.15, 0.2)
 # How many photos a side a sample shows, and how often: collages make small faces occur.
 COLLAGES = (1, 2, 3, 4)
 COLLAGE_SHARES = (0.66, 0.22, 0.08, 0.04)
-# How many of a collage's tiles are of one colour: photos have walls and skies.
-PLAIN_SHARE = 0.03
+# How many samples are a small patch on a plain ground: photos have walls and skies, and to the
+# coarse levels, which see little but smooth surfaces, these look like large faces.
+PLAIN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,9 @@ class TrainingBatches(Dataset[Batch]):
 
     def _sample(self, position: int, size: int, rng: np.random.Generator) -> Sample:
         count = int(rng.choice(COLLAGES, p=COLLAGE_SHARES))
+        if rng.random() < PLAIN_SHARE:
+            tile = _tile(self._image(position), size // int(rng.integers(2, 6)), rng)
+            return augmentation.place(tile, augmentation.plain(size, rng), rng)
         tile = _tile(self._image(position), size // count, rng)
         if count == 1 and len(tile.boxes):
             return tile
@@ -124,11 +128,8 @@ class TrainingBatches(Dataset[Batch]):
             tile = _tile(self._image(position), size // count, rng)
         tiles = [tile]
         while len(tiles) < count * count:
-            if rng.random() < PLAIN_SHARE:
-                tiles.append(augmentation.plain(size // count, rng))
-            else:
-                other = self.images[int(rng.integers(len(self.images)))]
-                tiles.append(_tile(other, size // count, rng))
+            other = self.images[int(rng.integers(len(self.images)))]
+            tiles.append(_tile(other, size // count, rng))
         return _pad(augmentation.collage(tiles, count), size)
 
     def _image(self, position: int) -> AnnotatedImage:

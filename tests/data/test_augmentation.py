@@ -119,12 +119,29 @@ def test_a_collage_lays_its_tiles_row_by_row():
     )
 
 
-def test_a_plain_square_has_no_faces_and_one_colour_a_row():
-    sample = augmentation.plain(16, np.random.default_rng(0))
-    assert sample.image.shape == (16, 16, 3)
-    assert sample.image.dtype == np.uint8
-    assert (sample.image == sample.image[:, :1]).all()
-    assert sample.boxes.shape == sample.ignore.shape == (0, 4)
+def test_a_plain_square_is_smooth_and_has_no_faces():
+    for seed in range(20):
+        sample = augmentation.plain(128, np.random.default_rng(seed))
+        assert sample.image.shape == (128, 128, 3)
+        assert sample.image.dtype == np.uint8
+        assert np.abs(np.diff(sample.image.astype(int), axis=0)).max() < 32
+        assert sample.boxes.shape == sample.ignore.shape == (0, 4)
+
+
+def test_a_placed_patch_keeps_its_pixels_and_its_boxes():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    tile = Sample(pixels, np.array([[1, 2, 7, 8]], np.float32), EMPTY)
+    ground = Sample(np.zeros((32, 32, 3), np.uint8), EMPTY, EMPTY)
+    places = set()
+    for _ in range(50):
+        sample = augmentation.place(tile, ground, rng)
+        x, y = (int(v) for v in sample.boxes[0, :2] - tile.boxes[0, :2])
+        np.testing.assert_array_equal(sample.image[y : y + 8, x : x + 8], pixels)
+        assert sample.image.sum() == pixels.sum()
+        places.add((x, y))
+    assert len(places) > 40
+    assert not ground.image.any()
 
 
 def test_colours_keep_grey_grey_whatever_saturation_and_hue():

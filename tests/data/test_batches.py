@@ -53,16 +53,19 @@ def test_the_number_of_workers_changes_nothing(photos, workers):
         assert equal(batch, batches(photos)[step])
 
 
-def test_a_patch_without_a_face_always_goes_into_a_collage(photos, monkeypatch):
-    collage = augmentation.collage
-    counts = []
-    monkeypatch.setattr(
-        augmentation, "collage", lambda tiles, count: counts.append(count) or collage(tiles, count)
-    )
+def test_a_patch_without_a_face_is_never_shown_alone(photos, monkeypatch):
+    made = []
+    for name in ("collage", "place"):
+        original = getattr(augmentation, name)
+        monkeypatch.setattr(
+            augmentation,
+            name,
+            lambda *args, name=name, original=original: made.append(name) or original(*args),
+        )
     faceless = batches(photos[:1])  # photo 0 has no face
     samples = sum(len(faceless[step].counts) for step in range(12))
-    assert len(counts) == samples
-    assert set(counts) <= {2, 3, 4}
+    assert len(made) == samples
+    assert set(made) == {"collage", "place"}
 
 
 def test_a_longer_run_begins_with_the_same_batches(photos):
