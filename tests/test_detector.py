@@ -1,0 +1,195 @@
+"""From images of any kind and size to boxes in their own pixels."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from s3fd import Detections, FaceDetector
+from s3fd.models import S3FD, save_checkpoint
+from s3fd.ops import AnchorGrid, encode_boxes
+
+
+class FindsBrightSquares(nn.Module):
+    """A network that says exactly where the white pixels of an image are."""
+
+    def __init__(self):
+        super().__init__()
+        self.grid = AnchorGrid.s3fd()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.batches = []
+
+    def fuse(self):
+        return self
+
+    def preprocess(self, images):
+        return images.float() - 100
+
+    def forward(self, x):
+        self.batches.append(tuple(x.shape))
+        sizes = self.grid.feature_sizes(x.shape[-2:])
+        anchors = self.grid.anchors(sizes)
+        scores = torch.full((len(x), len(anchors)), -20.0)
+        deltas = torch.zeros(len(x), len(anchors), 4)
+        for image, score, delta in zip(x, scores, deltas, strict=True):
+            rows, columns = torch.where((image > 100).all(dim=0))
+            if len(rows):
+                corners = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+                box = torch.tensor([[float(v) for v in corners]])
+                cell = self.grid.match(sizes, [box])[0].argmax()
+                score[cell] = 20.0
+                delta[cell] = encode_boxes(box, anchors[cell][None])[0]
+        logits, maps, start = [], [], 0
+        for height, width in sizes:
+            rows = slice(start, start + height * width)
+            face = scores[:, rows].reshape(-1, 1, height, width)
+            logits.append(torch.cat([torch.zeros_like(face), face], dim=1))
+            maps.append(deltas[:, rows].transpose(1, 2).reshape(-1, 4, height, width))
+            start += height * width
+        return logits, maps
+
+
+def photo(width, height, box=None):
+    image = Image.new("RGB", (width, height), (60, 60, 60))
+    if box is not None:
+        image.paste((255, 255, 255), box)
+    return image
+
+
+@pytest.fixture
+def detector():
+    return FaceDetector(FindsBrightSquares(), device="cpu")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (97, 131), (333, 250), (640, 480), (31, 700)])
+def test_boxes_come_in_pixels_of_the_image(detector, size):
+    box = (5, 8, 29, 30)
+    found = detector(photo(*size, box))
+    assert found.image_size == size[::-1]
+    np.testing.assert_allclose(found.boxes, [box], atol=1e-3)
+
+
+def test_a_shrunk_image_gives_boxes_in_its_original_pixels(detector):
+    box = (400, 600, 1200, 1400)
+    found = detector(photo(2000, 3000, box), max_size=500)
+    assert max(detector.model.batches[-1][2:]) == 512
+    np.testing.assert_allclose(found.boxes, [box], atol=6)
+
+
+def test_an_image_is_never_enlarged(detector):
+    detector(photo(100, 60), max_size=1000)
+    assert detector.model.batches[-1] == (1, 3, 64, 128)
+
+
+def test_small_faces_are_dropped_and_their_images_shrunk(detector):
+    image = photo(1600, 1600, (100, 100, 180, 180))
+    assert len(detector(image, min_face=81, max_size=None)) == 0
+    assert len(detector(image, min_face=70, max_size=None)) == 1
+    assert max(detector.model.batches[-1][2:]) < 400
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 500), (31, 31), (20001, 40)])
+def test_the_tiniest_and_the_longest_images_work(detector, size):
+    found = detector(photo(*size))
+    assert len(found) == 0
+    assert found.image_size == size[::-1]
+
+
+def test_a_list_gives_a_list_and_an_image_its_detections(detector):
+    assert isinstance(detector(photo(64, 64)), Detections)
+    assert detector([]) == []
+    assert len(detector([photo(64, 64)])) == 1
+    assert len(detector(image for image in [photo(64, 64)] * 3)) == 3
+
+
+def test_images_of_all_kinds_and_sizes_are_mixed_in_one_call(detector, tmp_path):
+    box = (10, 12, 40, 44)
+    photo(90, 70, box).save(tmp_path / "file.png")
+    images = [
+        tmp_path / "file.png",
+        photo(200, 333, box),
+        np.asarray(photo(90, 70, box)),
+        torch.from_numpy(np.array(photo(64, 50, box))).permute(2, 0, 1),
+        photo(90, 70),
+    ]
+    found = detector(images)
+    for image, detections in zip(images[:4], found, strict=False):
+        np.testing.assert_allclose(detections.boxes, [box], atol=1e-3)
+        assert detections == detector(image)
+    assert len(found[4]) == 0
+
+
+def test_images_of_one_size_go_through_the_network_together(detector):
+    detector([photo(64, 64)] * 5 + [photo(200, 64)] * 2, batch_size=4)
+    assert sorted(shape[0] for shape in detector.model.batches) == [1, 2, 4]
+
+
+def test_exif_orientation_is_honoured(detector, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: width and height change places
+    photo(120, 80, (8, 16, 40, 48)).save(tmp_path / "turned.png", exif=exif)
+    found = detector(tmp_path / "turned.png")
+    assert found.image_size == (120, 80)
+    np.testing.assert_allclose(found.boxes, [(80 - 48, 8, 80 - 16, 40)], atol=1e-3)
+
+
+def test_what_is_found_does_not_depend_on_the_rest_of_the_call():
+    torch.manual_seed(0)
+    detector = FaceDetector(S3FD("light"), device="cpu")
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in [(60, 80), (64, 96), (61, 70)]]
+    together = detector(images, score_threshold=0.3)
+    for image, detections in zip(images, together, strict=True):
+        alone = detector(image, score_threshold=0.3)
+        assert len(alone) == len(detections)
+        torch.testing.assert_close(alone.scores, detections.scores, atol=1e-4, rtol=0)
+
+
+def test_the_model_that_is_passed_may_be_trained_on():
+    model = S3FD("light").train()
+    FaceDetector(model, device="cpu")
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_several_threads_may_call_it(detector):
+    image, results = photo(100, 100, (20, 20, 60, 60)), []
+    threads = [threading.Thread(target=lambda: results.append(detector(image))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert all(result == results[0] for result in results)
+
+
+def test_a_file_of_weights_is_loaded(tmp_path):
+    save_checkpoint(S3FD("light"), tmp_path / "mine.safetensors")
+    detector = FaceDetector.from_pretrained(tmp_path / "mine.safetensors", device="cpu")
+    assert isinstance(detector(photo(64, 64)), Detections)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda d: d(None), TypeError, "images: expected an image"),
+        (lambda d: d({"a": 1}), TypeError, "images: expected an image"),
+        (lambda d: d("gone.jpg"), FileNotFoundError, r"images: gone\.jpg: there is no such file"),
+        (lambda d: d([photo(9, 9), None]), TypeError, r"images\[1\]: expected a path"),
+        (lambda d: d([np.zeros((2, 2, 7), np.uint8)]), ValueError, r"images\[0\]"),
+        (lambda d: d(photo(9, 9), score_threshold=2), ValueError, "score_threshold"),
+        (lambda d: d(photo(9, 9), iou_threshold=-1), ValueError, "iou_threshold"),
+        (lambda d: d(photo(9, 9), max_size=0), ValueError, "max_size"),
+        (lambda d: d(photo(9, 9), min_face=-3), ValueError, "min_face"),
+        (lambda d: d(photo(9, 9), batch_size=0), ValueError, "batch_size"),
+        (lambda d: FaceDetector.from_pretrained("heavy"), FileNotFoundError, "heavy"),
+        (lambda d: FaceDetector.from_pretrained(__file__), ValueError, "expected a safetensors"),
+        (lambda d: FaceDetector(FindsBrightSquares(), "abacus"), ValueError, "device: expected"),
+    ],
+)
+def test_bad_arguments_are_named(detector, call, error, message):
+    with pytest.raises(error, match=message):
+        call(detector)

@@ -1,0 +1,137 @@
+"""Any picture as uint8 RGB."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from s3fd.images import ImageError, read_image
+
+RAMP = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+
+
+def test_all_forms_of_a_picture_give_the_same_pixels(tmp_path):
+    Image.fromarray(RAMP).save(tmp_path / "ramp.png")
+    forms = [
+        str(tmp_path / "ramp.png"),
+        tmp_path / "ramp.png",
+        Image.fromarray(RAMP),
+        RAMP,
+        RAMP[:, ::-1][:, ::-1],
+        torch.from_numpy(RAMP).permute(2, 0, 1),
+        RAMP.astype(np.uint16) * 257,
+        RAMP / 255,
+        torch.from_numpy(RAMP).permute(2, 0, 1).float() / 255,
+    ]
+    for form in forms:
+        np.testing.assert_array_equal(read_image(form), RAMP)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path, orientation):
+    upright = Image.new("RGB", (64, 32))
+    upright.paste((255, 255, 255), (0, 0, 16, 16))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose, from upright to stored
+    stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    for image in (tmp_path / "photo.jpg", Image.open(tmp_path / "photo.jpg")):
+        pixels = read_image(image)
+        assert pixels.shape == (32, 64, 3)
+        assert pixels[4:12, 4:12].min() > 240
+        assert pixels[:, 32:].max() < 15
+
+
+def test_grey_palette_and_opacity_become_rgb():
+    grey = np.array([[0, 100], [200, 255]], np.uint8)
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_image(Image.fromarray(grey)), expected)
+    np.testing.assert_array_equal(read_image(grey), expected)
+    np.testing.assert_array_equal(read_image(torch.from_numpy(grey)[None]), expected)
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([0, 0, 0, 10, 200, 30])
+    palette.putpixel((1, 0), 1)
+    np.testing.assert_array_equal(read_image(palette), [[[0, 0, 0], [10, 200, 30]]])
+    clear = np.array([[[10, 20, 30, 0], [10, 20, 30, 255]]], np.uint8)
+    for image in (clear, Image.fromarray(clear), torch.from_numpy(clear).permute(2, 0, 1)):
+        np.testing.assert_array_equal(read_image(image), [[[255, 255, 255], [10, 20, 30]]])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV",
+                                  "LAB", "I", "F", "I;16"])  # fmt: skip
+def test_every_mode_is_read(mode):
+    assert read_image(Image.new(mode, (5, 3))).shape == (3, 5, 3)
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
+    levels = np.array([[0, 257, 32896, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    for image in (tmp_path / "deep.png", Image.fromarray(levels), levels):
+        np.testing.assert_array_equal(read_image(image)[0, :, 0], [0, 1, 128, 255])
+
+
+def test_a_picture_of_one_pixel_is_a_picture():
+    np.testing.assert_array_equal(read_image(np.full((1, 1, 3), 7, np.uint8)), [[[7, 7, 7]]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "an empty file"),
+        (b"hello, I am no picture", "not a picture"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "can't read"),
+    ],
+)
+def test_a_file_that_is_no_picture_says_so(tmp_path, content, message):
+    (tmp_path / "bad.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"images\[3\]: .*bad\.jpg: .*{message}"):
+        read_image(tmp_path / "bad.jpg", "images[3]")
+
+
+def test_a_truncated_photo_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"cut\.jpg: damaged"):
+        read_image(tmp_path / "cut.jpg")
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg: there is no such file"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="a folder; pass the photos in it"):
+        read_image(tmp_path)
+
+
+def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
+    Image.new("L", (60, 50)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageError, match="too many pixels to be opened safely"):
+        read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (
+            None,
+            TypeError,
+            "image: expected a path, a PIL image, an array or a tensor, got NoneType",
+        ),
+        (np.zeros((4, 6, 2), np.uint8), ImageError, r"\[H, W\] or .* got \[4, 6, 2\]"),
+        (np.zeros((3, 4, 6), np.uint8), ImageError, r"transpose\(1, 2, 0\)"),
+        (np.zeros((1, 4, 6, 3), np.uint8), ImageError, "list of images"),
+        (np.zeros((0, 6, 3), np.uint8), ImageError, "at least one pixel"),
+        (np.zeros((4, 6, 3), np.int64), TypeError, "array of int64; convert it to uint8"),
+        (np.full((4, 6), 200.0), ImageError, "divide by 255"),
+        (np.full((4, 6), np.nan), ImageError, "0 .. 1"),
+        (torch.zeros(5, 6, 3, dtype=torch.uint8), ImageError, r"permute\(2, 0, 1\)"),
+        (torch.zeros(2, 3, 4, 6), ImageError, r"list\(batch\)"),
+        (Image.fromarray(np.full((2, 2), -5, np.int32)), ImageError, "levels in"),
+    ],
+)
+def test_other_things_are_refused_with_a_remedy(image, error, message):
+    with pytest.raises(error, match=message):
+        read_image(image)
