@@ -25,7 +25,7 @@ COLLAGES = (1, 2, 3, 4)
 COLLAGE_SHARES = (0.66, 0.22, 0.08, 0.04)
 # How many samples are a small patch on a plain ground: photos have walls and skies, and to the
 # coarse levels, which see little but smooth surfaces, these look like large faces.
-PLAIN_SHARE = 0.1
+PLAIN_SHARE = 0.2
 
 
 @dataclass(frozen=True)
