@@ -1,8 +1,11 @@
-"""Non-maximum suppression: the greedy rule, and torchvision's answers."""
+"""Non-maximum suppression: the greedy rule replayed, and the answers of torchvision."""
 
+import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,291 +16,427 @@ from s3fd.ops import batched_nms, nms, reference
 
 OPERATOR = torch.ops.s3fd.nms.default
 BATCHED = torch.ops.s3fd.batched_nms.default
-IMPLEMENTATIONS = [nms, reference.nms]
-THRESHOLDS = [0.0, 0.1, 0.3, 0.5, 0.7, 0.95, 1.0]
-
-# Integer corners in either order and few scores: ties, nested, empty and inside-out boxes.
-small_boxes = st.lists(st.tuples(*[st.integers(0, 6)] * 4, st.integers(0, 3)), max_size=12).map(
-    lambda rows: torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
-)
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+THRESHOLDS = (0.0, 1e-6, 0.01, 0.3, 1 / 3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
+LARGE = 600  # boxes, enough for the index to be used
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_boxes(count: int, seed: int = 0, *, spread: float = 100, size: float = 40) -> Tensor:
-    corner = torch.rand(count, 2, generator=generator(seed)) * spread
-    side = torch.rand(count, 2, generator=generator(seed + 1)) * size
-    return torch.cat([corner, corner + side], dim=1)
-
-
-def random_scores(count: int, seed: int = 0) -> Tensor:
-    return torch.rand(count, generator=generator(seed))
-
-
-def iou(a: list[float], b: list[float]) -> float:
-    """In exact arithmetic of small integers; 0 for degenerate boxes."""
-    if not (a[0] < a[2] and a[1] < a[3] and b[0] < b[2] and b[1] < b[3]):
-        return 0
-    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    inter = width * height
-    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
-
-
-def greedy(boxes: list[list[float]], scores: list[float], threshold: float) -> list[int]:
-    """The rule, word for word."""
-    kept: list[int] = []
-    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
-        # The threshold is met in float32, as the operator's IoU is.
-        overlaps = (torch.tensor(iou(boxes[i], boxes[k])).item() for k in kept)
-        if not any(overlap > threshold for overlap in overlaps):
-            kept.append(i)
+def replay(boxes: Tensor, scores: Tensor, iou_threshold: float) -> list[int]:
+    """The greedy rule in numpy: each box that comes up drops those it overlaps by more."""
+    dtype = np.float64 if boxes.dtype == torch.float64 else np.float32
+    x1, y1, x2, y2 = boxes.to(torch.promote_types(boxes.dtype, torch.float32)).numpy().T
+    left = np.array(
+        sorted(range(len(boxes)), key=lambda i: (not scores[i].isnan(), -float(scores[i]), i)), int
+    )
+    kept = []
+    with np.errstate(all="ignore"):
+        area = (x2 - x1) * (y2 - y1)
+        while len(left):
+            best, left = left[0], left[1:]
+            kept.append(int(best))
+            width = np.minimum(x2[best], x2[left]) - np.maximum(x1[best], x1[left])
+            height = np.minimum(y2[best], y2[left]) - np.maximum(y1[best], y1[left])
+            shared = np.maximum(width, dtype(0)) * np.maximum(height, dtype(0))
+            iou = (shared / (area[best] + area[left] - shared)).astype(np.float64)
+            left = left[~(iou > iou_threshold)]
     return kept
 
 
-@pytest.mark.parametrize("function", IMPLEMENTATIONS)
-@given(small_boxes, st.sampled_from(THRESHOLDS))
-def test_the_answer_is_that_of_the_greedy_rule(
-    function: Callable[..., Tensor], rows: Tensor, threshold: float
-) -> None:
-    boxes, scores = rows[:, :4], rows[:, 4]
-    assert function(boxes, scores, threshold).tolist() == greedy(
-        boxes.tolist(), scores.tolist(), threshold
-    )
+def random(*sizes: int) -> Tensor:
+    return torch.rand(*sizes, dtype=torch.float64)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 300), st.sampled_from(THRESHOLDS))
-def test_the_answer_is_the_twins(seed: int, count: int, threshold: float) -> None:
-    boxes = random_boxes(count, seed)
-    if seed % 2:
-        boxes = boxes.round()
-    scores = (random_scores(count, seed) * 8).round()
-    assert torch.equal(nms(boxes, scores, threshold), reference.nms(boxes, scores, threshold))
+def centred(centre: Tensor, size: Tensor) -> Tensor:
+    return torch.cat([centre - size / 2, centre + size / 2], dim=1)
 
 
-def extreme(name: str) -> Tensor:
-    n = 400
-    line = torch.arange(n, dtype=torch.float32)
-    zero = torch.zeros(n)
-    return {
-        "all equal": torch.tensor([[3.0, 4.0, 50.0, 60.0]]).repeat(n, 1),
-        "in a line": torch.stack([line, zero, line + 10, zero + 10], 1),
-        "one pixel wide": torch.stack([line, zero, line + 1, zero + 1000], 1),
-        "thin, crossing": torch.cat(
-            [
-                torch.stack([line, zero, line + 0.5, zero + 400], 1)[: n // 2],
-                torch.stack([zero, line, zero + 400, line + 0.5], 1)[: n // 2],
-            ]
-        ),
-        "a million pixels wide": random_boxes(n, 1, spread=1e6, size=1e6),
-        "of all sizes": random_boxes(n, 2) * torch.logspace(-6, 6, n)[:, None],
-        "nested": torch.stack([line, line, 1000 - line, 1000 - line], 1),
-        "far away": random_boxes(n, 3) + 16_000_000,
-        "negative": random_boxes(n, 4) - 1000,
-        "tiny": random_boxes(n, 5) * 1e-22,
-        "too small for an area": random_boxes(n, 6) * 1e-30,
-        "huge": random_boxes(n, 7) * 1e17,
-        "too large for an area": random_boxes(n, 8) * 1e36,
-    }[name]
+def integers(n: int) -> Tensor:
+    """Many ties, zero sizes and inside-out boxes."""
+    corner = torch.randint(-20, 20, (n, 2))
+    return torch.cat([corner, corner + torch.randint(-3, 15, (n, 2))], dim=1).double()
 
 
-EXTREMES = [
-    "all equal", "in a line", "one pixel wide", "thin, crossing", "a million pixels wide",
-    "of all sizes", "nested", "far away", "negative", "tiny", "too small for an area", "huge",
-    "too large for an area",
+def of_all_sizes(n: int) -> Tensor:
+    return centred((random(n, 2) - 0.5) * 1e4, 10 ** (random(n, 2) * 12 - 6))
+
+
+def clustered(n: int) -> Tensor:
+    faces = random(5, 2) * 300
+    centre = faces[torch.randint(5, (n,))] + 4 * torch.randn(n, 2)
+    return centred(centre, 30 * torch.exp(0.2 * torch.randn(n, 2)))
+
+
+def almost_equal(n: int) -> Tensor:
+    corner = random(n, 2)
+    return torch.cat([corner, corner + 40 + random(n, 2)], dim=1)
+
+
+def nested(n: int) -> Tensor:
+    side = 10 ** (random(n, 1) * 6)
+    return centred(torch.zeros(n, 2), side.expand(n, 2))
+
+
+def in_a_line(n: int) -> Tensor:
+    x = torch.randint(3 * n + 1, (n, 1)).double()
+    return torch.cat([x, 0 * x, x + 10, 0 * x + 10], dim=1)
+
+
+def in_a_column(n: int) -> Tensor:
+    return in_a_line(n)[:, [1, 0, 3, 2]]
+
+
+def slivers(n: int) -> Tensor:
+    size = torch.stack([random(n) * 0.1 + 0.01, random(n) * 1000], dim=1)
+    return centred(random(n, 2) * 300, size)
+
+
+def one_pixel(n: int) -> Tensor:
+    corner = torch.randint(30, (n, 2)).double() / 2
+    return torch.cat([corner, corner + 1], dim=1)
+
+
+def million_pixels(n: int) -> Tensor:
+    return centred(random(n, 2) * 3e6, 1e6 * (0.5 + random(n, 2)))
+
+
+def far_away(n: int) -> Tensor:
+    """Coordinates so large that the smaller boxes round to nothing."""
+    corner = (random(n, 2) - 0.5) * 1e12
+    return torch.cat([corner, corner + corner.abs() * 10 ** (random(n, 2) * -8)], dim=1)
+
+
+def tiny(n: int) -> Tensor:
+    """Areas about the smallest that a float32 has."""
+    corner = torch.randint(10, (n, 2)) * 1e-18
+    return torch.cat([corner, corner + torch.randint(1, 9, (n, 2)) * 1e-18], dim=1)
+
+
+def odd(n: int) -> Tensor:
+    boxes = integers(n)
+    values = torch.tensor([math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-30], dtype=torch.float64)
+    return torch.where(random(n, 4) < 0.1, values[torch.randint(len(values), (n, 4))], boxes)
+
+
+KINDS = [
+    integers, of_all_sizes, clustered, almost_equal, nested, in_a_line, in_a_column, slivers,
+    one_pixel, million_pixels, far_away, tiny, odd,
 ]  # fmt: skip
 
 
+def mixed(n: int) -> Tensor:
+    parts = torch.cat([kind(n // len(KINDS) + 1) for kind in KINDS])
+    return parts[torch.randperm(len(parts))[:n]]
+
+
+def make(
+    kind: Callable[[int], Tensor], n: int, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """Boxes, and scores with ties."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        boxes = kind(n).to(dtype)
+        return boxes, torch.randint(n + 1, (n,)).to(dtype) / 8
+
+
+sets = st.builds(
+    make,
+    st.sampled_from([*KINDS, mixed]),
+    st.integers(0, 40),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+
+
+@given(sets, st.sampled_from(THRESHOLDS))
+def test_few_boxes_follow_the_greedy_rule(
+    boxes_and_scores: tuple[Tensor, Tensor], iou_threshold: float
+) -> None:
+    expected = replay(*boxes_and_scores, iou_threshold)
+    assert nms(*boxes_and_scores, iou_threshold).tolist() == expected
+    assert reference.nms(*boxes_and_scores, iou_threshold).tolist() == expected
+
+
+@pytest.mark.parametrize("iou_threshold", THRESHOLDS)
+@pytest.mark.parametrize("kind", [*KINDS, mixed])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", EXTREMES)
-@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.6, 0.99])
-def test_no_geometry_leads_the_index_astray(
-    name: str, threshold: float, dtype: torch.dtype
+def test_many_boxes_follow_the_greedy_rule(
+    kind: Callable[[int], Tensor], iou_threshold: float, dtype: torch.dtype
 ) -> None:
-    boxes = extreme(name).to(dtype)
-    scores = random_scores(len(boxes)).to(dtype)
-    assert torch.equal(nms(boxes, scores, threshold), reference.nms(boxes, scores, threshold))
+    boxes, scores = make(kind, LARGE, dtype=dtype)
+    assert nms(boxes, scores, iou_threshold).tolist() == replay(boxes, scores, iou_threshold)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 0.85, 1.0])
-def test_the_answer_is_torchvisions(threshold: float) -> None:
-    torchvision_ops = pytest.importorskip("torchvision.ops")
-    cases = [random_boxes(count, count) for count in (0, 1, 2, 31, 500, 3000)]
-    cases += [random_boxes(count, count).round() for count in (50, 1000)]
-    cases += [torch.randint(0, 8, (600, 4), generator=generator(1)).float()]  # many inside out
-    cases += [extreme(name) for name in EXTREMES]
-    for boxes in cases:
-        for scores in (random_scores(len(boxes)), (random_scores(len(boxes)) * 5).round()):
-            expected = torchvision_ops.nms(boxes, scores, threshold)
-            assert torch.equal(nms(boxes, scores, threshold), expected)
-            doubles = torchvision_ops.nms(boxes.double(), scores.double(), threshold)
-            assert torch.equal(nms(boxes.double(), scores.double(), threshold), doubles)
+@pytest.mark.parametrize("kind", [*KINDS, mixed])
+def test_indices_are_torchvisions(kind: Callable[[int], Tensor]) -> None:
+    torchvision = pytest.importorskip("torchvision", reason="compares with torchvision")
+    for iou_threshold, n in itertools.product(THRESHOLDS, (3, 100, 2000)):
+        boxes, scores = make(kind, n, seed=n)
+        expected = torchvision.ops.nms(boxes, scores, iou_threshold)
+        assert torch.equal(nms(boxes, scores, iou_threshold), expected)
 
 
-def test_boxes_that_are_not_finite_are_kept_as_torchvision_keeps_them() -> None:
-    torchvision_ops = pytest.importorskip("torchvision.ops")
-    boxes = random_boxes(200, spread=20).round()
-    values = torch.tensor([math.nan, math.inf, -math.inf])
-    where = torch.randint(0, 200 * 4, (60,), generator=generator(3))
-    boxes.view(-1)[where] = values[torch.arange(60) % 3]
-    scores = random_scores(200)
-    scores[::17] = math.nan
-    assert torch.equal(nms(boxes, scores, 0.3), torchvision_ops.nms(boxes, scores, 0.3))
+def test_the_lower_index_of_equal_scores_stays() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [0.0, 0, 10, 10]])
+    assert nms(boxes, torch.ones(3), 0.5).tolist() == [0]
+    assert nms(boxes, torch.tensor([0.0, -0.0, 0.0]), 0.5).tolist() == [0]
+    assert nms(boxes, torch.tensor([1.0, 2.0, 2.0]), 0.5).tolist() == [1]
 
 
-@pytest.mark.parametrize("function", IMPLEMENTATIONS)
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("column", range(4))
-def test_a_box_that_is_not_finite_neither_suppresses_nor_goes(
-    function: Callable[..., Tensor], column: int, value: float
-) -> None:
-    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]] * 3)
-    boxes[1, column] = value
-    assert function(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.3).tolist() == [1, 2]
-    assert function(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.3).tolist() == [0, 1]
+def test_an_iou_equal_to_the_threshold_does_not_suppress() -> None:
+    boxes = torch.tensor([[0.0, 0, 2, 1], [0.0, 0, 1, 1]])  # IoU 1/2
+    scores = torch.tensor([2.0, 1.0])
+    assert nms(boxes, scores, 0.5).tolist() == [0, 1]
+    assert nms(boxes, scores, math.nextafter(0.5, 0)).tolist() == [0]
 
 
-@pytest.mark.parametrize("function", IMPLEMENTATIONS)
-def test_the_lower_index_of_equal_scores_is_kept(function: Callable[..., Tensor]) -> None:
-    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]] * 4)
-    assert function(boxes, torch.tensor([0.1, 0.7, 0.7, 0.7]), 0.5).tolist() == [1]
-    assert function(boxes, torch.tensor([-0.0, 0.0, 0.0, -0.0]), 0.5).tolist() == [0]
+def test_the_threshold_is_compared_as_a_double() -> None:
+    boxes = torch.tensor([[0.0, 0, 3, 1], [0.0, 0, 1, 1]])  # IoU 1/3, above 1/3 in float32
+    scores = torch.tensor([2.0, 1.0])
+    assert nms(boxes, scores, 1 / 3).tolist() == [0]
+    assert nms(boxes.double(), scores.double(), 1 / 3).tolist() == [0, 1]
+    assert nms(boxes, scores, float(np.float32(1 / 3))).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("function", IMPLEMENTATIONS)
-def test_an_iou_equal_to_the_threshold_does_not_suppress(function: Callable[..., Tensor]) -> None:
-    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 5.0]])
-    scores = torch.tensor([0.9, 0.8])
-    assert function(boxes, scores, 0.5).tolist() == [0, 1]
-    assert function(boxes, scores, 0.5 - 1e-9).tolist() == [0]
+def test_a_suppressed_box_suppresses_nothing() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [4.0, 0, 14, 10], [8.0, 0, 18, 10]])
+    assert nms(boxes, torch.tensor([3.0, 2.0, 1.0]), 0.3).tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("function", IMPLEMENTATIONS)
-def test_nan_scores_go_first_and_infinite_ones_in_order(function: Callable[..., Tensor]) -> None:
-    boxes = torch.tensor([[i * 20.0, 0.0, i * 20.0 + 10, 10.0] for i in range(5)])
-    scores = torch.tensor([-math.inf, 1.0, math.inf, math.nan, -1.0])
-    assert function(boxes, scores, 0.5).tolist() == [3, 2, 1, 4, 0]
+@pytest.mark.parametrize(
+    "box",
+    [
+        (5, 5, 5, 9),  # no width
+        (5, 5, 5, 5),  # a point
+        (9, 5, 5, 9),  # inside out
+        (9, 9, 5, 5),  # twice, so that its area is positive
+        (math.nan, 0, 9, 9),
+        (0, 0, math.inf, 9),
+        (-math.inf, 0, math.inf, 9),
+        (-3e38, -3e38, 3e38, 3e38),  # an infinite area
+        (0, 0, 1e-30, 1e-30),  # an area of 0
+    ],
+)
+@pytest.mark.parametrize("iou_threshold", [0.0, 0.5])
+def test_degenerate_boxes_overlap_nothing(box: tuple[float, ...], iou_threshold: float) -> None:
+    boxes = torch.tensor([box, (0, 0, 10, 10), box, (0, 0, 10, 10)], dtype=torch.float32)
+    assert nms(boxes, torch.tensor([4.0, 3, 2, 1]), iou_threshold).tolist() == [0, 1, 2]
+    assert nms(boxes, torch.tensor([1.0, 4, 2, 3]), iou_threshold).tolist() == [1, 2, 0]
+    many = boxes.repeat(LARGE, 1)
+    scores = torch.arange(len(many)).float()
+    assert len(nms(many, scores, iou_threshold)) == 2 * LARGE + 1
 
 
-@pytest.mark.parametrize("function", IMPLEMENTATIONS)
+def test_scores_sort_as_torch_sorts_them() -> None:
+    boxes = torch.arange(6.0)[:, None] * 100 + torch.tensor([0.0, 0, 1, 1])
+    scores = torch.tensor([-math.inf, 0.0, math.nan, math.inf, -0.0, -math.nan])
+    assert nms(boxes, scores, 0.5).tolist() == [2, 5, 3, 1, 4, 0]
+    many = scores.repeat(LARGE)
+    expected = many.argsort(descending=True, stable=True)
+    assert torch.equal(nms(many[:, None].expand(-1, 4), many, 0.5), expected)
+    assert torch.equal(nms(many[:, None].expand(-1, 4), many.double(), 0.5), expected)
+
+
+@pytest.mark.parametrize("function", [nms, reference.nms])
 def test_no_boxes_give_no_indices(function: Callable[..., Tensor]) -> None:
     kept = function(torch.zeros(0, 4), torch.zeros(0), 0.5)
     assert kept.shape == (0,)
     assert kept.dtype == torch.int64
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_one_box_stays() -> None:
+    assert nms(torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([math.nan]), 0.0).tolist() == [0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    boxes, scores = random_boxes(500).to(dtype), random_scores(500).to(dtype)
-    assert torch.equal(nms(boxes, scores, 0.4), nms(boxes.float(), scores.float(), 0.4))
+    boxes, scores = make(clustered, LARGE, dtype=dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    kept = nms(boxes, scores, 0.5)
+    assert torch.equal(kept, nms(boxes.to(wide), scores.to(wide), 0.5))
+    assert torch.equal(kept, reference.nms(boxes, scores, 0.5))
 
 
-def test_boxes_and_scores_of_two_dtypes_meet_in_the_wider_one() -> None:
-    boxes, scores = random_boxes(300), random_scores(300).bfloat16()
-    assert torch.equal(nms(boxes, scores, 0.4), nms(boxes, scores.float(), 0.4))
+def test_the_dtype_of_scores_does_not_matter_to_overlaps() -> None:
+    boxes, scores = make(integers, LARGE)
+    expected = nms(boxes, scores, 1 / 3)
+    assert torch.equal(nms(boxes, scores.double(), 1 / 3), expected)
+    assert torch.equal(reference.nms(boxes, scores.double(), 1 / 3), expected)
 
 
-def test_any_memory_layout_is_read() -> None:
-    boxes, scores = random_boxes(300), random_scores(300)
-    expected = nms(boxes, scores, 0.4)
-    wide = torch.full((300, 9), math.nan)
-    wide[:, 1::2] = boxes
-    assert torch.equal(nms(wide[:, 1::2], scores, 0.4), expected)
-    assert torch.equal(nms(boxes.T.contiguous().T, scores.repeat_interleave(2)[::2], 0.4), expected)
+def test_strided_boxes_are_read_as_they_are() -> None:
+    boxes, scores = make(clustered, LARGE)
+    padded = torch.full((2 * LARGE, 9), math.nan)
+    sliced, many_scores = padded[::2, 1::2], scores.repeat_interleave(2)[::2]
+    sliced.copy_(boxes)
+    expected = nms(boxes, scores, 0.5)
+    assert torch.equal(nms(sliced, many_scores, 0.5), expected)
+    assert torch.equal(nms(boxes.T.contiguous().T, scores, 0.5), expected)
+    same = boxes[:1].expand(LARGE, 4)
+    assert nms(same, scores, 0.5).tolist() == [int(scores.argmax())]
 
 
-def test_many_boxes_are_sorted_as_torch_sorts_them() -> None:
-    count = 20_000
-    boxes = torch.arange(count * 4).reshape(count, 4).float()  # none overlaps another
-    for scores in (torch.randn(count, generator=generator(0)), torch.zeros(count)):
-        scores[5] = math.nan
-        expected = scores.argsort(descending=True, stable=True)
-        assert torch.equal(nms(boxes, scores, 0.5), expected)
-        assert torch.equal(nms(boxes.double(), scores.double(), 0.5), expected)
+@pytest.mark.parametrize("iou_threshold", [0.0, 0.5, 0.99])
+def test_two_hundred_thousand_boxes(iou_threshold: float) -> None:
+    n = 200_000
+    scores = torch.rand(n, generator=torch.Generator().manual_seed(0))
+    order = scores.argsort(descending=True, stable=True)
+    one = torch.tensor([[0.0, 0, 10, 10]])
+    assert torch.equal(nms(one.expand(n, 4), scores, iou_threshold), order[:1])
+    column = torch.arange(n)[:, None] * torch.tensor([0.0, 10, 0, 10]) + one
+    assert torch.equal(nms(column, scores, iou_threshold), order)
+    pairs = column[torch.arange(n) // 2 * 2]  # every box twice
+    best = scores.view(-1, 2).argmax(dim=1) + torch.arange(0, n, 2)
+    assert torch.equal(nms(pairs, scores, iou_threshold).sort().values, best)
 
 
-@given(small_boxes, st.sampled_from(THRESHOLDS), st.integers(0, 2**32 - 1))
-def test_batched_is_each_group_for_itself(rows: Tensor, threshold: float, seed: int) -> None:
-    boxes, scores = rows[:, :4], rows[:, 4]
-    groups = torch.randint(-2, 2, (len(rows),), generator=generator(seed))
-    kept = batched_nms(boxes, scores, groups, threshold).tolist()
-    expected = []
-    for group in set(groups.tolist()):
-        members = [i for i in range(len(rows)) if groups[i] == group]
-        own = greedy(boxes[members].tolist(), scores[members].tolist(), threshold)
-        expected += [members[i] for i in own]
-    assert kept == sorted(expected, key=lambda i: (-scores[i].item(), i))
+@given(sets, st.sampled_from(THRESHOLDS), st.integers(0, 2**32 - 1), st.sampled_from([1, 2**61]))
+def test_groups_are_suppressed_each_for_itself(
+    boxes_and_scores: tuple[Tensor, Tensor], iou_threshold: float, seed: int, step: int
+) -> None:
+    boxes, scores = boxes_and_scores
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.randint(-3, 4, (len(boxes),), generator=generator) * step
+    expected = set()
+    for group in groups.unique():
+        members = (groups == group).nonzero()[:, 0]
+        kept = replay(boxes[members], scores[members], iou_threshold)
+        expected.update(members[kept].tolist())
+    order = scores.argsort(descending=True, stable=True).tolist()
+    result = [i for i in order if i in expected]
+    assert batched_nms(boxes, scores, groups, iou_threshold).tolist() == result
+    assert reference.batched_nms(boxes, scores, groups, iou_threshold).tolist() == result
 
 
-def test_batched_is_the_twins_with_any_group_numbers() -> None:
-    boxes, scores = random_boxes(4000, spread=300), random_scores(4000)
-    extremes = torch.tensor([2**63 - 1, -(2**63), 0, -1, 7])
-    groups = extremes[torch.randint(0, 5, (4000,), generator=generator(2))]
-    assert torch.equal(
-        batched_nms(boxes, scores, groups, 0.3), reference.batched_nms(boxes, scores, groups, 0.3)
-    )
+def test_many_groups_are_shared_out_among_threads() -> None:
+    boxes, scores = make(mixed, 20 * LARGE)
+    groups = torch.arange(len(boxes)) % 40
+    expected = reference.batched_nms(boxes, scores, groups, 0.5)
+    assert torch.equal(batched_nms(boxes, scores, groups, 0.5), expected)
 
 
-def test_one_group_is_plain_nms() -> None:
-    boxes, scores = random_boxes(1000), random_scores(1000)
-    groups = torch.full((1000,), 3)
-    assert torch.equal(batched_nms(boxes, scores, groups, 0.3), nms(boxes, scores, 0.3))
+def test_a_box_of_its_own_group_stays() -> None:
+    boxes, scores = make(almost_equal, LARGE)
+    kept = batched_nms(boxes, scores, torch.arange(LARGE), 0.0)
+    assert torch.equal(kept, scores.argsort(descending=True, stable=True))
 
 
-def test_gradients_stop_here() -> None:
-    boxes = random_boxes(10).requires_grad_()
-    scores = random_scores(10).requires_grad_()
-    assert not nms(boxes, scores, 0.5).requires_grad
+def test_groups_do_not_round_coordinates() -> None:
+    """Shifted far away from each other, as torchvision does, the first two would be equal."""
+    boxes = torch.tensor([[0.0, 0, 1, 1], [0.4, 0, 1.4, 1], [0.0, 0, 1e8, 1]])
+    groups = torch.tensor([1, 1, 0])
+    assert batched_nms(boxes, torch.tensor([3.0, 2, 1]), groups, 0.5).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"boxes": None}, TypeError, "boxes: expected a floating-point tensor"),
-        ({"boxes": torch.zeros(3, 5)}, ValueError, r"boxes: expected .* \[N, 4\]"),
-        ({"boxes": torch.zeros(3, 4, dtype=torch.int64)}, TypeError, "boxes: .* int64"),
-        ({"scores": torch.zeros(4)}, ValueError, r"scores: expected the score of each box, \[3\]"),
-        ({"scores": torch.zeros(3, 1)}, ValueError, "scores"),
-        ({"scores": torch.zeros(3, device="meta")}, ValueError, "scores: .* on cpu"),
-        ({"iou_threshold": 1.5}, ValueError, r"iou_threshold: expected a number in \[0, 1\]"),
-        ({"iou_threshold": math.nan}, ValueError, "iou_threshold"),
-        ({"iou_threshold": "0.5"}, TypeError, "iou_threshold"),
-    ],
-)
-def test_bad_arguments_are_named(change: dict, error: type[Exception], message: str) -> None:
-    good = {"boxes": torch.zeros(3, 4), "scores": torch.zeros(3), "iou_threshold": 0.5}
-    with pytest.raises(error, match=message):
-        nms(**{**good, **change})
+def test_no_groups_give_no_indices() -> None:
+    none = torch.zeros(0)
+    for function in (batched_nms, reference.batched_nms):
+        kept = function(torch.zeros(0, 4), none, none.long(), 0.5)
+        assert kept.shape == (0,)
+        assert kept.dtype == torch.int64
 
 
-@pytest.mark.parametrize("groups", [torch.zeros(2, dtype=torch.int64), torch.zeros(3), None])
-def test_bad_groups_are_named(groups: Tensor | None) -> None:
-    with pytest.raises((TypeError, ValueError), match="groups"):
-        batched_nms(torch.zeros(3, 4), torch.zeros(3), groups, 0.5)
+@pytest.mark.parametrize("n", [0, 5, LARGE])
+def test_opcheck(n: int) -> None:
+    boxes, scores = make(clustered, n)
+    torch.library.opcheck(OPERATOR, (boxes, scores, 0.5))
+    torch.library.opcheck(OPERATOR, (boxes.requires_grad_(), scores, 0.5))
+    torch.library.opcheck(BATCHED, (boxes.detach(), scores, torch.arange(n) % 3, 0.5))
 
 
-@pytest.mark.parametrize("count", [0, 1, 20])
-def test_opcheck(count: int) -> None:
-    boxes, scores = random_boxes(count), random_scores(count)
-    torch.library.opcheck(OPERATOR, (boxes, scores, 0.3))
-    torch.library.opcheck(BATCHED, (boxes, scores, torch.arange(count) % 3, 0.3))
+def test_indices_have_no_gradient() -> None:
+    boxes, scores = make(clustered, 20)
+    kept = nms(boxes.requires_grad_(), scores.requires_grad_(), 0.5)
+    assert not kept.requires_grad
+    boxes[kept].sum().backward()
+    assert boxes.grad is not None
+
+
+def test_autocast_changes_nothing() -> None:
+    boxes, scores = make(clustered, LARGE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(nms(boxes, scores, 0.5), nms(boxes.clone(), scores, 0.5))
+        half = boxes.bfloat16()
+        assert torch.equal(nms(half, scores, 0.5), reference.nms(half.float(), scores, 0.5))
+
+
+def test_compiles_into_one_graph_for_any_size() -> None:
+    def best(boxes: Tensor, scores: Tensor) -> Tensor:
+        return boxes[nms(boxes, scores, 0.5)] * 2
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(best, fullgraph=True, dynamic=True, backend="aot_eager")
+        for n in (7, 30):
+            boxes, scores = make(clustered, n)
+            assert torch.equal(compiled(boxes, scores), best(boxes, scores))
 
 
 def test_devices_without_a_kernel_run_the_twin() -> None:
-    boxes, scores, groups = random_boxes(50), random_scores(50), torch.arange(50) % 3
+    boxes, scores = make(clustered, LARGE)
+    groups = torch.arange(LARGE) % 3
     elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
-    assert torch.equal(OPERATOR._op_dk(elsewhere, boxes, scores, 0.3), nms(boxes, scores, 0.3))
+    assert torch.equal(OPERATOR._op_dk(elsewhere, boxes, scores, 0.5), nms(boxes, scores, 0.5))
     assert torch.equal(
-        BATCHED._op_dk(elsewhere, boxes, scores, groups, 0.3),
-        batched_nms(boxes, scores, groups, 0.3),
+        BATCHED._op_dk(elsewhere, boxes, scores, groups, 0.5),
+        batched_nms(boxes, scores, groups, 0.5),
     )
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_keeps_what_the_cpu_keeps() -> None:
-    boxes, scores = random_boxes(3000), (random_scores(3000) * 100).round()
-    kept = nms(boxes.cuda(), scores.cuda(), 0.4)
-    assert torch.equal(kept.cpu(), nms(boxes, scores, 0.4))
+def test_cuda_gives_the_indices_of_the_cpu() -> None:
+    boxes, scores = make(mixed, LARGE)
+    assert torch.equal(nms(boxes.cuda(), scores.cuda(), 0.5).cpu(), nms(boxes, scores, 0.5))
+
+
+BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (([[0.0, 0, 1, 1]], SCORES, 0.5), TypeError, "boxes: expected a floating-point tensor"),
+        ((BOXES.long(), SCORES, 0.5), TypeError, r"boxes: .*int64 \[3, 4\]"),
+        ((BOXES, SCORES.long(), 0.5), TypeError, r"scores: .*int64 \[3\]"),
+        ((torch.zeros(3, 5), SCORES, 0.5), ValueError, r"boxes: .*\[N, 4\]"),
+        ((torch.zeros(4), SCORES, 0.5), ValueError, r"boxes: .*\[N, 4\]"),
+        ((BOXES, torch.zeros(3, 1), 0.5), ValueError, r"scores: .*\[N\]"),
+        ((BOXES, torch.zeros(2), 0.5), ValueError, r"scores: .*\[3\]"),
+        ((BOXES, SCORES.to("meta"), 0.5), ValueError, "scores: .*on cpu"),
+        ((BOXES, SCORES, "0.5"), TypeError, "iou_threshold"),
+        ((BOXES, SCORES, 1.5), ValueError, r"iou_threshold: .*\[0, 1\]"),
+        ((BOXES, SCORES, -0.1), ValueError, r"iou_threshold: .*\[0, 1\]"),
+        ((BOXES, SCORES, math.nan), ValueError, r"iou_threshold: .*\[0, 1\]"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        nms(*arguments)
+    boxes, scores, iou_threshold = arguments
+    with pytest.raises(error, match=text):
+        batched_nms(boxes, scores, torch.zeros(3, dtype=torch.int64), iou_threshold)
+
+
+@pytest.mark.parametrize(
+    ("groups", "error"),
+    [
+        ([0, 0, 0], TypeError),
+        (torch.zeros(3), TypeError),
+        (torch.zeros(2, dtype=torch.int64), ValueError),
+        (torch.zeros(3, 1, dtype=torch.int64), ValueError),
+        (torch.zeros(3, dtype=torch.int64, device="meta"), ValueError),
+    ],
+)
+def test_bad_groups_are_named(groups: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="groups"):
+        batched_nms(BOXES, SCORES, groups, 0.5)
+
+
+def test_the_kernels_themselves_refuse_what_they_could_not_read() -> None:
+    with pytest.raises(RuntimeError, match="s3fd::nms"):
+        OPERATOR(torch.zeros(3, 3), SCORES, 0.5)
+    with pytest.raises(RuntimeError, match="s3fd::nms"):
+        OPERATOR(BOXES, torch.zeros(2), 0.5)
+    with pytest.raises(RuntimeError, match="floating-point"):
+        OPERATOR(BOXES.long(), SCORES, 0.5)
+    with pytest.raises(RuntimeError, match="s3fd::batched_nms"):
+        BATCHED(BOXES, SCORES, torch.zeros(2, dtype=torch.int64), 0.5)
