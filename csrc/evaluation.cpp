@@ -22,12 +22,6 @@ constexpr int64_t kFalsePositive = -1, kIgnored = -2;
 template <typename T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
-// False for what overlaps nothing: no width or height, NaN, infinity, an area beyond float.
-bool is_proper(const Box<float>& box) {
-  const float size = area(box);
-  return box.x2 > box.x1 && box.y2 > box.y1 && size > 0 && size < INFINITY;
-}
-
 // The boxes of several images: those of image i are rows splits[i] to splits[i + 1].
 class RaggedBoxes {
  public:

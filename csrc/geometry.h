@@ -38,6 +38,14 @@ S3FD_HOST_DEVICE inline T area(const Box<T>& box) {
   return (box.x2 - box.x1) * (box.y2 - box.y1);
 }
 
+// False for a box that overlaps nothing: without width or height, with NaN or infinity, or of an
+// area that T can't hold.
+template <typename T>
+S3FD_HOST_DEVICE inline bool is_proper(const Box<T>& box) {
+  const T size = area(box);
+  return box.x2 > box.x1 && box.y2 > box.y1 && size > 0 && size < T(INFINITY);
+}
+
 template <typename T>
 S3FD_HOST_DEVICE inline T intersection(const Box<T>& a, const Box<T>& b) {
   const T width = (a.x2 < b.x2 ? a.x2 : b.x2) - (a.x1 > b.x1 ? a.x1 : b.x1);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/anchor_levels.h"
@@ -41,16 +42,15 @@ struct Settings {
       box = clip(box, static_cast<float>(image_sizes[2 * image + 1]),
                  static_cast<float>(image_sizes[2 * image]));
     }
-    const float area_left = area(box);
-    const bool proper = box.x2 > box.x1 && box.y2 > box.y1 && area_left > 0 &&
-                        area_left <= std::numeric_limits<float>::max();
-    return proper ? std::optional(box) : std::nullopt;
+    return is_proper(box) ? std::optional(box) : std::nullopt;
   }
 };
 
 // One level's maps and anchors.
 template <typename T>
 struct Level {
+  static constexpr int kBlock = 16;
+
   View4<const T> logits, deltas;
   AnchorLevel anchors;
   int64_t classes;
@@ -59,23 +59,32 @@ struct Level {
   // Margins of a row of one shape. A NaN among the backgrounds may be overlooked here; the few
   // cells that go on are looked at again.
   void margins(int64_t image, int64_t row, int64_t shape, float* out) const {
-    const T* face = logits.at(image, (shape + 1) * classes - 1, row, 0);
     const T* background = logits.at(image, shape * classes, row, 0);
-    const int64_t step = logits.stride[3], columns = anchors.columns;
-    if (step == 1 && classes == 2) {  // the common case, which compilers vectorise
+    switch (logits.stride[3]) {  // steps that compilers vectorise if they know them
+      case 1:
+        return margins(background, std::integral_constant<int64_t, 1>{}, out);
+      case 2:
+        return margins(background, std::integral_constant<int64_t, 2>{}, out);
+      case 4:
+        return margins(background, std::integral_constant<int64_t, 4>{}, out);
+      default:
+        return margins(background, logits.stride[3], out);
+    }
+  }
+
+  template <typename Step>
+  void margins(const T* background, Step step, float* __restrict out) const {
+    const int64_t columns = anchors.columns;
+    for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(background[x * step]);
+    for (int64_t k = 1; k < classes - 1; ++k) {
+      const T* other = background + k * logits.stride[1];
       for (int64_t x = 0; x < columns; ++x) {
-        out[x] = static_cast<float>(face[x]) - static_cast<float>(background[x]);
+        const float logit = static_cast<float>(other[x * step]);
+        out[x] = logit > out[x] ? logit : out[x];
       }
-      return;
     }
-    for (int64_t x = 0; x < columns; ++x) {
-      float strongest = static_cast<float>(background[x * step]);
-      for (int64_t k = 1; k < classes - 1; ++k) {
-        const float logit = static_cast<float>(background[k * logits.stride[1] + x * step]);
-        strongest = logit > strongest ? logit : strongest;
-      }
-      out[x] = static_cast<float>(face[x * step]) - strongest;
-    }
+    const T* face = background + (classes - 1) * logits.stride[1];
+    for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(face[x * step]) - out[x];
   }
 
   bool has_nan(int64_t image, int64_t row, int64_t column, int64_t shape) const {
@@ -93,23 +102,36 @@ struct Level {
             static_cast<float>(d[3 * step])};
   }
 
-  // Appends what rows [begin, end) of an image hold.
+  // Appends what rows [begin, end) of an image hold. Margins are looked at a block at a time, as
+  // nearly all blocks hold nothing.
   void scan(int64_t image, int64_t begin, int64_t end, const Settings& settings,
             std::vector<Detection>& found) const {
-    std::vector<float> margin(anchors.columns);
+    const int64_t blocks = (anchors.columns + kBlock - 1) / kBlock;
+    std::vector<float> margin(blocks * kBlock, std::numeric_limits<float>::quiet_NaN());
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t shape = 0; shape < anchors.num_shapes; ++shape) {
         margins(image, row, shape, margin.data());
-        for (int64_t column = 0; column < anchors.columns; ++column) {
-          if (!(margin[column] >= settings.margin) || has_nan(image, row, column, shape)) continue;
-          const auto anchor = anchors.template box<float>(row, column, shape);
-          const auto box = settings.finish(
-              decode(delta(image, row, column, shape), anchor, settings.variances), image);
-          if (!box) continue;
-          found.push_back({margin[column], first_anchor + anchors.index(row, column, shape), *box});
+        for (int64_t block = 0; block < blocks; ++block) {
+          const float* of_block = margin.data() + block * kBlock;
+          int32_t passing = 0;
+          for (int i = 0; i < kBlock; ++i) passing |= of_block[i] >= settings.margin;
+          if (!passing) continue;
+          for (int i = 0; i < kBlock; ++i) {
+            if (!(of_block[i] >= settings.margin)) continue;
+            decode_cell(image, row, block * kBlock + i, shape, of_block[i], settings, found);
+          }
         }
       }
     }
+  }
+
+  void decode_cell(int64_t image, int64_t row, int64_t column, int64_t shape, float margin,
+                   const Settings& settings, std::vector<Detection>& found) const {
+    if (has_nan(image, row, column, shape)) return;
+    const auto anchor = anchors.template box<float>(row, column, shape);
+    const auto box = settings.finish(
+        decode(delta(image, row, column, shape), anchor, settings.variances), image);
+    if (box) found.push_back({margin, first_anchor + anchors.index(row, column, shape), *box});
   }
 };
 

@@ -22,12 +22,6 @@ struct Options {
   bool keep_best;
 };
 
-// False for what overlaps nothing: no width or height, NaN, infinity, an area beyond float.
-bool is_proper(const Box<float>& box) {
-  const float size = area(box);
-  return box.x2 > box.x1 && box.y2 > box.y1 && size > 0 && size < INFINITY;
-}
-
 // Anchors in any order: each box looks at all of them.
 class AnchorList {
  public:

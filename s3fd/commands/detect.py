@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -18,6 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from s3fd.commands.files import Photo, ResultNames, find_photos, whole_file, why_not_writable
+from s3fd.commands.options import (
+    BatchSize,
+    Device,
+    MaxSize,
+    Model,
+    check_json_file,
+    load_detector,
+)
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_SIZE, SCORE_THRESHOLD
 
 if TYPE_CHECKING:
@@ -53,30 +61,19 @@ def detect(
             help="Write JSON Lines, one object a photo; - for the standard output.",
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Bundled weights, or a file of weights.")
-    ] = "light",
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is a GPU]"
-        ),
-    ] = None,
+    model: Model = "light",
+    device: Device = None,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out faces with a smaller score.")
     ] = SCORE_THRESHOLD,
     iou_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Of two faces that overlap more, keep the better.")
     ] = IOU_THRESHOLD,
-    max_size: Annotated[
-        int, typer.Option(min=0, help="Shrink photos whose longest side is larger; 0: never.")
-    ] = MAX_SIZE,
+    max_size: MaxSize = MAX_SIZE,
     min_face: Annotated[
         float, typer.Option(min=0, help="Leave out faces smaller than this, in pixels.")
     ] = 0,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Photos that go through the network together.")
-    ] = BATCH_SIZE,
+    batch_size: BatchSize = BATCH_SIZE,
 ) -> None:
     """Find the faces of photos.
 
@@ -85,23 +82,24 @@ def detect(
     """
     found = find_photos(photos, without=out)
     _check_results(out, json_file, found.photos)
-    detector: Detector | None = None
-    if found.photos:
-        detector = _load(
-            model,
-            device,
+    loaded = load_detector(model, device) if found.photos else None
+
+    def find(pictures: Sequence[UInt8Array]) -> Sequence[Detections]:
+        assert loaded is not None
+        return loaded(
+            pictures,
             score_threshold=threshold,
             iou_threshold=iou_threshold,
             max_size=max_size or None,
             min_face=min_face or None,
             batch_size=batch_size,
         )
+
     with _json_lines(json_file) as write_json:
         report = _Report(None if out is None else ResultNames(out, found.photos), write_json)
         for what, why in found.problems:
             report.fail(what, why)
-        if detector is not None:
-            _detect_all(found.photos, detector, batch_size, report)
+        _detect_all(found.photos, find, batch_size, report)
     if json_file != "-":
         report.print_table()
     if report.failures:
@@ -112,34 +110,7 @@ def _check_results(out: Path | None, json_file: str | None, photos: Sequence[Pho
     """Finds what would keep results from being written before any work is done."""
     if out is not None and (why_not := why_not_writable(out)):
         raise typer.BadParameter(why_not, param_hint="--out")
-    if json_file in (None, "-"):
-        return
-    path = Path(os.path.realpath(json_file))
-    if path.is_dir():
-        raise typer.BadParameter(f"{json_file} is a folder", param_hint="--json")
-    if any(os.path.realpath(photo.path) == str(path) for photo in photos):
-        raise typer.BadParameter(
-            f"{json_file} is one of the photos, which are never overwritten", param_hint="--json"
-        )
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--json")
-    if why_not := why_not_writable(path.parent):
-        raise typer.BadParameter(why_not, param_hint="--json")
-
-
-def _load(model: str, device: str | None, **options: Any) -> Detector:
-    from s3fd.detector import FaceDetector
-    from s3fd.devices import resolve_device
-
-    try:
-        resolved = resolve_device(device)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--device") from None
-    try:
-        detector = FaceDetector.from_pretrained(model, resolved)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="--model") from None
-    return lambda pictures: detector(pictures, **options)
+    check_json_file(json_file, (photo.path for photo in photos))
 
 
 class _Report:

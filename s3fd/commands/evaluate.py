@@ -15,11 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 import s3fd
-from s3fd.commands.files import whole_file, why_not_writable
+from s3fd.commands.files import whole_file
+from s3fd.commands.options import (
+    BatchSize,
+    Device,
+    MaxSize,
+    Model,
+    check_json_file,
+    load_detector,
+)
 from s3fd.defaults import BATCH_SIZE, MAX_SIZE, SCORE_THRESHOLD
 
 if TYPE_CHECKING:
-    from s3fd.detector import FaceDetector
     from s3fd.evaluation import Evaluation, LabelledPhoto
 
 evaluate = typer.Typer(
@@ -28,18 +35,6 @@ evaluate = typer.Typer(
     no_args_is_help=True,
 )
 
-Model = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="Bundled weights, or a file of weights.")
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="cpu, cuda, cuda:1, mps.", show_default="cuda if there is a GPU"
-    ),
-]
-MaxSize = Annotated[
-    int, typer.Option(min=0, help="Shrink photos whose longest side is larger; 0: never.")
-]
 MinFace = Annotated[
     float,
     typer.Option(
@@ -47,7 +42,6 @@ MinFace = Annotated[
         help="Don't look for faces smaller than this, in pixels. Those in the labels still count.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos that go through the network together.")]
 JsonFile = Annotated[
     str | None,
     typer.Option(
@@ -73,7 +67,7 @@ def evaluate_annotations(
     from s3fd.evaluation import annotated_photos
 
     photos = annotated_photos(data, split)
-    _check_result(json_file)
+    check_json_file(json_file)
     run = _Run(model, device, max_size, min_face, batch_size)
     record = {"data": str(data), "split": split, **run.evaluate(photos)}
     _report(f"{data}, split {split}", record, json_file)
@@ -113,7 +107,7 @@ def evaluate_fddb(
             if listed
             else f"data: the lists in {data / 'folds'} name no photo"
         )
-    _check_result(json_file)
+    check_json_file(json_file)
     run = _Run(model, device, max_size, min_face, batch_size)
     folds = sorted({photo.fold for photo in listed})
     missing = {"folds": folds, "missing": len(listed) - len(photos)}
@@ -127,8 +121,6 @@ class _Run:
     def __init__(
         self, model: str, device: str | None, max_size: int, min_face: float, batch_size: int
     ) -> None:
-        from s3fd.detector import FaceDetector
-        from s3fd.devices import resolve_device
         from s3fd.evaluation.photos import LOWEST_SCORE
 
         self.options: dict[str, Any] = {
@@ -138,14 +130,7 @@ class _Run:
             "batch_size": batch_size,
         }
         self.model = model
-        try:
-            resolved = resolve_device(device)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--device") from None
-        try:
-            self.detector: FaceDetector = FaceDetector.from_pretrained(model, resolved)
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(str(error), param_hint="--model") from None
+        self.detector = load_detector(model, device)
 
     def evaluate(self, photos: Sequence[LabelledPhoto]) -> dict[str, Any]:
         """What was measured, and how."""
@@ -190,19 +175,6 @@ def _figures(result: Evaluation) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """None for NaN, which JSON does not know."""
     return None if math.isnan(value) else value
-
-
-def _check_result(json_file: str | None) -> None:
-    """Finds what would keep the result from being written before any work is done."""
-    if json_file in (None, "-"):
-        return
-    path = Path(json_file)
-    if path.is_dir():
-        raise typer.BadParameter(f"{path} is a folder", param_hint="--json")
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--json")
-    if why_not := why_not_writable(path.parent):
-        raise typer.BadParameter(why_not, param_hint="--json")
 
 
 def _report(data: str, record: dict[str, Any], json_file: str | None) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from s3fd.commands.options import Device
+
 
 def train(
     data: Annotated[
@@ -29,9 +31,7 @@ def train(
         str, typer.Option(help="bfloat16, float32, or auto: bfloat16 where it is fast.")
     ] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 2,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, ….  [default: cuda if there is a GPU]")
-    ] = None,
+    device: Device = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and batches.")] = 1,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     imagenet: Annotated[
