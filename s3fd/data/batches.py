@@ -19,13 +19,13 @@ from s3fd.data.augmentation import Sample
 # same number of pixels at every size, so that each step costs the same; the larger inputs teach
 # the coarse levels, whose anchors do not fit into the base size.
 SCALES = (1.0, 1.25, 1.75, 2.5)
-SCALE_SHARES = (0.55, 0.1, 0.15, 0.2)
+SCALE_SHARES = (0.35, 0.1, 0.15, 0.4)
 # How many photos a side a sample shows, and how often: collages make small faces occur.
 COLLAGES = (1, 2, 3, 4)
 COLLAGE_SHARES = (0.66, 0.22, 0.08, 0.04)
 # How many samples are a small patch on a plain ground: photos have walls and skies, and to the
 # coarse levels, which see little but smooth surfaces, these look like large faces.
-PLAIN_SHARE = 0.2
+PLAIN_SHARE = 0.3
 
 
 @dataclass(frozen=True)
