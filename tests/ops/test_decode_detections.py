@@ -1,6 +1,7 @@
-"""From raw head maps to detections: the fused operator against its parts."""
+"""From raw head maps to detections: the twin's answer, and what each step promises."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,282 +10,368 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s3fd.ops import AnchorGrid, decode_boxes, decode_detections, nms, reference
+from s3fd.ops import AnchorGrid, decode_detections, nms, reference
 
 OPERATOR = torch.ops.s3fd.decode_detections.default
-S3FD = AnchorGrid.s3fd()
-SSD = AnchorGrid(strides=(8, 16), sizes=((16, (16, 32), (32, 16)), (32, 45.0)))
-GRIDS = {"s3fd": (S3FD, (4, 2, 2, 2, 2, 2)), "ssd": (SSD, (2, 3))}
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+S3FD_GRID = AnchorGrid.s3fd()
+GRIDS = {
+    "s3fd": S3FD_GRID,
+    "retinaface": AnchorGrid((8, 16, 32), ((16, 32), (64, 128), (256, 512))),
+    "ssd": AnchorGrid((8, 16), ((20, (28, 14), (14, 28)), (40, 60, (60, 30), (30, 60)))),
+    "corner": AnchorGrid((8,), ((16, 24),), offset=0.0),
+}
+Maps = tuple[list[Tensor], list[Tensor]]
+Detections = tuple[Tensor, Tensor, Tensor]
 
 
-def maps(
-    grid: AnchorGrid, classes: tuple[int, ...], size: tuple[int, int], *, batch: int = 2,
-    seed: int = 0, step: float = 0.0,
-) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    """Random head maps; with `step`, logits are multiples of it, so that scores tie."""
+def make_maps(
+    grid: AnchorGrid,
+    image_size: tuple[int, int],
+    batch: int = 2,
+    *,
+    backgrounds: Sequence[int] = (3,),
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Maps:
+    """Maps of small integers and halves, so that logits tie; further levels have one background.
+
+    Deltas of sizes are 0: the exponential of anything else may differ in its last bit.
+    """
     generator = torch.Generator().manual_seed(seed)
     logits, deltas = [], []
-    for feature_size, shapes, k in zip(
-        grid.feature_sizes(size), grid.num_shapes, classes, strict=True
-    ):
-        level = torch.randn(batch, shapes * k, *feature_size, generator=generator) * 2
-        logits.append((level / step).round() * step if step else level)
-        deltas.append(torch.randn(batch, shapes * 4, *feature_size, generator=generator))
+    for level, (rows, columns) in enumerate(grid.feature_sizes(image_size)):
+        shapes = grid.num_shapes[level]
+        classes = (*backgrounds, *[1] * grid.num_levels)[level] + 1
+        sizes = (batch, shapes * classes, rows, columns)
+        logits.append(torch.randint(-4, 5, sizes, generator=generator).to(dtype) / 2)
+        shift = torch.randint(-3, 4, (batch, shapes, 4, rows, columns), generator=generator) / 2
+        shift[:, :, 2:] = 0
+        deltas.append(shift.flatten(1, 2).to(dtype))
     return logits, deltas
 
 
-def by_the_book(
-    logits: list[Tensor], deltas: list[Tensor], grid: AnchorGrid, *, score_threshold: float,
-    iou_threshold: float, candidates: int, keep: int, image_sizes: list[tuple[int, int]] | None,
-) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
-    """Boxes and margins of each image, anchor by anchor in Python."""
-    anchors = grid.anchors([(level.shape[2], level.shape[3]) for level in logits])
-    results = []
-    for image in range(logits[0].shape[0]):
-        rows, index = [], 0
-        for level, level_deltas, shapes in zip(logits, deltas, grid.num_shapes, strict=True):
-            classes = level.shape[1] // shapes
-            for row in range(level.shape[2]):
-                for column in range(level.shape[3]):
-                    for shape in range(shapes):
-                        cell = level[image, shape * classes : (shape + 1) * classes, row, column]
-                        margin = cell[-1] - cell[:-1].max()
-                        if margin >= math.log(score_threshold / (1 - score_threshold)):
-                            delta = level_deltas[image, 4 * shape : 4 * shape + 4, row, column]
-                            size = None if image_sizes is None else image_sizes[image]
-                            box = decode_boxes(delta[None], anchors[index][None], image_size=size)
-                            if (box[0, 2:] > box[0, :2]).all():
-                                rows.append((-margin.item(), index, box[0]))
-                        index += 1
-        rows = sorted(rows, key=lambda row: row[:2])[:candidates]
-        boxes = torch.stack([row[2] for row in rows]) if rows else torch.zeros(0, 4)
-        margins = torch.tensor([-row[0] for row in rows])
-        kept = nms(boxes, margins, iou_threshold)[:keep]
-        results.append((boxes[kept], margins[kept]))
-    return results
+def assert_same(result: Detections, expected: Detections, *, exact: bool = True) -> None:
+    boxes, scores, splits = result
+    assert boxes.dtype == scores.dtype == torch.float32
+    assert boxes.shape == (len(scores), 4)
+    assert torch.equal(splits, expected[2])
+    if exact:
+        assert torch.equal(boxes, expected[0])
+    torch.testing.assert_close(boxes, expected[0], rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(scores, expected[1], rtol=1e-6, atol=1e-7)
 
 
-def equal(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
-    assert torch.equal(found[2], expected[2])
-    torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-7)
+def layouts(level: Tensor) -> dict[str, Tensor]:
+    padded = torch.full([2 * size for size in level.shape], math.nan, dtype=level.dtype)
+    sliced = padded[::2, ::2, ::2, ::2]
+    sliced.copy_(level)
+    return {
+        "contiguous": level.contiguous(),
+        "channels_last": level.contiguous(memory_format=torch.channels_last),
+        "sliced": sliced,
+        "transposed": level.transpose(2, 3).contiguous().transpose(2, 3),
+    }
 
 
-@pytest.mark.parametrize("name", GRIDS)
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"score_threshold": 0.9, "candidates": 9, "keep": 4},
-        {"image_sizes": [(40, 50), (64, 7)]},
-        {"iou_threshold": 0.05, "score_threshold": 0.3},
-    ],
-)
-def test_each_anchor_is_decided_by_the_book(name: str, settings: dict[str, Any]) -> None:
-    grid, classes = GRIDS[name]
-    logits, deltas = maps(grid, classes, (64, 64), step=0.5)
-    defaults = {"score_threshold": 0.5, "iou_threshold": 0.3, "candidates": 5000, "keep": 750,
-                "image_sizes": None}  # fmt: skip
-    chosen = {**defaults, **settings}
-    expected = by_the_book(logits, deltas, grid, **chosen)
-    for function in (decode_detections, reference.decode_detections):
-        boxes, scores, splits = function(logits, deltas, grid, **chosen)
-        assert (splits.diff() == torch.tensor([len(b) for b, _ in expected])).all()
-        torch.testing.assert_close(boxes, torch.cat([b for b, _ in expected]), rtol=1e-5, atol=1e-4)
-        torch.testing.assert_close(scores, torch.cat([m for _, m in expected]).sigmoid())
+def one_level(logits: Sequence[Sequence[float]], deltas: Tensor | None = None) -> Maps:
+    """A 1 x N map of a level with one shape; the logits of each cell, background first."""
+    cells = torch.tensor(logits, dtype=torch.float32).T[None, :, None]
+    return [cells], [torch.zeros(1, 4, 1, cells.shape[3]) if deltas is None else deltas]
+
+
+GRID16 = AnchorGrid((16,), (16,))  # neighbours touch, but do not overlap
 
 
 @given(
-    st.sampled_from(sorted(GRIDS)), st.integers(0, 2**32 - 1), st.integers(0, 3),
-    st.sampled_from([0.0, 0.1, 0.5, 0.99, 1.0]), st.booleans(),
-)  # fmt: skip
-def test_the_answer_is_the_twins(
-    name: str, seed: int, batch: int, threshold: float, tied: bool
+    st.sampled_from(sorted(GRIDS)),
+    st.tuples(st.integers(0, 48), st.integers(0, 48)),
+    st.integers(0, 3),
+    st.lists(st.integers(1, 4), max_size=2),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]),
+    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    st.sampled_from([1, 7, 50, 5000]),
+    st.sampled_from([1, 5, 750]),
+    st.booleans(),
+)
+def test_detections_are_the_twins(
+    grid: str,
+    image_size: tuple[int, int],
+    batch: int,
+    backgrounds: list[int],
+    seed: int,
+    score_threshold: float,
+    iou_threshold: float,
+    candidates: int,
+    keep: int,
+    clipped: bool,
 ) -> None:
-    grid, classes = GRIDS[name]
-    logits, deltas = maps(
-        grid, classes, (96, 64), batch=batch, seed=seed, step=1.0 if tied else 0.0
+    maps = make_maps(GRIDS[grid], image_size, batch, backgrounds=backgrounds, seed=seed)
+    arguments: dict[str, Any] = {
+        "score_threshold": score_threshold,
+        "iou_threshold": iou_threshold,
+        "candidates": candidates,
+        "keep": keep,
+        "image_sizes": [(image_size[0] // (i + 1), image_size[1]) for i in range(batch)]
+        if clipped
+        else None,
+    }
+    expected = reference.decode_detections(*maps, GRIDS[grid], **arguments)
+    assert_same(decode_detections(*maps, GRIDS[grid], **arguments), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced", "transposed"])
+@pytest.mark.parametrize("name", ["s3fd", "ssd"])
+def test_every_layout_and_dtype_gives_the_same_detections(
+    name: str, layout: str, dtype: torch.dtype
+) -> None:
+    grid = GRIDS[name]
+    logits, deltas = make_maps(grid, (96, 128), dtype=dtype)
+    result = decode_detections(
+        [layouts(level)[layout] for level in logits],
+        [layouts(level)[layout] for level in deltas],
+        grid,
     )
-    settings = {"score_threshold": threshold, "keep": 60}
-    equal(
-        decode_detections(logits, deltas, grid, **settings),
-        reference.decode_detections(logits, deltas, grid, **settings),
-    )
+    assert result[2][-1] > 10
+    assert_same(result, reference.decode_detections(logits, deltas, grid))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_read_as_float32(dtype: torch.dtype) -> None:
-    logits, deltas = maps(*GRIDS["s3fd"], (128, 96))
-    logits, deltas = ([level.to(dtype) for level in levels] for levels in (logits, deltas))
-    found = decode_detections(logits, deltas, S3FD)
-    equal(
-        found,
-        decode_detections([x.float() for x in logits], [x.float() for x in deltas], S3FD),
-    )
-    assert found[0].dtype == found[1].dtype == torch.float32
+def test_sizes_are_decoded_within_rounding() -> None:
+    logits, deltas = make_maps(S3FD_GRID, (128, 128))
+    generator = torch.Generator().manual_seed(1)
+    deltas = [torch.randn(level.shape, generator=generator) for level in deltas]
+    expected = reference.decode_detections(logits, deltas, S3FD_GRID)
+    assert_same(decode_detections(logits, deltas, S3FD_GRID), expected, exact=False)
 
 
-def test_any_memory_layout_is_read() -> None:
-    for grid, classes in GRIDS.values():
-        logits, deltas = maps(grid, classes, (96, 128))
-        expected = decode_detections(logits, deltas, grid)
-        last = torch.channels_last
-        equal(
-            decode_detections(
-                [x.contiguous(memory_format=last) for x in logits],
-                [x.contiguous(memory_format=last) for x in deltas],
-                grid,
-            ),
-            expected,
-        )
-        wide = [x.repeat_interleave(2, dim=3)[..., ::2] for x in logits]
-        tall = [x.transpose(2, 3).contiguous().transpose(2, 3) for x in deltas]
-        equal(decode_detections(wide, tall, grid), expected)
+def test_large_maps_are_shared_out_among_threads() -> None:
+    maps = make_maps(S3FD_GRID, (640, 512), batch=2)
+    arguments: dict[str, Any] = {"score_threshold": 0.9, "image_sizes": [(640, 500), (300, 512)]}
+    expected = reference.decode_detections(*maps, S3FD_GRID, **arguments)
+    assert_same(decode_detections(*maps, S3FD_GRID, **arguments), expected)
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
-    logits, deltas = maps(*GRIDS["s3fd"], (640, 512), batch=3)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2, 5):
-            torch.set_num_threads(count)
-            results.append(decode_detections(logits, deltas, S3FD, score_threshold=0.9))
-    finally:
-        torch.set_num_threads(threads)
-    for result in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
+def test_what_stays_is_what_nms_keeps() -> None:
+    """The steps one by one, with the package's own operators."""
+    logits, deltas = make_maps(S3FD_GRID, (96, 96), batch=1)
+    anchors = S3FD_GRID.anchors(S3FD_GRID.feature_sizes((96, 96)))
+    margins, rows = [], []
+    for logit, delta in zip(logits, deltas, strict=True):
+        cells = logit[0].permute(1, 2, 0).reshape(-1, logit.shape[1])
+        margins.append(cells[:, -1] - cells[:, :-1].max(dim=1).values)
+        rows.append(delta[0].permute(1, 2, 0).reshape(-1, 4))
+    margin, boxes = torch.cat(margins), reference.decode_boxes(torch.cat(rows), anchors)
+    passing = (margin >= math.log(0.8 / 0.2)).nonzero()[:, 0]
+    kept = passing[nms(boxes[passing], margin[passing], 0.3)]
+    result = decode_detections(logits, deltas, S3FD_GRID, score_threshold=0.8)
+    splits = torch.tensor([0, len(kept)])
+    assert_same(result, (boxes[kept], margin[kept].sigmoid(), splits))
 
 
-def one_cell(margin: float, delta: list[float]) -> tuple[list[Tensor], list[Tensor], AnchorGrid]:
-    grid = AnchorGrid(strides=(16,), sizes=(16,))
-    logits = torch.tensor([0.0, margin]).view(1, 2, 1, 1)
-    return [logits], [torch.tensor(delta).view(1, 4, 1, 1)], grid
+def test_the_score_is_the_softmax_over_the_strongest_background() -> None:
+    maps = one_level([(1.0, 3, 2, 4), (0.0, 0, 0, -1)])
+    boxes, scores, splits = decode_detections(*maps, GRID16, score_threshold=0.1)
+    expected = torch.tensor([[3.0, 4], [0.0, -1]]).softmax(dim=1)[:, 1]
+    torch.testing.assert_close(scores, expected)
+    assert boxes.tolist() == [[0, 0, 16, 16], [16, 0, 32, 16]]
+    assert splits.tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("function", [decode_detections, reference.decode_detections])
+def test_a_score_equal_to_the_threshold_passes() -> None:
+    maps = one_level([(0.0, 0.0), (0.0, -1e-6)])
+    assert len(decode_detections(*maps, GRID16, score_threshold=0.5)[0]) == 1
+
+
+def test_scores_that_round_to_one_are_still_in_order() -> None:
+    boxes, scores, _ = decode_detections(*one_level([(0.0, 40), (0.0, 50), (0.0, 60)]), GRID16)
+    assert scores.tolist() == [1, 1, 1]
+    assert boxes[:, 0].tolist() == [32, 16, 0]
+
+
+def test_the_lower_anchor_of_equal_scores_goes_first() -> None:
+    maps = one_level([(0.0, 1)] * 40)
+    boxes, *_ = decode_detections(*maps, GRID16, candidates=30, keep=20)
+    assert boxes[:, 0].tolist() == [16 * i for i in range(20)]
+
+
+def test_candidates_are_chosen_before_the_suppression_and_kept_ones_after_it() -> None:
+    grid = AnchorGrid((4,), (16,))
+    maps = one_level([(0.0, 9.0 - i) for i in range(8)])  # IoU of neighbours: 0.6
+    boxes, *_ = decode_detections(*maps, grid, iou_threshold=0.5, candidates=3)
+    assert boxes[:, 0].tolist() == [-6, 2]
+    boxes, *_ = decode_detections(*maps, grid, iou_threshold=0.5, keep=3)
+    assert boxes[:, 0].tolist() == [-6, 2, 10]
+
+
+def test_boxes_are_clipped_and_dropped_if_nothing_is_left() -> None:
+    maps = one_level([(0.0, 1), (0.0, 2), (0.0, 3)])
+    boxes, *_ = decode_detections(*maps, GRID16, image_sizes=[(10, 20)])
+    assert boxes.tolist() == [[16, 0, 20, 10], [0, 0, 16, 10]]
+    boxes, *_ = decode_detections(*maps, GRID16, image_sizes=[(10, 20)], candidates=2)
+    assert boxes.tolist() == [[16, 0, 20, 10], [0, 0, 16, 10]]
+    assert len(decode_detections(*maps, GRID16, image_sizes=[(0, 20)])[0]) == 0
+
+
+def test_images_of_a_batch_are_clipped_each_to_its_own_size() -> None:
+    logits, deltas = (level.repeat(2, 1, 1, 1) for (level,) in one_level([(0.0, 1)]))
+    boxes, _, splits = decode_detections([logits], [deltas], GRID16, image_sizes=[(9, 8), (3, 5)])
+    assert boxes.tolist() == [[0, 0, 8, 9], [0, 0, 5, 3]]
+    assert splits.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("score_threshold", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize(
-    "delta",
-    [[math.nan, 0.0, 0.0, 0.0], [0.0, math.inf, 0.0, 0.0], [0.0, 0.0, 1e4, 0.0],
-     [0.0, 0.0, -1e4, 0.0], [0.0, 0.0, 0.0, math.nan]],
-)  # fmt: skip
-def test_a_box_without_a_finite_area_is_dropped(function: Any, delta: list[float]) -> None:
-    boxes, scores, splits = function(*one_cell(5.0, delta))
+    "logits", [(math.nan, 0, 9), (0, math.nan, 9), (0, 0, math.nan), (math.inf, 0, math.inf)]
+)
+def test_nan_is_never_kept(logits: tuple[float, ...], score_threshold: float) -> None:
+    maps = one_level([logits])
+    for function in (decode_detections, reference.decode_detections):
+        assert len(function(*maps, GRID16, score_threshold=score_threshold)[0]) == 0
+
+
+def test_infinite_margins_have_scores_of_zero_and_one() -> None:
+    maps = one_level([(0.0, -math.inf), (0.0, math.inf)])
+    for function in (decode_detections, reference.decode_detections):
+        boxes, scores, _ = function(*maps, GRID16, score_threshold=0.0)
+        assert scores.tolist() == [1, 0]
+        assert boxes[:, 0].tolist() == [16, 0]
+        assert function(*maps, GRID16, score_threshold=1.0)[1].tolist() == [1]
+
+
+@pytest.mark.parametrize("delta", [math.nan, math.inf, -math.inf, 1e4, -1e4])
+@pytest.mark.parametrize("image_sizes", [None, [(64, 64)]])
+def test_boxes_that_are_not_boxes_are_dropped(delta: float, image_sizes: Any) -> None:
+    deltas = torch.zeros(1, 4, 1, 2)
+    deltas[0, 2, 0, 0] = delta
+    maps = one_level([(0.0, 2), (0.0, 1)], deltas)
+    result = decode_detections(*maps, GRID16, image_sizes=image_sizes)
+    expected = reference.decode_detections(*maps, GRID16, image_sizes=image_sizes)
+    assert_same(result, expected)
+    if not (image_sizes and delta > 0):  # clipped to the whole width
+        assert result[0].tolist() == [[16, 0, 32, 16]]
+
+
+@pytest.mark.parametrize(
+    ("batch", "image_size", "score_threshold"),
+    [(0, (64, 64), 0.0), (2, (0, 64), 0.0), (2, (64, 0), 0.0), (2, (64, 64), 0.999)],
+)
+def test_nothing_found_gives_no_rows(
+    batch: int, image_size: tuple[int, int], score_threshold: float
+) -> None:
+    maps = make_maps(S3FD_GRID, image_size, batch)
+    boxes, scores, splits = decode_detections(*maps, S3FD_GRID, score_threshold=score_threshold)
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
-    assert splits.tolist() == [0, 0]
+    assert splits.tolist() == [0] * (batch + 1)
 
 
-@pytest.mark.parametrize("function", [decode_detections, reference.decode_detections])
-def test_a_box_outside_of_its_image_leaves_room_for_a_candidate(function: Any) -> None:
-    grid = AnchorGrid(strides=(16,), sizes=(16,))
-    logits = torch.tensor([[0.0, 0.0], [5.0, 3.0]]).view(1, 2, 1, 2)
-    deltas = torch.zeros(1, 4, 1, 2)
-    deltas[0, 0, 0, 0] = 100.0  # the better one lies 160 px to the right
-    boxes, _, _ = function([logits], [deltas], grid, candidates=1, image_sizes=[(16, 32)])
-    assert boxes.tolist() == [[16.0, 0.0, 32.0, 16.0]]
+@pytest.mark.parametrize("image_sizes", [None, [40, 50, 64, 64]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(dtype: torch.dtype, image_sizes: list[int] | None) -> None:
+    logits, deltas = make_maps(S3FD_GRID, (64, 64), dtype=dtype)
+    _, *described = S3FD_GRID._operator_arguments(S3FD_GRID.feature_sizes((64, 64)))
+    rest = (*described, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
+    torch.library.opcheck(OPERATOR, (logits, deltas, *rest))
+    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    assert_same(OPERATOR._op_dk(elsewhere, logits, deltas, *rest), OPERATOR(logits, deltas, *rest))
 
 
-@pytest.mark.parametrize("function", [decode_detections, reference.decode_detections])
-def test_a_nan_never_passes_whatever_the_threshold(function: Any) -> None:
-    for channel in range(4):
-        logits = torch.tensor([1.0, -2.0, 0.0, 9.0]).view(1, 4, 1, 1)
-        logits[0, channel] = math.nan
-        grid = AnchorGrid(strides=(16,), sizes=(16,))
-        for threshold in (0.0, 0.5):
-            result = function([logits], [torch.zeros(1, 4, 1, 1)], grid, score_threshold=threshold)
-            assert result[2].tolist() == [0, 0]
-
-
-@pytest.mark.parametrize("function", [decode_detections, reference.decode_detections])
-def test_the_threshold_itself_passes(function: Any) -> None:
-    assert len(function(*one_cell(0.0, [0.0] * 4), score_threshold=0.5)[1]) == 1
-    assert len(function(*one_cell(-1e-6, [0.0] * 4), score_threshold=0.5)[1]) == 0
-
-
-@pytest.mark.parametrize("function", [decode_detections, reference.decode_detections])
-def test_margins_decide_where_scores_round_to_one(function: Any) -> None:
-    grid = AnchorGrid(strides=(16,), sizes=(16,))
-    logits = torch.tensor([[0.0, 0.0], [40.0, 50.0]]).view(1, 2, 1, 2)
-    boxes, scores, _ = function([logits], [torch.zeros(1, 4, 1, 2)], grid, keep=1)
-    assert scores.tolist() == [1.0]
-    assert boxes.tolist() == [[16.0, 0.0, 32.0, 16.0]]
-
-
-@pytest.mark.parametrize("function", [decode_detections, reference.decode_detections])
-def test_no_images_and_no_cells_give_no_rows(function: Any) -> None:
-    for batch, size in ((0, (64, 64)), (2, (0, 0)), (2, (64, 0))):
-        logits, deltas = maps(*GRIDS["s3fd"], size, batch=batch)
-        boxes, scores, splits = function(logits, deltas, S3FD)
-        assert boxes.shape == (0, 4)
-        assert scores.shape == (0,)
-        assert splits.tolist() == [0] * (batch + 1)
-
-
-def test_gradients_stop_here() -> None:
-    logits, deltas = maps(*GRIDS["s3fd"], (64, 64))
-    boxes, scores, _ = decode_detections([x.requires_grad_() for x in logits], deltas, S3FD)
-    assert not boxes.requires_grad
-    assert not scores.requires_grad
+def test_detections_have_no_gradient() -> None:
+    logits, deltas = make_maps(S3FD_GRID, (64, 64))
+    for level in (*logits, *deltas):
+        level.requires_grad_()
+    assert not any(part.requires_grad for part in decode_detections(logits, deltas, S3FD_GRID))
 
 
 def test_autocast_changes_nothing() -> None:
-    logits, deltas = maps(*GRIDS["s3fd"], (64, 64))
-    expected = decode_detections(logits, deltas, S3FD)
-    with torch.autocast("cpu", torch.bfloat16):
-        equal(decode_detections(logits, deltas, S3FD), expected)
+    logits, deltas = make_maps(S3FD_GRID, (64, 64), dtype=torch.bfloat16)
+    expected = decode_detections(logits, deltas, S3FD_GRID)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_same(decode_detections(logits, deltas, S3FD_GRID), expected)
 
 
-LOGITS, DELTAS = maps(*GRIDS["s3fd"], (64, 64))
+def test_compiles_into_one_graph_for_any_size() -> None:
+    grid = GRIDS["corner"]
 
+    def detect(logits: list[Tensor], deltas: list[Tensor]) -> Detections:
+        boxes, scores, splits = decode_detections(logits, deltas, grid)
+        return boxes * 2, scores, splits
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"grid": None}, TypeError, "grid: expected an AnchorGrid"),
-        ({"logits": LOGITS[:5]}, ValueError, "logits: expected the maps of the grid's 6 levels"),
-        ({"deltas": DELTAS[0]}, TypeError, "deltas: expected a list"),
-        ({"logits": [LOGITS[0][:, :1], *LOGITS[1:]]}, ValueError, r"logits\[0\]: .* at least 2"),
-        ({"grid": SSD, "logits": LOGITS[:2], "deltas": DELTAS[:2]}, ValueError, r"deltas\[0\]"),
-        ({"deltas": [*DELTAS[:5], DELTAS[3]]}, ValueError, r"deltas\[5\]: expected \[2, 4, 1, 1\]"),
-        ({"logits": [*LOGITS[:5], LOGITS[5].half()]}, ValueError, r"logits\[5\].*dtype"),
-        ({"logits": [x.long() for x in LOGITS]}, TypeError, r"logits\[0\]"),
-        ({"score_threshold": 1.1}, ValueError, "score_threshold"),
-        ({"iou_threshold": -0.1}, ValueError, "iou_threshold"),
-        ({"candidates": 0}, ValueError, "candidates"),
-        ({"keep": 1.5}, TypeError, "keep"),
-        ({"image_sizes": [(64, 64)]}, ValueError, "image_sizes: expected .* of each of 2 images"),
-        ({"image_sizes": [(64, 64), (64, -1)]}, ValueError, r"image_sizes\[1\]"),
-        ({"variances": (0.1, 0.0)}, ValueError, "variances"),
-    ],
-)
-def test_bad_arguments_are_named(change: dict, error: type[Exception], message: str) -> None:
-    good = {"logits": LOGITS, "deltas": DELTAS, "grid": S3FD}
-    with pytest.raises(error, match=message):
-        decode_detections(**{**good, **change})
-
-
-def operator_arguments(sizes: list[int] | None) -> tuple[Any, ...]:
-    logits, deltas = maps(SSD, (2, 3), (32, 32))
-    _, *grid = SSD._operator_arguments(SSD.feature_sizes((32, 32)))
-    return (logits, deltas, *grid, 0.0, 0.3, 100, 50, sizes, 0.1, 0.2)
-
-
-@pytest.mark.parametrize("sizes", [None, [32, 32, 20, 30]])
-def test_opcheck(sizes: list[int] | None) -> None:
-    torch.library.opcheck(OPERATOR, operator_arguments(sizes))
-
-
-@pytest.mark.parametrize("sizes", [None, [32, 32, 20, 30]])
-def test_devices_without_a_kernel_run_the_twin(sizes: list[int] | None) -> None:
-    arguments = operator_arguments(sizes)
-    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
-    equal(OPERATOR._op_dk(elsewhere, *arguments), OPERATOR(*arguments))
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(detect, fullgraph=True, dynamic=True, backend="aot_eager")
+        for image_size in ((64, 96), (128, 64)):
+            maps = make_maps(grid, image_size)
+            assert_same(compiled(*maps), detect(*maps))
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_finds_what_the_cpu_finds() -> None:
-    logits, deltas = maps(*GRIDS["s3fd"], (320, 320))
-    found = decode_detections([x.cuda() for x in logits], [x.cuda() for x in deltas], S3FD)
-    equal(tuple(x.cpu() for x in found), decode_detections(logits, deltas, S3FD))
+    logits, deltas = make_maps(S3FD_GRID, (64, 64))
+    result = decode_detections(
+        [level.cuda() for level in logits], [level.cuda() for level in deltas], S3FD_GRID
+    )
+    boxes, scores, splits = (part.cpu() for part in result)
+    assert_same((boxes, scores, splits), decode_detections(logits, deltas, S3FD_GRID))
+
+
+LOGITS, DELTAS = one_level([(0.0, 1), (0.0, 2)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((LOGITS[0], DELTAS, GRID16), TypeError, "logits: expected a list"),
+        ((LOGITS, DELTAS, (16, 16)), TypeError, "grid: expected an AnchorGrid"),
+        ((LOGITS * 2, DELTAS, GRID16), ValueError, "logits: .*1 levels, got 2"),
+        ((LOGITS, [], GRID16), ValueError, "deltas: .*1 levels, got 0"),
+        (([LOGITS[0][0]], DELTAS, GRID16), ValueError, r"logits\[0\]: .*\[2, 1, 2\]"),
+        (([LOGITS[0][:, :1]], DELTAS, GRID16), ValueError, r"logits\[0\]: .*at least 2 channels"),
+        (([LOGITS[0].long()], DELTAS, GRID16), TypeError, r"logits\[0\]: .*int64"),
+        ((LOGITS, [DELTAS[0][:, :3]], GRID16), ValueError, r"deltas\[0\]: .*\[1, 3, 1, 2\]"),
+        ((LOGITS, [DELTAS[0][..., :1]], GRID16), ValueError, r"deltas\[0\]: .*\[1, 4, 1, 1\]"),
+        ((LOGITS, [DELTAS[0].double()], GRID16), (TypeError, ValueError), "float64"),
+        ((LOGITS, [DELTAS[0].to("meta")], GRID16), ValueError, "meta"),
+    ],
+)
+def test_bad_maps_are_named(arguments: Any, error: Any, text: str) -> None:
+    with pytest.raises(error, match=text):
+        decode_detections(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("score_threshold", 1.5, ValueError),
+        ("score_threshold", math.nan, ValueError),
+        ("score_threshold", "high", TypeError),
+        ("iou_threshold", -1, ValueError),
+        ("candidates", 0, ValueError),
+        ("candidates", 1.5, TypeError),
+        ("keep", 0, ValueError),
+        ("variances", (0.1, 0), ValueError),
+        ("image_sizes", [(1, 1), (1, 1)], ValueError),
+        ("image_sizes", [(1, -1)], ValueError),
+        ("image_sizes", [(1.5, 1)], TypeError),
+        ("image_sizes", 7, (TypeError, ValueError)),
+    ],
+)
+def test_bad_options_are_named(name: str, value: Any, error: Any) -> None:
+    with pytest.raises(error, match=name):
+        decode_detections(LOGITS, DELTAS, GRID16, **{name: value})
+
+
+def test_the_kernel_itself_refuses_what_it_could_not_read() -> None:
+    rest = ([16.0], [16.0, 16.0], [1], 0.5, 0.0, 0.3, 100, 50)
+    for logits, deltas, image_sizes in (
+        (LOGITS * 2, DELTAS, None),
+        (LOGITS, [DELTAS[0][:, :3]], None),
+        (LOGITS, [DELTAS[0].double()], None),
+        ([LOGITS[0][:, :1]], DELTAS, None),
+        ([LOGITS[0][0]], DELTAS, None),
+        (LOGITS, DELTAS, [1]),
+    ):
+        with pytest.raises(RuntimeError, match="s3fd"):
+            OPERATOR(logits, deltas, *rest, image_sizes, 0.1, 0.2)
