@@ -8,7 +8,6 @@
 #include <limits>
 #include <numeric>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "cpu/order.h"
@@ -41,7 +40,7 @@ class BoxIndex {
         positions_(boxes.size(), kNowhere) {
     std::vector<int32_t> apart;
     for (size_t i = 0; i < boxes.size(); ++i) {
-      if (!overlaps_anything(boxes[i])) continue;
+      if (!is_proper(boxes[i])) continue;
       (is_filed(boxes[i]) ? members_ : apart).push_back(static_cast<int32_t>(i));
     }
     if (members_.size() <= kFew) {
@@ -147,11 +146,6 @@ class BoxIndex {
   static int64_t rounded_down(double value) {
     const auto truncated = static_cast<int64_t>(value);
     return truncated - (static_cast<double>(truncated) > value);
-  }
-
-  static bool overlaps_anything(const Box<T>& box) {
-    const T size = area(box);
-    return box.x2 > box.x1 && box.y2 > box.y1 && size > 0 && size <= std::numeric_limits<T>::max();
   }
 
   static bool is_filed(const Box<T>& box) {

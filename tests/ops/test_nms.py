@@ -111,6 +111,18 @@ def tiny(n: int) -> Tensor:
     return torch.cat([corner, corner + torch.randint(1, 9, (n, 2)) * 1e-18], dim=1)
 
 
+def shifted_pairs(n: int) -> Tensor:
+    """Pairs as far apart as they can be, along one axis, at an IoU about one of the thresholds."""
+    pair = torch.arange(n) // 2
+    corner = torch.stack([pair % 25, pair // 25], dim=1) * (60 + 200 * random(1))
+    size = (20 + 30 * random((n + 1) // 2, 2)).repeat_interleave(2, dim=0)[:n]
+    iou = torch.tensor(THRESHOLDS, dtype=torch.float64)[pair % len(THRESHOLDS)]
+    along_x = (pair // len(THRESHOLDS)) % 2
+    shift = (1 - iou) / (1 + iou) * 0.9999 * (torch.arange(n) % 2)
+    corner = corner + shift[:, None] * size * torch.stack([along_x, 1 - along_x], dim=1)
+    return torch.cat([corner, corner + size], dim=1)
+
+
 def odd(n: int) -> Tensor:
     boxes = integers(n)
     values = torch.tensor([math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-30], dtype=torch.float64)
@@ -119,7 +131,7 @@ def odd(n: int) -> Tensor:
 
 KINDS = [
     integers, of_all_sizes, clustered, almost_equal, nested, in_a_line, in_a_column, slivers,
-    one_pixel, million_pixels, far_away, tiny, odd,
+    one_pixel, million_pixels, far_away, tiny, shifted_pairs, odd,
 ]  # fmt: skip
 
 
