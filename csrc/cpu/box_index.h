@@ -93,7 +93,7 @@ class BoxIndex {
   static constexpr double kSmallestArea = std::is_same_v<T, float> ? 1e-30 : 1e-280;
   static constexpr double kLargestArea = 1e280, kShortest = 1e-300, kLongest = 1e300;
   static constexpr int64_t kNoTable = -1;
-  static constexpr double kColumnsPerRow = 4;  // cells are low and wide enough to be few
+  static constexpr double kColumnsPerRow = 4;  // cells are narrow, as a row takes them at a stretch
 
   // A box along one axis.
   struct Extent {
