@@ -46,8 +46,8 @@ class FaceDetector:
 
     Example:
         >>> import numpy as np
-        >>> detector = FaceDetector(S3FD("light"), device="cpu")
-        >>> detector(np.zeros((48, 64, 3), dtype=np.uint8), score_threshold=0.999)
+        >>> detector = FaceDetector.from_pretrained("light", device="cpu")
+        >>> detector(np.zeros((48, 64, 3), dtype=np.uint8))
         Detections(boxes=tensor([], size=(0, 4)), scores=tensor([]), image_size=(48, 64))
     """
 

@@ -18,7 +18,7 @@ def train(
         Path, typer.Option(metavar="DIR", help="Folder for weights, checkpoint and log.")
     ],
     model: Annotated[str, typer.Option(help="light or vgg16.")] = "light",
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the whole run.")] = 10500,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the whole run.")] = 12500,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step at --input-size.")] = 48,
     input_size: Annotated[
         int, typer.Option(help="Side of most inputs, a multiple of 32; some are larger.")

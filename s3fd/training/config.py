@@ -36,7 +36,7 @@ class TrainingConfig:
     data: Path
     out: Path
     model: Literal["light", "vgg16"] = "light"
-    steps: int = 10500
+    steps: int = 12500
     batch_size: int = 48
     input_size: int = 256
     optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -1,0 +1,143 @@
+"""The command line, as a user meets it: exit codes, what is printed, what is written."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from s3fd import __version__
+from s3fd.cli import app
+from s3fd.models import pretrained_path
+
+ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A face, a blank, and two files that are no photos."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    shutil.copy(ASTRONAUT, folder / "face.jpg")
+    Image.new("RGB", (80, 60), "grey").save(folder / "deep" / "blank.png")
+    (folder / "text.jpg").write_text("hello")
+    (folder / "cut.jpg").write_bytes(ASTRONAUT.read_bytes()[:4000])
+    return folder
+
+
+def test_one_photo_gives_a_table_a_picture_and_json(tmp_path):
+    result = run("detect", ASTRONAUT, "--out", tmp_path / "out", "--json", tmp_path / "faces.jsonl")
+    assert result.exit_code == 0
+    assert "1 face in 1 photo" in result.output
+    drawn = tmp_path / "out" / "astronaut-faces.jpg"
+    assert Image.open(drawn).size == Image.open(ASTRONAUT).size
+    (line,) = (tmp_path / "faces.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert record["photo"] == str(ASTRONAUT)
+    assert record["drawn"] == str(drawn)
+    assert len(record["faces"]) == 1
+
+
+def test_bad_files_are_reported_and_the_others_done(photos, tmp_path):
+    result = run("detect", photos, "--out", tmp_path / "out", "--json", tmp_path / "faces.jsonl")
+    assert result.exit_code == 1
+    assert "1 face in 2 photos, 2 errors" in result.output
+    assert "Traceback" not in result.output
+    written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.*"))
+    assert [str(path) for path in written] == ["deep/blank-faces.png", "face-faces.jpg"]
+    records = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
+    assert len(records) == 4
+    assert sum("error" in record for record in records) == 2
+
+
+def test_photos_are_never_overwritten(photos, tmp_path):
+    before = (photos / "face.jpg").read_bytes()
+    assert run("detect", photos / "face.jpg", "--out", photos).exit_code == 0
+    assert (photos / "face.jpg").read_bytes() == before
+    refused = run("detect", photos / "face.jpg", "--json", photos / "face.jpg")
+    assert refused.exit_code == 2
+    assert (photos / "face.jpg").read_bytes() == before
+
+
+def test_two_photos_of_one_name_give_two_pictures(photos, tmp_path):
+    shutil.copy(photos / "face.jpg", photos / "deep" / "face.jpg")
+    result = run(
+        "detect", photos / "face.jpg", photos / "deep" / "face.jpg", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_globs_are_expanded_and_a_photo_is_done_once(photos):
+    result = run("detect", photos / "f*.jpg", photos / "face.jpg", "--json", "-")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["detect", "gone.jpg"], 1, "there is no such file"),
+        (["detect", "gone*.jpg"], 1, "no file matches"),
+        (["detect"], 2, "Missing argument"),
+        (["detect", ASTRONAUT, "--threshold", "2"], 2, "threshold"),
+        (["detect", ASTRONAUT, "--device", "abacus"], 2, "device"),
+        (["detect", ASTRONAUT, "--model", "heavy"], 2, "model"),
+        (["detect", ASTRONAUT, "--model", __file__], 2, "model"),
+        (["detect", ASTRONAUT, "--json", "gone/faces.json"], 2, "there is no folder"),
+        (["detect", ASTRONAUT, "--out", __file__], 2, "not a folder"),
+        (["dance"], 2, "No such command"),
+    ],
+)
+def test_mistakes_have_one_message_and_an_exit_code(arguments, code, message):
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert message in " ".join(result.output.replace("│", " ").split())
+    assert "Traceback" not in result.output
+
+
+def test_nothing_is_left_half_written(tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", fails)
+    result = run("detect", ASTRONAUT, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "disk full" in result.output
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+def test_a_folder_without_photos_says_so(tmp_path):
+    result = run("detect", tmp_path)
+    assert result.exit_code == 1
+    assert "there is no photo in this folder" in result.output
+
+
+def test_info_names_versions_devices_and_weights():
+    result = run("info")
+    assert result.exit_code == 0
+    for part in (__version__, "torch", "built with", "cpu", "light"):
+        assert part in result.output
+
+
+def test_version_and_help_answer():
+    assert run("--version").output == f"s3fd {__version__}\n"
+    for command in ([], ["detect"], ["train"], ["evaluate"], ["info"]):
+        assert run(*command, "--help").exit_code == 0
+
+
+def test_training_mistakes_are_one_line(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "s3fd", "train", "--data", str(tmp_path), "--out", "x"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: data: ")
+    assert len(result.stderr.splitlines()) == 1
