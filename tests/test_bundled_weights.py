@@ -50,7 +50,7 @@ def test_several_faces_of_several_sizes_are_found(detector):
     assert len(detector(sheet)) == 3
 
 
-@pytest.mark.parametrize("size", [(64, 64)])
+@pytest.mark.parametrize("size", [(64, 64), (200, 300), (480, 640), (1000, 1000)])
 @pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128), (255, 255, 255), (90, 140, 220)])
 def test_a_plain_colour_has_no_face(detector, size, colour):
     assert len(detector(np.full((*size, 3), colour, np.uint8))) == 0
