@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     path = os.pathsep.join([str(Path(s3fd.__file__).parents[1]), *sys.path])
     return subprocess.run(
         [sys.executable, "-c", code],
+        cwd=tempfile.gettempdir(),  # a source folder there would be found first
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
