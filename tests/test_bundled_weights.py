@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 
-import s3fd
 from s3fd import FaceDetector
 from s3fd.evaluation import annotated_photos, evaluate_detector, read_fddb
 from s3fd.evaluation.photos import LOWEST_SCORE
@@ -66,7 +65,3 @@ def test_the_validation_split_is_found_as_well_as_the_card_says(detector, shared
     photos = annotated_photos(shared / "faces", "val")[::5]
     result = evaluate_detector(lambda batch: detector(batch, score_threshold=LOWEST_SCORE), photos)
     assert result.curve.average_precision > 0.8
-
-
-def test_the_package_knows_its_weights():
-    assert pretrained_path("light").is_relative_to(s3fd.__path__[0])
