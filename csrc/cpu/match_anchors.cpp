@@ -10,6 +10,7 @@
 
 #include "cpu/anchor_levels.h"
 #include "cpu/dispatch.h"
+#include "cpu/simd.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -22,21 +23,140 @@ struct Options {
   bool keep_best;
 };
 
-// Anchors in any order: each box looks at all of them.
+// An anchor that a box may claim. Of equal IoUs the lower anchor is better.
+struct Candidate {
+  float iou;
+  int64_t anchor;
+};
+
+bool is_better(const Candidate& a, const Candidate& b) {
+  return a.iou > b.iou || (a.iou == b.iou && a.anchor < b.anchor);
+}
+
+// Anchors in any order, in blocks of neighbours in that order. A box looks only into the blocks
+// whose bounds it can overlap enough: few if anchors are listed row by row, as they usually are.
 class AnchorList {
  public:
-  AnchorList(const Box<float>* anchors, int64_t size) : anchors_(anchors), size_(size) {}
+  AnchorList(const Box<float>* anchors, int64_t size) : size_(size) {
+    const auto blocks = static_cast<size_t>((size + kBlock - 1) / kBlock);
+    for (auto* side : {&x1_, &y1_, &x2_, &y2_, &areas_}) side->resize(blocks * kBlock);
+    for (auto* bound : {&left_, &top_, &right_, &bottom_, &smallest_, &largest_}) {
+      bound->resize(blocks);
+    }
+    for (size_t block = 0; block < blocks; ++block) {
+      const auto first = static_cast<int64_t>(block * kBlock);
+      fill_block(block, anchors + first, std::min(kBlock, size - first));
+    }
+  }
 
   int64_t size() const { return size_; }
 
+  // Calls visit(index, anchor, IoU) for all anchors whose IoU with a proper box is positive and not
+  // below least(), and perhaps for others. The most promising block comes first; least() may grow
+  // meanwhile.
   template <typename Least, typename Visit>
-  void for_each_near(const Box<float>&, const Least&, const Visit& visit) const {
-    for (int64_t index = 0; index < size_; ++index) visit(index, anchors_[index]);
+  void for_each_overlap(const Box<float>& box, const Least& least, const Visit& visit) const {
+    std::vector<float> bounds(left_.size());
+    const size_t best = bound_blocks(box, bounds.data());
+    if (best == bounds.size()) return;
+    visit_block(best, box, least(), visit);
+    for (size_t block = 0; block < bounds.size(); ++block) {
+      if (block == best || !(bounds[block] > 0)) continue;
+      const double enough = least();
+      if (static_cast<double>(bounds[block]) * (1 + kSlack) >= enough) {
+        visit_block(block, box, enough, visit);
+      }
+    }
+  }
+
+  // Calls visit(index, anchor) at least for all anchors that share something with the box.
+  template <typename Visit>
+  void for_each_touched(const Box<float>& box, const Visit& visit) const {
+    std::vector<float> bounds(left_.size());
+    bound_blocks(box, bounds.data());
+    for (int64_t i = 0; i < size_; ++i) {
+      if (i % kBlock == 0 && !(bounds[i / kBlock] > 0)) {
+        i += kBlock - 1;
+      } else {
+        visit(i, Box<float>{x1_[i], y1_[i], x2_[i], y2_[i]});
+      }
+    }
   }
 
  private:
-  const Box<float>* anchors_;
+  static constexpr int64_t kBlock = 64;
+  static constexpr double kSlack = 1e-5;   // what rounding may add to a bound or an IoU
+  static constexpr float kLeast = 1e-45f;  // where a bound rounds to 0
+
+  void fill_block(size_t block, const Box<float>* anchors, int64_t count) {
+    float left = INFINITY, top = INFINITY, right = -INFINITY, bottom = -INFINITY;
+    float smallest = INFINITY, largest = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const Box<float>& anchor = anchors[i];
+      const size_t at = block * kBlock + static_cast<size_t>(i);
+      x1_[at] = anchor.x1, y1_[at] = anchor.y1, x2_[at] = anchor.x2, y2_[at] = anchor.y2;
+      areas_[at] = area(anchor);
+      if (!is_proper(anchor)) continue;
+      left = std::min(left, anchor.x1), top = std::min(top, anchor.y1);
+      right = std::max(right, anchor.x2), bottom = std::max(bottom, anchor.y2);
+      smallest = std::min(smallest, areas_[at]), largest = std::max(largest, areas_[at]);
+    }
+    left_[block] = left, top_[block] = top, right_[block] = right, bottom_[block] = bottom;
+    smallest_[block] = smallest, largest_[block] = largest;
+  }
+
+  // Of each block the largest IoU that its anchors can have with a box, about, and 0 if they share
+  // nothing with it; which block's is the largest, or the number of blocks if all are 0.
+  size_t bound_blocks(const Box<float>& box, float* __restrict bounds) const {
+    const size_t count = left_.size();
+    const float box_area = area(box);
+    const float *left = left_.data(), *top = top_.data(), *right = right_.data();
+    const float *bottom = bottom_.data(), *smallest = smallest_.data(), *largest = largest_.data();
+    vectorized([&] {
+      for (size_t i = 0; i < count; ++i) {
+        const float width = std::min(right[i], box.x2) - std::max(left[i], box.x1);
+        const float height = std::min(bottom[i], box.y2) - std::max(top[i], box.y1);
+        const float common = std::min(std::min(width * height, largest[i]), box_area);
+        const float bound = common / std::max(smallest[i], box_area);
+        bounds[i] = (width > 0) & (height > 0) ? std::max(bound, kLeast) : 0.0f;
+      }
+    });
+    size_t best = count;
+    for (size_t i = 0; i < count; ++i) {
+      if (bounds[i] > (best == count ? 0.0f : bounds[best])) best = i;
+    }
+    return best;
+  }
+
+  template <typename Visit>
+  void visit_block(size_t block, const Box<float>& box, double enough, const Visit& visit) const {
+    const size_t first = block * kBlock;
+    const float box_area = area(box);
+    const auto low = static_cast<float>(enough * (1 - kSlack));
+    const float *x1 = &x1_[first], *y1 = &y1_[first], *x2 = &x2_[first], *y2 = &y2_[first];
+    const float* areas = &areas_[first];
+    float overlaps[kBlock];
+    float* __restrict out = overlaps;
+    const int32_t any = vectorized([=] {
+      int32_t found = 0;
+      for (int64_t i = 0; i < kBlock; ++i) {
+        out[i] = iou({x1[i], y1[i], x2[i], y2[i]}, areas[i], box, box_area);
+        found |= (out[i] > 0) & (out[i] >= low);
+      }
+      return found;
+    });
+    if (!any) return;
+    for (int64_t i = 0; i < kBlock; ++i) {
+      if (overlaps[i] > 0 && overlaps[i] >= low) {
+        visit(Candidate{overlaps[i], static_cast<int64_t>(first) + i});
+      }
+    }
+  }
+
   int64_t size_;
+  std::vector<float> x1_, y1_, x2_, y2_, areas_;
+  // Of the proper anchors of each block.
+  std::vector<float> left_, top_, right_, bottom_, smallest_, largest_;
 };
 
 class Grid {
@@ -52,6 +172,22 @@ class Grid {
 
   int64_t size() const { return size_; }
 
+  // As AnchorList has it.
+  template <typename Least, typename Visit>
+  void for_each_overlap(const Box<float>& box, const Least& least, const Visit& visit) const {
+    const float box_area = area(box);
+    for_each_near(box, least, [&](int64_t index, const Box<float>& anchor) {
+      const float overlap = iou(anchor, area(anchor), box, box_area);
+      if (overlap > 0) visit(Candidate{overlap, index});
+    });
+  }
+
+  template <typename Visit>
+  void for_each_touched(const Box<float>& box, const Visit& visit) const {
+    for_each_near(box, [] { return 0.0; }, visit);
+  }
+
+ private:
   // Calls visit(index, anchor) at least for all anchors whose IoU with a proper box is positive and
   // not below least(). Shapes that can overlap the box best come first; least() may grow meanwhile.
   template <typename Least, typename Visit>
@@ -72,7 +208,6 @@ class Grid {
     }
   }
 
- private:
   // The anchors of one shape on one level. Anchors are rounded to float: their edges are at most
   // `rounding` from where they should be.
   struct Shape {
@@ -153,16 +288,6 @@ class Grid {
   int64_t size_ = 0;
 };
 
-// An anchor that a box may claim. Of equal IoUs the lower anchor is better.
-struct Candidate {
-  float iou;
-  int64_t anchor;
-};
-
-bool is_better(const Candidate& a, const Candidate& b) {
-  return a.iou > b.iou || (a.iou == b.iou && a.anchor < b.anchor);
-}
-
 template <typename Anchors>
 class ImageMatcher {
  public:
@@ -197,7 +322,7 @@ class ImageMatcher {
         return options_.keep_best ? std::min<double>(options_.positive_iou, best.iou)
                                   : options_.positive_iou;
       };
-      for_each_overlap(boxes[g], least, [&](const Candidate& found) {
+      anchors_.for_each_overlap(boxes[g], least, [&](const Candidate& found) {
         if (is_better(found, best)) best = found;
         if (found.iou >= options_.positive_iou && found.iou > iou_at(found.anchor)) {
           assign(found, g);
@@ -229,7 +354,7 @@ class ImageMatcher {
         const double worst = is_full() ? nearest.front().iou : 0;
         return std::max(options_.candidate_iou, worst);
       };
-      for_each_overlap(boxes[g], least, [&](const Candidate& found) {
+      anchors_.for_each_overlap(boxes[g], least, [&](const Candidate& found) {
         if (!(found.iou > options_.candidate_iou)) return;
         if (is_full()) {
           if (!is_better(found, nearest.front())) return;
@@ -253,21 +378,11 @@ class ImageMatcher {
   // Backgrounds of whose own area at least half lies in the region.
   void hide(const Box<float>& region) {
     if (!is_proper(region)) return;
-    const auto least = [] { return 0.0; };
-    anchors_.for_each_near(region, least, [&](int64_t index, const Box<float>& anchor) {
+    anchors_.for_each_touched(region, [&](int64_t index, const Box<float>& anchor) {
       if (matched_[index] == kBackground && is_proper(anchor) &&
           intersection(anchor, region) >= 0.5f * area(anchor)) {
         matched_[index] = kIgnored;
       }
-    });
-  }
-
-  template <typename Least, typename Visit>
-  void for_each_overlap(const Box<float>& box, const Least& least, const Visit& visit) const {
-    const float box_area = area(box);
-    anchors_.for_each_near(box, least, [&](int64_t index, const Box<float>& anchor) {
-      const float overlap = iou(anchor, area(anchor), box, box_area);
-      if (overlap > 0) visit(Candidate{overlap, index});
     });
   }
 

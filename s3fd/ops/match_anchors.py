@@ -78,7 +78,8 @@ def match_anchors(
         TypeError: an argument is not of the kind above, or not floating point.
         ValueError: a shape, a device, the length of ``ignore`` or a number does not fit.
 
-    It compares every anchor with every box, in memory that grows with ``A + G`` alone.
+    Memory grows with ``A + G`` alone; anchors that are listed row by row are looked at in blocks of
+    neighbours, most of which a box passes by.
     :meth:`s3fd.ops.AnchorGrid.match` gives the same for the anchors of a grid, far faster. On
     devices without a kernel of their own (all but the CPU at present) both run their PyTorch twin.
 
