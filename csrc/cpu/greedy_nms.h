@@ -1,31 +1,38 @@
 // Greedy non-maximum suppression, exact, without comparing every pair of boxes.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
 #include "cpu/box_index.h"
+#include "cpu/simd.h"
 #include "geometry.h"
 
 namespace s3fd::cpu {
 
-// Boxes in the order of an index, side by side, and which of them have been suppressed.
+// Boxes side by side, and which of them have been suppressed.
 template <typename T>
 class SuppressedBoxes {
  public:
-  SuppressedBoxes(const std::vector<Box<T>>& boxes, const BoxIndex<T>& index, double iou_threshold)
-      : highest_(static_cast<T>(iou_threshold)) {
+  explicit SuppressedBoxes(double iou_threshold) : highest_(static_cast<T>(iou_threshold)) {
     if (static_cast<double>(highest_) > iou_threshold) {
       highest_ = std::nextafter(highest_, -std::numeric_limits<T>::infinity());
     }
-    const size_t n = index.members().size(), padded = (n + kBlock - 1) / kBlock * kBlock;
-    for (auto* side : {&x1_, &y1_, &x2_, &y2_, &areas_}) side->resize(padded);
-    suppressed_.resize(padded);
-    for (size_t i = 0; i < n; ++i) {
-      const Box<T>& box = boxes[index.members()[i]];
+  }
+
+  // Takes box_at(0) ... box_at(size - 1).
+  template <typename BoxAt>
+  void assign(int32_t size, const BoxAt& box_at) {
+    const size_t padded = (static_cast<size_t>(size) + kBlock - 1) / kBlock * kBlock;
+    for (auto* side : {&x1_, &y1_, &x2_, &y2_, &areas_}) side->assign(padded, T(0));
+    suppressed_.assign(padded, 0);
+    for (int32_t i = 0; i < size; ++i) {
+      const Box<T>& box = box_at(i);
       x1_[i] = box.x1, y1_[i] = box.y1, x2_[i] = box.x2, y2_[i] = box.y2;
       areas_[i] = area(box);
     }
@@ -34,42 +41,98 @@ class SuppressedBoxes {
   bool contains(int32_t position) const { return suppressed_[position] != 0; }
 
   // Adds those at [begin, end) that overlap a box too much, in whole blocks: a neighbour is added
-  // only if it deserves it. A plain loop over arrays, which compilers vectorise.
+  // only if it deserves it.
   void add_overlapping(const Box<T>& box, int32_t begin, int32_t end) {
-    const T box_area = area(box), highest = highest_;
     for (int32_t first = begin / kBlock * kBlock; first < end; first += kBlock) {
-      const T *x1 = &x1_[first], *y1 = &y1_[first], *x2 = &x2_[first], *y2 = &y2_[first];
-      const T* areas = &areas_[first];
-      Flag* __restrict suppressed = &suppressed_[first];
-      for (int32_t i = 0; i < kBlock; ++i) {
-        suppressed[i] |= iou(box, box_area, {x1[i], y1[i], x2[i], y2[i]}, areas[i]) > highest;
-      }
+      add_block(box, area(box), highest_, first);
     }
+  }
+
+  // The same for all boxes there are. Returns how many are suppressed now.
+  int64_t add_overlapping(const Box<T>& box) {
+    const auto size = static_cast<int32_t>(suppressed_.size());
+    return vectorized([&] {
+      const T box_area = area(box), highest = highest_;
+      for (int32_t first = 0; first < size; first += kBlock) {
+        add_block(box, box_area, highest, first);
+      }
+      return static_cast<int64_t>(std::accumulate(suppressed_.begin(), suppressed_.end(), Flag{0}));
+    });
   }
 
  private:
   static constexpr int32_t kBlock = 8;
   using Flag = std::conditional_t<std::is_same_v<T, double>, int64_t, int32_t>;  // as wide as T
 
+  // A plain loop over arrays, which compilers vectorise.
+  void add_block(const Box<T>& box, T box_area, T highest, int32_t first) {
+    const T *x1 = &x1_[first], *y1 = &y1_[first], *x2 = &x2_[first], *y2 = &y2_[first];
+    const T* areas = &areas_[first];
+    Flag* __restrict suppressed = &suppressed_[first];
+    for (int32_t i = 0; i < kBlock; ++i) {
+      suppressed[i] |= iou(box, box_area, {x1[i], y1[i], x2[i], y2[i]}, areas[i]) > highest;
+    }
+  }
+
   T highest_;  // IoU that does not suppress: the threshold, rounded down
   std::vector<T> x1_, y1_, x2_, y2_, areas_;
   std::vector<Flag> suppressed_;
 };
 
+// Keeps the best boxes for as long as each of them suppresses a good part of all: comparing it with
+// every box is then less work than an index of them. Appends what it keeps, and returns the boxes,
+// by number, that it leaves undecided.
+template <typename T>
+std::vector<int32_t> keep_dominant(const std::vector<Box<T>>& boxes, double iou_threshold,
+                                   int64_t keep, std::vector<int32_t>& kept) {
+  constexpr int64_t kGoodPart = 64;
+  const auto size = static_cast<int32_t>(boxes.size());
+  SuppressedBoxes<T> suppressed(iou_threshold);
+  suppressed.assign(size, [&](int32_t i) -> const Box<T>& { return boxes[i]; });
+  int32_t next = 0;
+  int64_t before = 0;
+  for (bool worthwhile = true; worthwhile && next < size; ++next) {
+    if (suppressed.contains(next)) continue;
+    if (static_cast<int64_t>(kept.size()) == keep) return {};
+    kept.push_back(next);
+    const int64_t after = suppressed.add_overlapping(boxes[next]);
+    worthwhile = (after - before) * kGoodPart >= size;
+    before = after;
+  }
+  std::vector<int32_t> left;
+  for (; next < size; ++next) {
+    if (!suppressed.contains(next)) left.push_back(next);
+  }
+  return left;
+}
+
 // Which boxes stay, by number, rising: at most `keep` of them. The boxes come by falling score; one
 // stays if its IoU with no box that stays before it exceeds the threshold. Each that stays
 // suppresses what is near it. Cost: that of sorting, and for each box that stays, what is alike.
 template <typename T>
-std::vector<int32_t> greedy_nms(const std::vector<Box<T>>& boxes, double iou_threshold,
+std::vector<int32_t> greedy_nms(const std::vector<Box<T>>& all, double iou_threshold,
                                 int64_t keep = std::numeric_limits<int64_t>::max()) {
   std::vector<int32_t> kept;
+  if (iou_threshold >= 1) {  // no IoU is larger
+    kept.resize(static_cast<size_t>(std::min<int64_t>(keep, static_cast<int64_t>(all.size()))));
+    std::iota(kept.begin(), kept.end(), 0);
+    return kept;
+  }
+  const std::vector<int32_t> left = keep_dominant(all, iou_threshold, keep, kept);
+  std::vector<Box<T>> boxes;
+  boxes.reserve(left.size());
+  for (const int32_t i : left) boxes.push_back(all[i]);
+
   const BoxIndex<T> index(boxes, iou_threshold);
-  SuppressedBoxes<T> suppressed(boxes, index, iou_threshold);
+  SuppressedBoxes<T> suppressed(iou_threshold);
+  suppressed.assign(
+      static_cast<int32_t>(index.members().size()),
+      [&](int32_t position) -> const Box<T>& { return boxes[index.members()[position]]; });
   for (size_t i = 0; i < boxes.size() && static_cast<int64_t>(kept.size()) < keep; ++i) {
     const int32_t position = index.position(static_cast<int32_t>(i));
-    const bool overlaps_anything = position != BoxIndex<T>::kNowhere && iou_threshold < 1;
+    const bool overlaps_anything = position != BoxIndex<T>::kNowhere;
     if (overlaps_anything && suppressed.contains(position)) continue;
-    kept.push_back(static_cast<int32_t>(i));
+    kept.push_back(left[i]);
     if (!overlaps_anything) continue;
     index.near(boxes[i], position, [&](int32_t begin, int32_t end) {
       suppressed.add_overlapping(boxes[i], begin, end);
