@@ -1,5 +1,6 @@
 # make detect PHOTO=me.jpg    find the faces of a photo
 # make test                   build, and run all tests
+# make sanitize               the operators' tests under the sanitizers of the compiler
 # make lint                   format, lint and type checks
 # make format                 let the formatters have their way
 # make clean                  forget .venv and everything built
@@ -17,13 +18,16 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/* csrc/*/*)
 CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp)
 
-.PHONY: detect test lint format develop clean
+.PHONY: detect test sanitize lint format develop clean
 
 detect: .venv/s3fd.stamp
 	$(BIN)/s3fd detect --out "$(OUT)" $(PHOTO)
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest $(PYTEST)
+
+sanitize: .venv/test.stamp
+	.ci/sanitize $(BIN)/python $(SANITIZE)
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff format --check .

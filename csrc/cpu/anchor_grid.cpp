@@ -4,6 +4,7 @@
 
 #include "cpu/anchor_levels.h"
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -25,21 +26,21 @@ Tensor anchors(const Tensor& like, const std::vector<int64_t>& feature_sizes,
     for (const AnchorLevel& level : levels) {
       const int64_t anchors_per_row = level.columns * level.num_shapes;
       if (anchors_per_row == 0) continue;
-      torch::stable::parallel_for(
-          0, level.rows, kAnchorsPerTask / anchors_per_row + 1, [&](int64_t begin, int64_t end) {
-            T* out = level_begin + begin * anchors_per_row * 4;
-            for (int64_t row = begin; row < end; ++row) {
-              for (int64_t column = 0; column < level.columns; ++column) {
-                for (int64_t shape = 0; shape < level.num_shapes; ++shape, out += 4) {
-                  const auto box = level.box<T>(row, column, shape);
-                  out[0] = box.x1;
-                  out[1] = box.y1;
-                  out[2] = box.x2;
-                  out[3] = box.y2;
-                }
-              }
-            }
-          });
+      parallel_for(0, level.rows, kAnchorsPerTask / anchors_per_row + 1,
+                   [&](int64_t begin, int64_t end) {
+                     T* out = level_begin + begin * anchors_per_row * 4;
+                     for (int64_t row = begin; row < end; ++row) {
+                       for (int64_t column = 0; column < level.columns; ++column) {
+                         for (int64_t shape = 0; shape < level.num_shapes; ++shape, out += 4) {
+                           const auto box = level.box<T>(row, column, shape);
+                           out[0] = box.x1;
+                           out[1] = box.y1;
+                           out[2] = box.x2;
+                           out[3] = box.y2;
+                         }
+                       }
+                     }
+                   });
       level_begin += level.num_anchors() * 4;
     }
   });

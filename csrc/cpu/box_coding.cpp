@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 #include "geometry.h"
 
 namespace s3fd::cpu {
@@ -66,17 +67,16 @@ Tensor map_rows(const Tensor& like, const Compute& compute) {
   Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(),
                                        std::nullopt, like.device());
   T* out = static_cast<T*>(output.mutable_data_ptr());
-  torch::stable::parallel_for(0, like.size(0) * rows, kBoxesPerTask,
-                              [&](int64_t begin, int64_t end) {
-                                int64_t batch = begin / rows, row = begin % rows;
-                                for (int64_t i = begin; i < end; ++i) {
-                                  write(compute(batch, row), out + 4 * i);
-                                  if (++row == rows) {
-                                    row = 0;
-                                    ++batch;
-                                  }
-                                }
-                              });
+  parallel_for(0, like.size(0) * rows, kBoxesPerTask, [&](int64_t begin, int64_t end) {
+    int64_t batch = begin / rows, row = begin % rows;
+    for (int64_t i = begin; i < end; ++i) {
+      write(compute(batch, row), out + 4 * i);
+      if (++row == rows) {
+        row = 0;
+        ++batch;
+      }
+    }
+  });
   return output;
 }
 

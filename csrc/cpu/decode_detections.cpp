@@ -13,6 +13,7 @@
 #include "cpu/anchor_levels.h"
 #include "cpu/dispatch.h"
 #include "cpu/greedy_nms.h"
+#include "cpu/parallel.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -272,20 +273,19 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(
   std::vector<std::vector<Detection>> found(tasks.size());
   dispatch_floating(logits[0].scalar_type(), "decode_detections", [&]<typename T>() {
     const auto views = make_level_views<T>(logits, deltas, levels);
-    torch::stable::parallel_for(
-        0, static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            const Task& task = tasks[i];
-            views[task.level].scan(task.image, task.begin, task.end, settings, found[i]);
-          }
-        });
+    parallel_for(0, static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Task& task = tasks[i];
+        views[task.level].scan(task.image, task.begin, task.end, settings, found[i]);
+      }
+    });
   });
   std::vector<std::vector<Detection>> by_image(images);
   for (size_t i = 0; i < tasks.size(); ++i) {
     auto& image = by_image[tasks[i].image];
     image.insert(image.end(), found[i].begin(), found[i].end());
   }
-  torch::stable::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) suppress(by_image[i], candidates, keep, iou_threshold);
   });
   return pack(by_image, logits[0]);

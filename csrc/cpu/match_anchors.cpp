@@ -10,6 +10,7 @@
 
 #include "cpu/anchor_levels.h"
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 #include "cpu/simd.h"
 
 namespace s3fd::cpu {
@@ -447,7 +448,7 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
   Tensor matched = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long,
                                         std::nullopt, boxes.device());
   auto* rows = static_cast<int64_t*>(matched.mutable_data_ptr());
-  torch::stable::parallel_for(0, sizes[0], 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, sizes[0], 1, [&](int64_t begin, int64_t end) {
     ImageMatcher<Anchors> matcher(anchors, options);
     for (int64_t image = begin; image < end; ++image) {
       matcher.match(faces.begin(image), faces.size(image), regions.begin(image),

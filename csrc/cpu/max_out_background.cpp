@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/dispatch.h"
+#include "cpu/parallel.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -76,21 +77,21 @@ template <typename T, typename Visit>
 void for_each_row(const Tensor& logits, const View4<const T>& in, const Visit& visit) {
   const int64_t height = logits.size(2), width = logits.size(3);
   if (logits.numel() == 0) return;
-  torch::stable::parallel_for(
-      0, logits.size(0) * height, kPixelsPerTask / width + 1, [&](int64_t begin, int64_t end) {
-        StrongestBackground<T> strongest(width);
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t image = i / height, row = i % height;
-          const auto channel = [&](int64_t c) { return in.at(image, c, row, 0); };
-          const int64_t backgrounds = logits.size(1) - 1;
-          if (in.stride[3] == 1) {
-            strongest.find(backgrounds, channel, std::integral_constant<int64_t, 1>{});
-          } else {
-            strongest.find(backgrounds, channel, in.stride[3]);
-          }
-          visit(image, row, strongest);
-        }
-      });
+  parallel_for(0, logits.size(0) * height, kPixelsPerTask / width + 1,
+               [&](int64_t begin, int64_t end) {
+                 StrongestBackground<T> strongest(width);
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t image = i / height, row = i % height;
+                   const auto channel = [&](int64_t c) { return in.at(image, c, row, 0); };
+                   const int64_t backgrounds = logits.size(1) - 1;
+                   if (in.stride[3] == 1) {
+                     strongest.find(backgrounds, channel, std::integral_constant<int64_t, 1>{});
+                   } else {
+                     strongest.find(backgrounds, channel, in.stride[3]);
+                   }
+                   visit(image, row, strongest);
+                 }
+               });
 }
 
 Tensor max_out_background(const Tensor& logits) {

@@ -8,6 +8,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/order.h"
+#include "cpu/parallel.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -99,7 +100,7 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& grou
     };
     const auto count = static_cast<int64_t>(begins.size()) - 1;
     const int64_t per_task = kBoxesPerTask * count / (static_cast<int64_t>(order.size()) + 1) + 1;
-    torch::stable::parallel_for(0, count, per_task, [&](int64_t first, int64_t last) {
+    parallel_for(0, count, per_task, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) suppress(begins[i], begins[i + 1]);
     });
   });
