@@ -1,0 +1,56 @@
+"""From the raw maps of a detection head to detections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from benchmarks._case import Case, close
+from benchmarks._inputs import Inputs
+from s3fd import ops
+from s3fd.ops import reference
+
+
+def cases(inputs: Inputs) -> Iterator[Case]:
+    for size, batch in ((640, 1),) if inputs.quick else ((640, 1), (640, 8), (1024, 1)):
+        logits, deltas = _head_maps(inputs, size, batch)
+        survivors = sum(int((_margin(level) >= 0).sum()) for level in logits)
+        yield Case(
+            operator="decode_detections",
+            series="decode_detections",
+            name=f"{size} px, batch {batch}, {survivors // batch} survivors an image",
+            size=sum(level.shape[2] * level.shape[3] for level in logits) * batch,
+            unit="anchors",
+            arguments=(logits, deltas, inputs.grid),
+            ours=ops.decode_detections,
+            twin=reference.decode_detections,
+            bytes_moved=sum(level.nbytes for level in logits) + survivors * 16,
+            agree=close,
+            compiles=False,
+        )
+
+
+def _head_maps(inputs: Inputs, size: int, batch: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Maps ``[B, k + 1, H, W]`` and ``[B, 4, H, W]`` of each level; the finest has k = 3."""
+    boxes = inputs.batch(batch, size, least=50, most=150)
+    logits, deltas, _, _ = inputs.head_outputs(boxes, size)
+    feature_sizes = inputs.grid.feature_sizes((size, size))
+    ends = torch.tensor([0, *(rows * columns for rows, columns in feature_sizes)]).cumsum(0)
+    logit_maps, delta_maps = [], []
+    for (start, end), (rows, columns) in zip(pairwise(ends.tolist()), feature_sizes, strict=True):
+        two, four = (
+            values[:, start:end].reshape(batch, rows, columns, -1).permute(0, 3, 1, 2)
+            for values in (logits, deltas)
+        )
+        if start == 0:
+            two = torch.cat([two[:, :1] - 1, two[:, :1] - 2, two], 1)
+        logit_maps.append(two.contiguous())
+        delta_maps.append(four.contiguous())
+    return logit_maps, delta_maps
+
+
+def _margin(logits: Tensor) -> Tensor:  # [B, k + 1, H, W] -> [B, H, W]
+    return logits[:, -1] - logits[:, :-1].amax(1)
