@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -73,7 +72,7 @@ class Case:
         twin: the same in PyTorch.
         bytes_moved: what has to be read and written at least, when each input is read once.
         agree: raises where the second result does not stand for the first.
-        torchvision: the same in torchvision, if it has it and is installed.
+        torchvision: the same in ``torchvision.ops``, by name.
         around: turns an implementation into what is called: ``forward_and_backward``, for example.
         compiles: whether torch.compile has a chance with the twin.
     """
@@ -88,7 +87,7 @@ class Case:
     twin: Function
     bytes_moved: int
     agree: Callable[[Any, Any], None] = same
-    torchvision: Function | None = None
+    torchvision: str | None = None
     around: Callable[[Function], Function] = forward
     compiles: bool = True
 
@@ -96,13 +95,3 @@ class Case:
     def title(self) -> str:
         """What ``--filter`` looks into, and what messages name."""
         return f"{self.operator}: {self.series}, {self.name}"
-
-
-def torchvision_operator(name: str) -> Function | None:
-    """``torchvision.ops.<name>``, or None where torchvision is missing or does not load."""
-    try:
-        operators = importlib.import_module("torchvision.ops")
-    except (ImportError, RuntimeError, OSError):  # RuntimeError: built for another torch
-        return None
-    function: Function = getattr(operators, name)
-    return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -79,7 +80,7 @@ def compare(
     expected = twin()
     calls: dict[str, Call] = {TWIN: twin}
     if not compiled:
-        outcome.missing[COMPILED] = "not asked for"
+        outcome.missing[COMPILED] = "left out by --quick"
     elif not case.compiles:
         outcome.missing[COMPILED] = "steps that depend on the data: nothing to compile"
     else:
@@ -88,10 +89,15 @@ def compare(
         except Exception as error:  # whatever the compiler has met
             outcome.missing[COMPILED] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     if case.torchvision is None:
-        outcome.missing[TORCHVISION] = "no such operator, or torchvision is not installed"
+        outcome.missing[TORCHVISION] = "has no such operator"
     else:
-        calls[TORCHVISION] = _bind(case, case.torchvision)
-        _check(case, TORCHVISION, expected, calls[TORCHVISION]())
+        try:
+            operators = importlib.import_module("torchvision.ops")
+        except (ImportError, RuntimeError) as error:  # RuntimeError: made for another torch
+            outcome.missing[TORCHVISION] = f"can't be imported: {error}"
+        else:
+            calls[TORCHVISION] = _bind(case, getattr(operators, case.torchvision))
+            _check(case, TORCHVISION, expected, calls[TORCHVISION]())
     calls[OURS] = _bind(case, case.ours)
     _check(case, OURS, expected, calls[OURS]())
     del expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,55 +14,55 @@ from rich.table import Table
 from benchmarks._compare import COMPILED, CONTENDERS, OURS, TORCHVISION, TWIN, Outcome
 
 _COLUMNS = (
-    "operator",
-    "case",
     "twin",
     "compiled",
     "torchvision",
     "ours",
-    "twin / ours",
-    "torchvision / ours",
-    "extra memory: twin",
-    "ours",
-    "of the limit",
+    "faster than twin",
+    "than torchvision",
+    "memory, twin",
+    "memory, ours",
+    "of limit",
 )
 _STYLES = {TWIN: "C0", COMPILED: "C1", TORCHVISION: "C2", OURS: "C3"}
 
 
 def row(outcome: Outcome) -> list[str]:
-    """The cells of an outcome."""
+    """The cells of an outcome: the case, and the columns."""
     case, series = outcome.case, outcome.case.series
     name = case.name if series == case.operator else f"{series}, {case.name}"
     times = [_time(outcome.seconds.get(contender)) for contender in CONTENDERS]
     ratios = [_ratio(outcome.ratio(contender)) for contender in (TWIN, TORCHVISION)]
     memory = [_bytes(outcome.memory.get(contender)) for contender in (TWIN, OURS)]
-    return [case.operator, name, *times, *ratios, *memory, f"{outcome.percent_of_limit:.3g} %"]
+    return [name, *times, *ratios, *memory, f"{outcome.percent_of_limit:.2g} %"]
 
 
 def headline(machine: Mapping[str, Any], bandwidth: Mapping[str, float], source: str) -> list[str]:
     """Where the figures come from."""
     wish = f" (at most {machine['at_most']})" if machine["at_most"] else ""
-    one = (
-        f"; {bandwidth['one_thread'] / 1e9:.3g} with one thread"
-        if "one_thread" in bandwidth
-        else ""
-    )
     gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
+    copies = f"copies {bandwidth['all_threads'] / 1e9:.3g} GB/s, read and written"
+    if "one_thread" in bandwidth:
+        copies += f" ({bandwidth['one_thread'] / 1e9:.3g} with one thread)"
     return [
         f"{gpu}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['instruction_set']}{wish}, torch {machine['torch']}",
-        f"copies {bandwidth['all_threads'] / 1e9:.3g} GB/s (read + written){one}",
+        copies,
         f"inputs: {source}",
     ]
 
 
 def table(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """Prints all outcomes, and why entries are missing."""
-    printed = Table(header_style="bold", row_styles=("", "dim"))
-    for index, column in enumerate(_COLUMNS):
-        printed.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
-    for outcome in outcomes:
-        printed.add_row(*row(outcome))
+    """Prints all outcomes, operator by operator, and why entries are missing."""
+    printed = Table(header_style="bold", padding=(0, 1))
+    printed.add_column("case", min_width=24)
+    for column in _COLUMNS:
+        printed.add_column(column, justify="right")
+    for operator, group in groupby(outcomes, key=lambda outcome: outcome.case.operator):
+        printed.add_section()
+        printed.add_row(operator, style="bold")
+        for outcome in group:
+            printed.add_row(*row(outcome))
     console.print(printed)
     for reason in reasons(outcomes):
         console.print(reason, style="dim", markup=False, highlight=False)
@@ -74,14 +75,15 @@ def reasons(outcomes: Sequence[Outcome]) -> list[str]:
         for contender, reason in outcome.missing.items():
             found.setdefault((contender, reason), set()).add(outcome.case.operator)
     return [
-        f"- in {contender}: {reason} ({', '.join(sorted(operators))})"
+        f"no {contender}: {reason} ({', '.join(sorted(operators))})"
         for (contender, reason), operators in found.items()
     ]
 
 
 def markdown(outcomes: Sequence[Outcome], lines: Sequence[str]) -> str:
-    """The same table for a README."""
-    rows = [list(_COLUMNS), ["---"] * 2 + ["---:"] * (len(_COLUMNS) - 2), *map(row, outcomes)]
+    """The same table for a README, with where it comes from."""
+    rows = [["operator", "case", *_COLUMNS], ["---", "---", *["---:"] * len(_COLUMNS)]]
+    rows += [[f"`{outcome.case.operator}`", *row(outcome)] for outcome in outcomes]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     return f"{text}\n\n{'; '.join(lines)}.\n"
 

@@ -35,7 +35,7 @@ def cases(inputs: Inputs) -> Iterator[Case]:
 
 def _head_maps(inputs: Inputs, size: int, batch: int) -> tuple[list[Tensor], list[Tensor]]:
     """Maps ``[B, k + 1, H, W]`` and ``[B, 4, H, W]`` of each level; the finest has k = 3."""
-    boxes = inputs.batch(batch, size, least=50, most=150)
+    boxes = inputs.batch(batch, size, least=100, most=400)
     logits, deltas, _, _ = inputs.head_outputs(boxes, size)
     feature_sizes = inputs.grid.feature_sizes((size, size))
     ends = torch.tensor([0, *(rows * columns for rows, columns in feature_sizes)]).cumsum(0)

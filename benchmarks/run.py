@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,9 @@ OPERATORS = (
 )
 
 
+_BUSY = 0.5  # mean number of processes that wait for a core
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = _parser()
@@ -55,17 +60,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 
-    # On a narrow terminal the table is still one line a case.
     console = Console()
-    if console.width < 150:
-        console = Console(width=150)
+    if not console.is_terminal:
+        console = Console(width=160)
     inputs = _inputs.load(options.quick, device)
-    described, bandwidth = machine(device), bandwidths(device)
+    described = machine(device)
+    if (described["load"] or 0) > _BUSY:
+        console.print(
+            f"[yellow]The machine is busy (load {described['load']:.1f}): "
+            "what runs on several threads looks slower than it is."
+        )
+    bandwidth = bandwidths(device)
     lines = _report.headline(described, bandwidth, inputs.source)
     console.print("\n".join(lines), markup=False, highlight=False)
 
     outcomes: list[Outcome] = []
     failures = 0
+    # The compiler warns of every step that it leaves to Python.
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="torch._dynamo")
     budget = 0.1 if options.quick else 3.0
     for case in _cases(inputs, options.filter):
         started = time.perf_counter()
@@ -80,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes.append(outcome)
         cells = _report.row(outcome)
         console.print(
-            f"{case.title}: ours {cells[5]}, {cells[6]} ({time.perf_counter() - started:.0f} s)",
+            f"{case.title}: ours {cells[4]}, {cells[5]} ({time.perf_counter() - started:.0f} s)",
             style="dim",
             markup=False,
             highlight=False,
