@@ -104,7 +104,8 @@ class Inputs:
             faces where anchors match one, background elsewhere, both with noise.
         """
         random = self.generator()
-        feature_sizes, anchors = self.grid_arguments(size)
+        feature_sizes = self.grid.feature_sizes((size, size))
+        anchors = self.grid.anchors(feature_sizes)  # all on the CPU, whatever the device
         matched = self.grid.match(feature_sizes, [b.cpu() for b in boxes])
         shape = matched.shape
         margin = torch.where(matched >= 0, 2.0, -7.0) + 1.5 * torch.randn(shape, generator=random)
@@ -117,11 +118,6 @@ class Inputs:
             deltas[image, anchor] = exact + 0.3 * deltas[image, anchor]
         to = self.device
         return logits.to(to), deltas.to(to), anchors.to(to), matched.to(to)
-
-    def grid_arguments(self, size: int) -> tuple[list[tuple[int, int]], Tensor]:
-        """As `anchors`, on the CPU."""
-        feature_sizes = self.grid.feature_sizes((size, size))
-        return feature_sizes, self.grid.anchors(feature_sizes)
 
 
 def load(quick: bool, device: torch.device) -> Inputs:
