@@ -11,6 +11,8 @@ from torch import Tensor
 
 Function: TypeAlias = Callable[..., Any]
 
+DATA_DEPENDENT = "its steps depend on the data, so that little is left to compile"
+
 
 class DisagreementError(Exception):
     """Two implementations gave different answers."""
@@ -74,7 +76,7 @@ class Case:
         agree: raises where the second result does not stand for the first.
         torchvision: the same in ``torchvision.ops``, by name.
         around: turns an implementation into what is called: ``forward_and_backward``, for example.
-        compiles: whether torch.compile has a chance with the twin.
+        not_compiled: why the twin is not compiled, if it is not.
     """
 
     operator: str
@@ -89,7 +91,7 @@ class Case:
     agree: Callable[[Any, Any], None] = same
     torchvision: str | None = None
     around: Callable[[Function], Function] = forward
-    compiles: bool = True
+    not_compiled: str = ""
 
     @property
     def title(self) -> str:

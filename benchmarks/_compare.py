@@ -81,8 +81,8 @@ def compare(
     calls: dict[str, Call] = {TWIN: twin}
     if not compiled:
         outcome.missing[COMPILED] = "left out by --quick"
-    elif not case.compiles:
-        outcome.missing[COMPILED] = "steps that depend on the data: nothing to compile"
+    elif case.not_compiled:
+        outcome.missing[COMPILED] = case.not_compiled
     else:
         try:
             calls[COMPILED] = _compiled(case, expected)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks._case import Case
+from benchmarks._case import DATA_DEPENDENT, Case
 from benchmarks._inputs import Inputs
 from s3fd import ops
 from s3fd.ops import reference
@@ -31,7 +31,7 @@ def cases(inputs: Inputs) -> Iterator[Case]:
                 twin=reference.nms,
                 torchvision="nms",
                 bytes_moved=boxes.nbytes + scores.nbytes,
-                compiles=False,
+                not_compiled=DATA_DEPENDENT,
             )
     for count in counts[:2]:
         boxes, scores = inputs.clustered(count)
@@ -47,5 +47,5 @@ def cases(inputs: Inputs) -> Iterator[Case]:
             twin=reference.batched_nms,
             torchvision="batched_nms",
             bytes_moved=boxes.nbytes + scores.nbytes + groups.nbytes,
-            compiles=False,
+            not_compiled=DATA_DEPENDENT,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks._case import Case, close
+from benchmarks._case import DATA_DEPENDENT, Case, close
 from benchmarks._inputs import Inputs
 from s3fd import ops
 from s3fd.ops import reference
@@ -26,5 +26,5 @@ def cases(inputs: Inputs) -> Iterator[Case]:
             twin=reference.vote_boxes,
             bytes_moved=boxes.nbytes + scores.nbytes,
             agree=close,
-            compiles=False,
+            not_compiled=DATA_DEPENDENT,
         )
