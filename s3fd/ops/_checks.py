@@ -40,23 +40,31 @@ def check_tensor(
             leading ``"..."`` for any number of them: ``("...", "A", 4)``.
         dtype: the dtype; None for any floating-point one.
     """
-    kind = "floating-point" if dtype is None else str(dtype).removeprefix("torch.")
-    expected = f"{name}: expected a {kind} tensor [{', '.join(map(str, shape))}]"
     if not isinstance(value, Tensor):
-        raise TypeError(f"{expected}, got {describe(value)}; convert it with torch.as_tensor")
+        raise TypeError(
+            f"{_expected(name, shape, dtype)}, got {describe(value)}; "
+            "convert it with torch.as_tensor"
+        )
     free_rank = bool(shape) and shape[0] == "..."
     lengths = shape[1:] if free_rank else shape
     rank_fits = value.dim() >= len(lengths) if free_rank else value.dim() == len(lengths)
     sizes = value.shape[value.dim() - len(lengths) :] if rank_fits else ()
     if not rank_fits or any(
-        isinstance(length, int) and length != size
+        not isinstance(length, str) and length != size
         for length, size in zip(lengths, sizes, strict=True)
     ):
-        raise ValueError(f"{expected}, got {describe(value)}")
+        raise ValueError(f"{_expected(name, shape, dtype)}, got {describe(value)}")
     fits = value.dtype in _DTYPES if dtype is None else value.dtype == dtype
     if not fits:
         remedy = ".float()" if dtype is None else f".to({dtype})"
-        raise TypeError(f"{expected}, got {describe(value)}; convert it with {remedy}")
+        raise TypeError(
+            f"{_expected(name, shape, dtype)}, got {describe(value)}; convert it with {remedy}"
+        )
+
+
+def _expected(name: str, shape: Sequence[str | int], dtype: torch.dtype | None) -> str:
+    kind = "floating-point" if dtype is None else str(dtype).removeprefix("torch.")
+    return f"{name}: expected a {kind} tensor [{', '.join(map(str, shape))}]"
 
 
 def check_alike(first_name: str, first: Tensor, name: str, value: Tensor) -> None:
