@@ -37,5 +37,14 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "float positive_iou, float candidate_iou, int top_n, bool keep_best) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
+  library.def(
+      "multibox_loss(Tensor logits, Tensor deltas, Tensor anchors, Tensor boxes, Tensor splits, "
+      "Tensor matched, float negative_ratio, float centre_variance, float size_variance) "
+      "-> (Tensor class_loss, Tensor box_loss, Tensor kept, Tensor counts)");
+  library.def(
+      "multibox_loss_backward(Tensor class_gradient, Tensor box_gradient, Tensor logits, "
+      "Tensor deltas, Tensor anchors, Tensor boxes, Tensor splits, Tensor matched, Tensor kept, "
+      "Tensor counts, float centre_variance, float size_variance) "
+      "-> (Tensor logits_gradient, Tensor deltas_gradient)");
   library.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
 }

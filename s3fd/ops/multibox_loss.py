@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from s3fd.ops import reference
+from s3fd.ops import _registration
 from s3fd.ops._checks import (
     check_boxes_of_batch,
     check_number,
@@ -15,6 +16,8 @@ from s3fd.ops._checks import (
     check_variances,
     describe,
 )
+from s3fd.ops.reference.multibox_loss import kept_losses, mine
+from s3fd.ops.reference.multibox_loss import multibox_loss_backward as _twin_backward
 
 
 def multibox_loss(
@@ -69,6 +72,9 @@ def multibox_loss(
         ValueError: a shape, a device or a number does not fit, or ``matched`` names a box that an
             image does not have.
 
+    Differentiable once. On devices without a kernel of their own (all but the CPU at present) it
+    runs its PyTorch twin.
+
     Example:
         >>> import torch
         >>> from s3fd.ops import match_anchors, multibox_loss
@@ -94,26 +100,138 @@ def multibox_loss(
             )
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
-    _check_indices(matched, boxes)
-    return reference.multibox_loss(
-        logits,
-        deltas,
-        anchors,
-        boxes,
-        matched,
-        negative_ratio=negative_ratio,
-        variances=variances,
-    )
+    rows, splits = _joined(boxes, anchors, deltas.dtype)
+    settings = (float(negative_ratio), float(variances[0]), float(variances[1]))
+    try:
+        class_loss, box_loss, _, _ = torch.ops.s3fd.multibox_loss(
+            logits, deltas, anchors.detach().to(rows.dtype), rows, splits, matched, *settings
+        )
+    except RuntimeError:
+        _check_indices(matched, [len(b) for b in boxes])
+        raise
+    return class_loss, box_loss
 
 
-def _check_indices(matched: Tensor, boxes: Sequence[Tensor]) -> None:
+def _joined(boxes: Sequence[Tensor], anchors: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """All boxes after each other, [T, 4], and where each image's begin, int64 [B + 1].
+
+    They are in the dtype that deltas of ``dtype`` are computed in.
+    """
+    splits = [0]
+    for image_boxes in boxes:
+        splits.append(splits[-1] + len(image_boxes))
+    rows = torch.cat([*boxes] if len(boxes) > 0 else [anchors[:0]])
+    rows = rows.detach().to(_compute_dtype(dtype))
+    return rows, torch.tensor(splits, device=anchors.device)
+
+
+def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _check_indices(matched: Tensor, num_boxes: Sequence[int]) -> None:
     if matched.numel() == 0:
         return
     highest, lowest = matched.amax(dim=1).tolist(), matched.amin(dim=1).tolist()
     for image, (high, low) in enumerate(zip(highest, lowest, strict=True)):
-        if high >= len(boxes[image]) or low < -2:
+        if high >= num_boxes[image] or low < -2:
             wrong = high if low >= -2 else low
             raise ValueError(
-                f"matched[{image}]: expected -2, -1 or an index of the {len(boxes[image])} boxes "
+                f"matched[{image}]: expected -2, -1 or an index of the {num_boxes[image]} boxes "
                 f"of this image, got {wrong}; pass the same boxes as to match_anchors"
             )
+
+
+@_registration.fake("s3fd::multibox_loss")
+def _fake(
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    boxes: Tensor,
+    splits: Tensor,
+    matched: Tensor,
+    *settings: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        logits.new_empty((), dtype=_compute_dtype(logits.dtype)),
+        deltas.new_empty((), dtype=_compute_dtype(deltas.dtype)),
+        logits.new_empty(logits.shape[:2], dtype=torch.uint8),
+        logits.new_empty(2, dtype=torch.int64),
+    )
+
+
+@_registration.fake("s3fd::multibox_loss_backward")
+def _fake_backward(
+    class_gradient: Tensor, box_gradient: Tensor, logits: Tensor, deltas: Tensor, *others: Any
+) -> tuple[Tensor, Tensor]:
+    return logits.new_empty(logits.shape), deltas.new_empty(deltas.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, _, kept, counts = output
+    ctx.mark_non_differentiable(kept, counts)
+    ctx.save_for_backward(*inputs[:6], kept, counts)
+    ctx.variances = inputs[7:]
+
+
+def _backward(
+    ctx: Any, class_gradient: Tensor, box_gradient: Tensor, *others: Any
+) -> tuple[Tensor | None, ...]:
+    gradients = torch.ops.s3fd.multibox_loss_backward(
+        class_gradient, box_gradient, *ctx.saved_tensors, *ctx.variances
+    )
+    return (*gradients, *(None for _ in range(7)))
+
+
+def _elsewhere(
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    boxes: Tensor,
+    splits: Tensor,
+    matched: Tensor,
+    negative_ratio: float,
+    centre: float,
+    size: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    num_boxes = splits.diff().tolist()
+    _check_indices(matched, num_boxes)
+    kept = mine(logits, matched, negative_ratio)
+    losses = kept_losses(
+        logits, deltas, anchors, boxes.split(num_boxes), matched, kept, (centre, size)
+    )
+    return *losses, kept, torch.stack([(kept > 0).sum(), (kept == 2).sum()])
+
+
+def _backward_elsewhere(
+    class_gradient: Tensor,
+    box_gradient: Tensor,
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    boxes: Tensor,
+    splits: Tensor,
+    matched: Tensor,
+    kept: Tensor,
+    counts: Tensor,
+    centre: float,
+    size: float,
+) -> tuple[Tensor, Tensor]:
+    return _twin_backward(
+        class_gradient,
+        box_gradient,
+        logits,
+        deltas,
+        anchors,
+        boxes.split(splits.diff().tolist()),
+        matched,
+        kept,
+        (centre, size),
+    )
+
+
+_registration.autograd("s3fd::multibox_loss", _backward, _setup_context)
+_registration.refuse_double_backward("s3fd::multibox_loss_backward")
+_registration.compute_in_float32("s3fd::multibox_loss")
+_registration.run_elsewhere("s3fd::multibox_loss", _elsewhere)
+_registration.run_elsewhere("s3fd::multibox_loss_backward", _backward_elsewhere)

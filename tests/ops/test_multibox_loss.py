@@ -4,12 +4,15 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s3fd.ops import AnchorGrid, match_anchors, multibox_loss
+from s3fd.ops import AnchorGrid, match_anchors, multibox_loss, reference
+from s3fd.ops.multibox_loss import _joined
 
+OPERATOR = torch.ops.s3fd.multibox_loss.default
+BACKWARD = torch.ops.s3fd.multibox_loss_backward.default
 ANCHOR = [0.0, 0, 16, 16]
 
 
@@ -225,6 +228,185 @@ def test_gradcheck() -> None:
         lambda x, y: multibox_loss(x, y, anchors, boxes, matched),
         (logits.requires_grad_(), deltas.requires_grad_()),
     )
+
+
+def results_of(
+    function,
+    logits: Tensor,
+    deltas: Tensor,
+    *others,
+    negative_ratio: float = 3,
+) -> tuple[Tensor, ...]:
+    """Both losses, and the gradients of logits and deltas."""
+    logits, deltas = (t.detach().requires_grad_() for t in (logits, deltas))
+    losses = function(logits, deltas, *others, negative_ratio=negative_ratio)
+    (losses[0].double() + 4 * losses[1].double()).backward()
+    return losses[0].detach(), losses[1].detach(), logits.grad, deltas.grad
+
+
+@given(
+    sizes=st.sampled_from([(0, 5), (1, 0), (1, 1), (2, 7), (1, 100), (3, 1023), (1, 2500)]),
+    negative_ratio=st.sampled_from([0, 0.5, 1, 2.5, 3, 20, 1e300, math.inf]),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    layout=st.sampled_from(["contiguous", "channels_first", "sliced"]),
+    odd=st.sampled_from([None, math.nan, math.inf, -math.inf, -0.0]),
+    rare=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=400)
+def test_losses_and_gradients_are_the_twins(
+    sizes: tuple[int, int],
+    negative_ratio: float,
+    dtype: torch.dtype,
+    layout: str,
+    odd: float | None,
+    rare: bool,
+    seed: int,
+) -> None:
+    logits, deltas, anchors, boxes, matched = batch_of(*sizes, seed, torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    if odd is not None:
+        logits[torch.rand(logits.shape, generator=generator) < 0.03] = odd
+    if rare:  # positives
+        matched[torch.rand(matched.shape, generator=generator) < 0.97] = -1
+    logits, deltas = logits.to(dtype), deltas.to(dtype)
+    if layout == "channels_first":
+        logits, deltas = (t.transpose(1, 2).contiguous().transpose(1, 2) for t in (logits, deltas))
+        matched = matched.t().contiguous().t()
+    elif layout == "sliced":
+        logits, deltas, anchors, matched = (
+            t.repeat_interleave(2, dim=-1)[..., ::2] for t in (logits, deltas, anchors, matched)
+        )
+    results = [
+        results_of(f, logits, deltas, anchors, boxes, matched, negative_ratio=negative_ratio)
+        for f in (multibox_loss, reference.multibox_loss)
+    ]
+    for ours, expected in zip(*results, strict=True):
+        assert ours.dtype == expected.dtype
+        torch.testing.assert_close(ours, expected, equal_nan=True)
+    if odd is None:
+        assert torch.equal(results[0][2] != 0, results[1][2] != 0)
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "equal", "random"])
+@pytest.mark.parametrize("negative_ratio", [1, 30, 500])
+def test_mining_finds_its_threshold_in_any_order(order: str, negative_ratio: float) -> None:
+    size = 40_000
+    margin = torch.linspace(-3, 3, size)
+    margin = {
+        "rising": margin,
+        "falling": margin.flip(0),
+        "equal": torch.zeros(size),
+        "random": (100 * margin[torch.randperm(size)]).round(),
+    }[order]
+    logits = torch.stack([torch.zeros(size), margin], dim=1)[None]
+    matched = torch.full((1, size), -1)
+    matched[0, ::700] = 0
+    others = torch.zeros(1, size, 4), torch.tensor([ANCHOR] * size), [torch.tensor([ANCHOR])]
+    ours, expected = (
+        results_of(f, logits, *others, matched, negative_ratio=negative_ratio)
+        for f in (multibox_loss, reference.multibox_loss)
+    )
+    assert kept_anchors(ours[2]) == kept_anchors(expected[2])
+    torch.testing.assert_close(ours, expected)
+
+
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    _, _, anchors, boxes, matched = batch_of(5, 20_000, seed=1, dtype=torch.float32)
+    logits, deltas = torch.randn(5, 20_000, 2), torch.randn(5, 20_000, 4)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            results.append(results_of(multibox_loss, logits, deltas, anchors, boxes, matched))
+    finally:
+        torch.set_num_threads(threads)
+    for result in results[1:]:
+        assert all(map(torch.equal, result, results[0]))
+
+
+@pytest.mark.parametrize("types", [(torch.float32, torch.float64), (torch.float16, torch.float32)])
+def test_logits_and_deltas_may_differ_in_dtype(types: tuple[torch.dtype, torch.dtype]) -> None:
+    for first, second in (types, types[::-1]):
+        logits, deltas, anchors, boxes, matched = batch_of(2, 40, seed=3)
+        arguments = logits.to(first), deltas.to(second), anchors, boxes, matched
+        ours, expected = (
+            results_of(f, *arguments) for f in (multibox_loss, reference.multibox_loss)
+        )
+        torch.testing.assert_close(ours, expected)
+
+
+def operator_arguments(dtype: torch.dtype = torch.float32) -> tuple:
+    logits, deltas, anchors, boxes, matched = batch_of(2, 40, seed=3, dtype=dtype)
+    return logits, deltas, anchors, *_joined(boxes, anchors, dtype), matched, 3.0, 0.1, 0.2
+
+
+def backward_arguments(dtype: torch.dtype = torch.float32) -> tuple:
+    arguments = operator_arguments(dtype)
+    _, _, kept, counts = OPERATOR(*arguments)
+    gradients = torch.tensor(2.0, dtype=dtype), torch.tensor(3.0, dtype=dtype)
+    return *gradients, *arguments[:6], kept, counts, *arguments[7:]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opcheck(dtype: torch.dtype) -> None:
+    arguments = operator_arguments(dtype)
+    torch.library.opcheck(OPERATOR, arguments)
+    leaves = (t.clone().requires_grad_() for t in arguments[:2])
+    torch.library.opcheck(OPERATOR, (*leaves, *arguments[2:]))
+    torch.library.opcheck(BACKWARD, backward_arguments(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_devices_without_a_kernel_run_the_twin(dtype: torch.dtype) -> None:
+    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    arguments = operator_arguments(dtype)
+    torch.testing.assert_close(OPERATOR._op_dk(elsewhere, *arguments), OPERATOR(*arguments))
+    arguments = backward_arguments(dtype)
+    torch.testing.assert_close(BACKWARD._op_dk(elsewhere, *arguments), BACKWARD(*arguments))
+
+
+def test_double_backward_is_refused_by_name() -> None:
+    logits, deltas, *others = batch_of(2, 40, seed=3)
+    loss, _ = multibox_loss(logits.requires_grad_(), deltas, *others)
+    (gradient,) = torch.autograd.grad(loss.square(), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="s3fd::multibox_loss_backward"):
+        gradient.sum().backward()
+
+
+def test_compiles_into_one_graph() -> None:
+    compiled = torch.compile(
+        lambda *arguments: sum(multibox_loss(*arguments)), fullgraph=True, backend="aot_eager"
+    )
+    for num_anchors in (40, 50):
+        logits, deltas, *others = batch_of(2, num_anchors, seed=3)
+        gradients = []
+        for function in (compiled, lambda *arguments: sum(multibox_loss(*arguments))):
+            leaves = [t.clone().requires_grad_() for t in (logits, deltas)]
+            function(*leaves, *others).backward()
+            gradients.append([leaf.grad for leaf in leaves])
+        torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_one_loss_alone_can_be_differentiated() -> None:
+    logits, deltas, *others = batch_of(2, 40, seed=3)
+    leaves = logits.requires_grad_(), deltas.requires_grad_()
+    for index in (0, 1):
+        gradients = torch.autograd.grad(multibox_loss(*leaves, *others)[index], leaves)
+        assert gradients[index].abs().sum() > 0
+        assert gradients[1 - index].abs().sum() == 0
+
+
+def test_the_kernel_itself_refuses_what_it_could_not_read() -> None:
+    arguments = list(operator_arguments())
+    arguments[3] = arguments[3][:-1]
+    with pytest.raises(RuntimeError, match="splits"):
+        OPERATOR(*arguments)
+    arguments = list(backward_arguments())
+    arguments[7] = arguments[7].clamp(min=1000)
+    with pytest.raises(RuntimeError, match="names a box"):
+        BACKWARD(*arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -28,20 +28,79 @@ def multibox_loss(
     assert anchors.shape == (num_anchors, 4)
     assert len(boxes) == batch
 
-    logits, deltas = _at_least_float32(logits), _at_least_float32(deltas)
-    positive = matched >= 0  # [B, A]
+    kept = mine(logits, matched, negative_ratio)
+    return kept_losses(logits, deltas, anchors, boxes, matched, kept, variances)
 
-    kept = positive | _hard_negatives(logits.detach(), matched, negative_ratio)  # [B, A]
-    target = positive[kept].long()  # [K]: 1 face, 0 background
-    class_loss = F.cross_entropy(logits[kept], target, reduction="sum") / max(len(target), 1)
 
-    image, anchor = positive.nonzero(as_tuple=True)  # [P], [P]
+@torch.no_grad()
+def mine(
+    logits: Tensor,  # [B, A, 2]
+    matched: Tensor,  # [B, A]
+    negative_ratio: float,
+) -> Tensor:  # uint8 [B, A]: 2 positive, 1 mined background, 0 neither
+    """Which anchors the class loss keeps."""
+    positive = (matched >= 0).byte()
+    return 2 * positive + _hard_negatives(_at_least_float32(logits), matched, negative_ratio)
+
+
+def kept_losses(
+    logits: Tensor,  # [B, A, 2]
+    deltas: Tensor,  # [B, A, 4]
+    anchors: Tensor,  # [A, 4]
+    boxes: Sequence[Tensor],  # B tensors [G_i, 4]
+    matched: Tensor,  # [B, A]
+    kept: Tensor,  # uint8 [B, A], of mine()
+    variances: tuple[float, float],
+) -> tuple[Tensor, Tensor]:  # scalars
+    """Both losses of the anchors that were kept."""
+    logits = _at_least_float32(logits)
+    target = (kept[kept > 0] == 2).long()  # [K]: 1 face, 0 background
+    class_loss = F.cross_entropy(logits[kept > 0], target, reduction="sum") / max(len(target), 1)
+    predicted, wanted = _deltas_of_positives(deltas, anchors, boxes, matched, kept, variances)
+    box_loss = F.smooth_l1_loss(predicted, wanted, reduction="sum") / max(len(wanted), 1)
+    return class_loss, box_loss
+
+
+def multibox_loss_backward(
+    class_gradient: Tensor,  # scalar
+    box_gradient: Tensor,  # scalar
+    logits: Tensor,  # [B, A, 2]
+    deltas: Tensor,  # [B, A, 4]
+    anchors: Tensor,  # [A, 4]
+    boxes: Sequence[Tensor],  # B tensors [G_i, 4]
+    matched: Tensor,  # [B, A]
+    kept: Tensor,  # uint8 [B, A], of mine()
+    variances: tuple[float, float],
+) -> tuple[Tensor, Tensor]:  # [B, A, 2], [B, A, 4]
+    """Gradients of both losses with respect to logits and deltas."""
+    of_logits = torch.zeros_like(logits, memory_format=torch.contiguous_format)
+    target = F.one_hot((kept[kept > 0] == 2).long(), 2)  # [K, 2]
+    error = _at_least_float32(logits[kept > 0]).softmax(dim=1) - target  # [K, 2]
+    of_logits[kept > 0] = (error * (class_gradient / max(len(error), 1))).to(logits.dtype)
+
+    of_deltas = torch.zeros_like(deltas, memory_format=torch.contiguous_format)
+    predicted, wanted = _deltas_of_positives(deltas, anchors, boxes, matched, kept, variances)
+    slope = (predicted - wanted).clamp(-1, 1)  # [P, 4]
+    of_deltas[kept == 2] = (slope * (box_gradient / max(len(slope), 1))).to(deltas.dtype)
+    return of_logits, of_deltas
+
+
+def _deltas_of_positives(
+    deltas: Tensor,
+    anchors: Tensor,
+    boxes: Sequence[Tensor],
+    matched: Tensor,
+    kept: Tensor,
+    variances: tuple[float, float],
+) -> tuple[Tensor, Tensor]:  # [P, 4], [P, 4]
+    """What was predicted for the positives, and what it should have been."""
+    deltas = _at_least_float32(deltas)
+    image, anchor = (kept == 2).nonzero(as_tuple=True)  # [P], [P]
     first = torch.tensor([0, *(len(b) for b in boxes)], device=matched.device).cumsum(0)  # [B + 1]
     all_boxes = torch.cat([anchors.new_zeros(0, 4), *boxes]).to(deltas.dtype)  # [T, 4]
     face = all_boxes[first[image] + matched[image, anchor]]  # [P, 4]
     wanted = encode_boxes(face, anchors[anchor].to(deltas.dtype), variances)  # [P, 4]
-    box_loss = F.smooth_l1_loss(deltas[image, anchor], wanted, reduction="sum") / max(len(face), 1)
-    return class_loss, box_loss
+    return deltas[image, anchor], wanted
 
 
 @torch.no_grad()

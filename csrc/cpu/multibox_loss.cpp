@@ -1,0 +1,570 @@
+// The loss of SSD and S3FD with hard negative mining. Two passes over an image's logits: one finds
+// the margin of the last background that is wanted, one marks what lies above it and adds up. What
+// is kept has its exponentials taken, and nothing else.
+
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "cpu/order.h"
+#include "cpu/simd.h"
+#include "geometry.h"
+
+namespace s3fd::cpu {
+namespace {
+
+// Anchors of a stretch whose keys are held at a time, and of a group that is skipped as a whole.
+constexpr int64_t kStretch = 1024, kGroup = 16;
+// Anchors that one task has at least, so that small batches stay on one thread.
+constexpr int64_t kAnchorsPerTask = 8192;
+
+// What the mask `kept` says of an anchor. While its image is mined, kNegative marks all
+// backgrounds.
+constexpr uint8_t kNothing = 0, kNegative = 1, kPositive = 2;
+
+// One image of a tensor [B, A] or [B, A, C], read through its strides.
+template <typename T>
+struct Rows {
+  const T* data;
+  int64_t stride, column_stride;
+
+  const T* operator[](int64_t row) const { return data + row * stride; }
+};
+
+template <typename T>
+Rows<T> rows_of(const Tensor& tensor, int64_t image) {
+  const auto* data = static_cast<const T*>(tensor.const_data_ptr());
+  return {data + image * tensor.stride(0), tensor.stride(1),
+          tensor.dim() == 3 ? tensor.stride(2) : 1};
+}
+
+template <typename Row, typename T>
+Row read(const T* values, int64_t stride) {
+  using C = compute_t<T>;
+  return {static_cast<C>(values[0]), static_cast<C>(values[stride]),
+          static_cast<C>(values[2 * stride]), static_cast<C>(values[3 * stride])};
+}
+
+template <typename T>
+using Key = std::conditional_t<std::is_same_v<T, double>, uint64_t, uint32_t>;
+
+// Rises with the margin of a background's logits, as its loss does. NaN counts as infinity; 0 is
+// below every margin.
+template <typename C>
+Key<C> rising_key(C background, C face) {
+  const C margin = face - background;
+  return ~falling_key(margin == margin ? margin : std::numeric_limits<C>::infinity());
+}
+
+// Writes what each anchor is to `labels`; how many positives and backgrounds there are, and whether
+// all matches are -2, -1, or below num_boxes.
+struct LabelCounts {
+  int64_t positives, backgrounds;
+  bool valid;
+};
+
+template <typename Stride>
+LabelCounts label(const int64_t* matched, Stride stride, int64_t size, int64_t num_boxes,
+                  uint8_t* labels) {
+  int64_t positives = 0, backgrounds = 0, wrong = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    const int64_t match = matched[i * stride];
+    positives += match >= 0;
+    backgrounds += match == -1;
+    wrong += (match < -2) | (match >= num_boxes);
+    labels[i] = static_cast<uint8_t>(match >= 0 ? kPositive : match == -1 ? kNegative : kNothing);
+  }
+  return {positives, backgrounds, wrong == 0};
+}
+
+// The keys of `size` anchors, 0 for those that are no background.
+template <typename T, typename Stride, typename ColumnStride>
+void write_keys(const T* logits, Stride stride, ColumnStride column_stride, const uint8_t* labels,
+                int64_t size, Key<T>* keys) {
+  using C = compute_t<T>;
+  for (int64_t i = 0; i < size; ++i) {
+    const T* row = logits + i * stride;
+    const Key<T> key = rising_key(static_cast<C>(row[0]), static_cast<C>(row[column_stride]));
+    keys[i] = labels[i] == kNegative ? key : 0;
+  }
+}
+
+template <typename T>
+void write_keys(const Rows<T>& logits, int64_t begin, int64_t size, const uint8_t* labels,
+                Key<T>* keys) {
+  const std::integral_constant<int64_t, 1> one;
+  const std::integral_constant<int64_t, 2> two;
+  const T* first = logits[begin];
+  const int64_t stride = logits.stride, column_stride = logits.column_stride;
+  vectorized([&] {
+    if (stride == 2 && column_stride == 1) {
+      write_keys(first, two, one, labels, size, keys);
+    } else if (stride == 1) {
+      write_keys(first, one, column_stride, labels, size, keys);
+    } else {
+      write_keys(first, stride, column_stride, labels, size, keys);
+    }
+  });
+}
+
+// Keys above `least` are taken, and the first `vacant` ones of those that equal it.
+template <typename K>
+struct Threshold {
+  K least;
+  int64_t vacant;
+};
+
+template <typename K>
+int64_t count_at_least(const K* keys, int64_t size, K least) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < size; ++i) count += keys[i] >= least;
+  return count;
+}
+
+// The key of rank `wanted`, counted from the largest, found bit by bit: a count reads the keys in
+// order and takes no branches, which is far quicker than to partition them.
+template <typename K>
+K key_of_rank(const K* keys, int64_t size, int64_t wanted) {
+  K found = 0;
+  for (K bit = K{1} << (8 * sizeof(K) - 1); bit != 0; bit >>= 1) {
+    const int64_t count = count_at_least(keys, size, K(found | bit));
+    found |= count >= wanted ? bit : 0;
+  }
+  return found;
+}
+
+// Finds the threshold that takes `wanted` of the keys shown to it: whatever is not among the
+// largest so far is dropped, so that memory follows `wanted`, and most groups are passed over.
+template <typename K>
+class Selection {
+ public:
+  Selection(int64_t wanted, int64_t most)
+      : wanted_(wanted),
+        buffer_(static_cast<size_t>(std::min(2 * wanted + kStretch, most) + kGroup)) {}
+
+  void add_group(const K* keys) {
+    if (size_ + kGroup > static_cast<int64_t>(buffer_.size())) shrink();
+    append(keys, kGroup);
+  }
+
+  // Keys that are not above it need not be added.
+  K least() const { return least_; }
+
+  Threshold<K> threshold() {
+    const int64_t equal = shrink();
+    return {least_, equal};
+  }
+
+ private:
+  void append(const K* keys, int64_t count) {
+    K* end = buffer_.data() + size_;
+    for (int64_t i = 0; i < count; ++i) {
+      const K key = keys[i];
+      *end = key;
+      end += key > least_;
+    }
+    size_ = end - buffer_.data();
+  }
+
+  // Drops what is below the key of rank `wanted`; returns how many of the kept ones equal it.
+  int64_t shrink() {
+    const K* keys = buffer_.data();
+    least_ = vectorized([&] { return key_of_rank(keys, size_, wanted_); });
+    const int64_t count = size_;
+    size_ = 0;
+    append(keys, count);
+    const int64_t equal = wanted_ - size_;
+    std::fill_n(buffer_.data() + size_, equal, least_);
+    size_ = wanted_;
+    return equal;
+  }
+
+  int64_t wanted_, size_ = 0;
+  K least_ = 0;
+  std::vector<K> buffer_;
+};
+
+template <typename K>
+void largest_of_groups(const K* keys, int64_t groups, K* largest) {
+  for (int64_t group = 0; group < groups; ++group) {
+    K most = 0;
+    for (int64_t i = 0; i < kGroup; ++i) most = std::max(most, keys[group * kGroup + i]);
+    largest[group] = most;
+  }
+}
+
+// The threshold that takes `wanted` backgrounds of an image that has more.
+template <typename T>
+Threshold<Key<T>> find_threshold(const Rows<T>& logits, const uint8_t* labels, int64_t size,
+                                 int64_t wanted, int64_t backgrounds) {
+  Key<T> keys[kStretch], largest[kStretch / kGroup];
+  Selection<Key<T>> selection(wanted, backgrounds);
+  for (int64_t begin = 0; begin < size; begin += kStretch) {
+    const int64_t length = std::min(kStretch, size - begin);
+    write_keys(logits, begin, length, labels + begin, keys);
+    const int64_t groups = (length + kGroup - 1) / kGroup;
+    std::fill(keys + length, keys + groups * kGroup, Key<T>{0});
+    vectorized([&] { largest_of_groups(keys, groups, largest); });
+    for (int64_t group = 0; group < groups; ++group) {
+      if (largest[group] > selection.least()) selection.add_group(keys + group * kGroup);
+    }
+  }
+  return selection.threshold();
+}
+
+// Makes of labels what is kept, but for keys that equal `least`: how many of those there are.
+template <typename K>
+int64_t mark_above(const K* keys, K least, int64_t size, uint8_t* labels) {
+  int64_t equal = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    const uint8_t negative = keys[i] > least ? kNegative : kNothing;
+    labels[i] = labels[i] == kPositive ? kPositive : negative;
+    equal += keys[i] == least;
+  }
+  return equal;
+}
+
+// Calls visit(index, mark) for every anchor of a mask that is kept, by rising index.
+template <typename Visit>
+void for_each_kept(const uint8_t* kept, int64_t size, const Visit& visit) {
+  int64_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    uint64_t eight;
+    std::memcpy(&eight, kept + i, 8);
+    // The lowest bit of every byte that is kNegative or kPositive.
+    for (eight = (eight | eight >> 1) & 0x0101010101010101; eight != 0;) {
+      constexpr bool little = std::endian::native == std::endian::little;
+      const int bit = little ? std::countr_zero(eight) : 63 - std::countl_zero(eight);
+      const int64_t j = i + (little ? bit : 63 - bit) / 8;
+      visit(j, kept[j]);
+      eight ^= uint64_t{1} << bit;
+    }
+  }
+  for (; i < size; ++i) {
+    if (kept[i] != kNothing) visit(i, kept[i]);
+  }
+}
+
+// Softmax of two logits. Where one of them is NaN or infinity, `smaller` is NaN as in log_softmax.
+template <typename C>
+struct TwoLogits {
+  bool face_is_larger;
+  C difference;  // smaller - larger, at most 0
+  C smaller;     // exp(difference)
+
+  TwoLogits(C background, C face) : face_is_larger(!(background > face)) {
+    const C larger = face_is_larger ? face : background;
+    difference = (face_is_larger ? background : face) - larger;
+    smaller = std::exp(difference) + (larger - larger);
+  }
+
+  C cross_entropy(bool is_face) const {
+    const C normaliser = std::log1p(smaller);
+    return is_face == face_is_larger ? normaliser : normaliser - difference;
+  }
+
+  // The derivative of the cross-entropy in the face's logit; in the background's it is opposite.
+  C gradient(bool is_face) const {
+    const C other = (is_face == face_is_larger ? smaller : C(1)) / (1 + smaller);
+    return is_face ? -other : other;
+  }
+};
+
+template <typename T>
+TwoLogits<compute_t<T>> two_logits(const Rows<T>& logits, int64_t row) {
+  using C = compute_t<T>;
+  const T* values = logits[row];
+  return {static_cast<C>(values[0]), static_cast<C>(values[logits.column_stride])};
+}
+
+struct ImageLoss {
+  double of_class = 0, of_boxes = 0;
+  int64_t kept = 0, positives = 0;
+  bool valid = true;
+};
+
+// Mines an image, writes its part of `kept`, and adds up its cross-entropies.
+template <typename T>
+ImageLoss class_loss(const Rows<T>& logits, const Rows<int64_t>& matched, int64_t size,
+                     int64_t num_boxes, double negative_ratio, uint8_t* kept) {
+  const LabelCounts counts = vectorized([&] {
+    return matched.stride == 1
+               ? label(matched.data, std::integral_constant<int64_t, 1>{}, size, num_boxes, kept)
+               : label(matched.data, matched.stride, size, num_boxes, kept);
+  });
+  ImageLoss loss{.positives = counts.positives, .valid = counts.valid};
+  if (counts.positives == 0 || !counts.valid) {
+    std::fill_n(kept, size, kNothing);
+    return loss;
+  }
+  const double ratio = std::min(negative_ratio, static_cast<double>(size));
+  const int64_t wanted = std::min(
+      static_cast<int64_t>(static_cast<double>(counts.positives) * ratio), counts.backgrounds);
+  loss.kept = counts.positives + wanted;
+  Threshold<Key<T>> threshold{std::numeric_limits<Key<T>>::max(), 0};
+  if (wanted == counts.backgrounds) {
+    threshold.least = 0;
+  } else if (wanted > 0) {
+    threshold = find_threshold(logits, kept, size, wanted, counts.backgrounds);
+  }
+
+  Key<T> keys[kStretch];
+  for (int64_t begin = 0; begin < size; begin += kStretch) {
+    const int64_t length = std::min(kStretch, size - begin);
+    uint8_t* marks = kept + begin;
+    write_keys(logits, begin, length, marks, keys);
+    const int64_t equal =
+        vectorized([&] { return mark_above(keys, threshold.least, length, marks); });
+    if (equal > 0) {
+      for (int64_t i = 0; i < length && threshold.vacant > 0; ++i) {
+        if (keys[i] != threshold.least) continue;
+        marks[i] = kNegative;
+        --threshold.vacant;
+      }
+    }
+    for_each_kept(marks, length, [&](int64_t i, uint8_t mark) {
+      loss.of_class += two_logits(logits, begin + i).cross_entropy(mark == kPositive);
+    });
+  }
+  return loss;
+}
+
+// The tensors of a call beside the logits, as far as the positives need them.
+struct Targets {
+  const Tensor &deltas, &anchors, &boxes, &matched;
+  const int64_t* splits;
+  double centre_variance, size_variance;
+
+  int64_t num_boxes(int64_t image) const { return splits[image + 1] - splits[image]; }
+
+  // Calls visit(anchor, j, error) for coordinates 0 ... 3 of the positives of an image: what was
+  // predicted, minus the encoded box. False if one is matched with a box that isn't there.
+  template <typename T, typename Visit>
+  bool for_each_error(int64_t image, const uint8_t* kept, const Visit& visit) const {
+    using C = compute_t<T>;
+    const auto predicted = rows_of<T>(deltas, image);
+    const auto matches = rows_of<int64_t>(matched, image);
+    const Rows<C> anchor{static_cast<const C*>(anchors.const_data_ptr()), anchors.stride(0),
+                         anchors.stride(1)};
+    const auto* faces = static_cast<const Box<C>*>(boxes.const_data_ptr()) + splits[image];
+    const Variances<C> variances{static_cast<C>(centre_variance), static_cast<C>(size_variance)};
+    bool valid = true;
+    for_each_kept(kept, matched.size(1), [&](int64_t i, uint8_t mark) {
+      if (mark != kPositive) return;
+      const int64_t match = *matches[i];
+      if (match < 0 || match >= num_boxes(image)) {
+        valid = false;
+        return;
+      }
+      const auto box = read<Box<C>>(anchor[i], anchor.column_stride);
+      const Delta<C> wanted = encode(faces[match], box, variances);
+      const auto delta = read<Delta<C>>(predicted[i], predicted.column_stride);
+      visit(i, 0, delta.dx - wanted.dx);
+      visit(i, 1, delta.dy - wanted.dy);
+      visit(i, 2, delta.dw - wanted.dw);
+      visit(i, 3, delta.dh - wanted.dh);
+    });
+    return valid;
+  }
+};
+
+template <typename C>
+C smooth_l1(C error) {
+  const C size = std::abs(error);
+  return size < 1 ? size * size / 2 : size - C(0.5);
+}
+
+// NaN stays NaN.
+template <typename C>
+C smooth_l1_gradient(C error) {
+  return error < -1 ? C(-1) : error > 1 ? C(1) : error;
+}
+
+ScalarType computed_in(const Tensor& tensor) {
+  return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+Targets checked_targets(const Tensor& logits, const Tensor& deltas, const Tensor& anchors,
+                        const Tensor& boxes, const Tensor& splits, const Tensor& matched,
+                        double centre_variance, double size_variance) {
+  STD_TORCH_CHECK(logits.dim() == 3 && logits.size(2) == 2 && deltas.dim() == 3 &&
+                      deltas.size(2) == 4 && matched.dim() == 2 &&
+                      matched.scalar_type() == ScalarType::Long && anchors.dim() == 2 &&
+                      anchors.size(1) == 4,
+                  "s3fd::multibox_loss: expected logits [B, A, 2], deltas [B, A, 4], "
+                  "anchors [A, 4] and matched int64 [B, A]");
+  const int64_t batch = logits.size(0), size = logits.size(1);
+  STD_TORCH_CHECK(deltas.size(0) == batch && matched.size(0) == batch && deltas.size(1) == size &&
+                      matched.size(1) == size && anchors.size(0) == size,
+                  "s3fd::multibox_loss: logits, deltas, anchors and matched do not fit together");
+  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && boxes.is_contiguous() &&
+                      boxes.scalar_type() == computed_in(deltas) &&
+                      anchors.scalar_type() == computed_in(deltas),
+                  "s3fd::multibox_loss: expected contiguous boxes [T, 4], and boxes and anchors in "
+                  "the dtype that deltas are computed in");
+  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) == batch + 1 && splits.is_contiguous() &&
+                      splits.scalar_type() == ScalarType::Long,
+                  "s3fd::multibox_loss: expected splits as contiguous int64 [B + 1]");
+  const auto* data = static_cast<const int64_t*>(splits.const_data_ptr());
+  STD_TORCH_CHECK(
+      data[0] == 0 && data[batch] == boxes.size(0) && std::is_sorted(data, data + batch + 1),
+      "s3fd::multibox_loss: expected splits that rise from 0 to the number of boxes");
+  return {deltas, anchors, boxes, matched, data, centre_variance, size_variance};
+}
+
+// Calls visit(image) for every image of a batch; images are shared out among the threads.
+template <typename Visit>
+void for_each_image(const Tensor& logits, const Visit& visit) {
+  const int64_t grain = kAnchorsPerTask / std::max<int64_t>(logits.size(1), 1) + 1;
+  torch::stable::parallel_for(0, logits.size(0), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t image = begin; image < end; ++image) visit(image);
+  });
+}
+
+Tensor scalar(double value, ScalarType dtype, const Tensor& like) {
+  Tensor result = torch::stable::empty(torch::headeronly::IntHeaderOnlyArrayRef(), dtype,
+                                       std::nullopt, like.device());
+  if (dtype == ScalarType::Double) {
+    *static_cast<double*>(result.mutable_data_ptr()) = value;
+  } else {
+    *static_cast<float*>(result.mutable_data_ptr()) = static_cast<float>(value);
+  }
+  return result;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
+    const Tensor& logits, const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
+    const Tensor& splits, const Tensor& matched, double negative_ratio, double centre_variance,
+    double size_variance) {
+  const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
+                                          centre_variance, size_variance);
+  STD_TORCH_CHECK(negative_ratio >= 0,
+                  "s3fd::multibox_loss: expected a negative_ratio of at least 0");
+  const std::array<int64_t, 2> sizes{logits.size(0), logits.size(1)};
+  Tensor kept = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Byte, std::nullopt,
+                                     logits.device());
+  auto* marks = static_cast<uint8_t*>(kept.mutable_data_ptr());
+  std::vector<ImageLoss> losses(static_cast<size_t>(sizes[0]));
+  dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
+    for_each_image(logits, [&](int64_t image) {
+      losses[static_cast<size_t>(image)] =
+          class_loss(rows_of<T>(logits, image), rows_of<int64_t>(matched, image), sizes[1],
+                     targets.num_boxes(image), negative_ratio, marks + image * sizes[1]);
+    });
+  });
+  dispatch_floating(deltas.scalar_type(), "multibox_loss", [&]<typename T>() {
+    for_each_image(logits, [&](int64_t image) {
+      ImageLoss& loss = losses[static_cast<size_t>(image)];
+      if (loss.positives == 0 || !loss.valid) return;
+      targets.for_each_error<T>(image, marks + image * sizes[1], [&](int64_t, int64_t, auto error) {
+        loss.of_boxes += smooth_l1(error);
+      });
+    });
+  });
+
+  ImageLoss sum;
+  for (const ImageLoss& loss : losses) {
+    sum.of_class += loss.of_class;
+    sum.of_boxes += loss.of_boxes;
+    sum.kept += loss.kept;
+    sum.positives += loss.positives;
+    sum.valid &= loss.valid;
+  }
+  STD_TORCH_CHECK(sum.valid, "s3fd::multibox_loss: matched names a box that isn't there");
+  const int64_t two = 2;
+  Tensor counts = torch::stable::empty({&two, 1}, ScalarType::Long, std::nullopt, logits.device());
+  auto* count = static_cast<int64_t*>(counts.mutable_data_ptr());
+  count[0] = sum.kept;
+  count[1] = sum.positives;
+  const auto mean = [](double total, int64_t number) {
+    return total / static_cast<double>(std::max<int64_t>(number, 1));
+  };
+  return {scalar(mean(sum.of_class, sum.kept), computed_in(logits), logits),
+          scalar(mean(sum.of_boxes, sum.positives), computed_in(deltas), deltas), kept, counts};
+}
+
+Tensor empty_contiguous(const Tensor& like) {
+  const std::array<int64_t, 3> sizes{like.size(0), like.size(1), like.size(2)};
+  return torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(), std::nullopt,
+                              like.device());
+}
+
+double value_of(const Tensor& scalar) {
+  return dispatch_floating(scalar.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
+    return static_cast<double>(
+        static_cast<compute_t<T>>(*static_cast<const T*>(scalar.const_data_ptr())));
+  });
+}
+
+std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
+                                                  const Tensor& box_gradient, const Tensor& logits,
+                                                  const Tensor& deltas, const Tensor& anchors,
+                                                  const Tensor& boxes, const Tensor& splits,
+                                                  const Tensor& matched, const Tensor& kept,
+                                                  const Tensor& counts, double centre_variance,
+                                                  double size_variance) {
+  const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
+                                          centre_variance, size_variance);
+  const int64_t size = logits.size(1);
+  STD_TORCH_CHECK(class_gradient.numel() == 1 && box_gradient.numel() == 1 && kept.dim() == 2 &&
+                      kept.size(0) == logits.size(0) && kept.size(1) == size &&
+                      kept.is_contiguous() && kept.scalar_type() == ScalarType::Byte &&
+                      counts.numel() == 2 && counts.is_contiguous() &&
+                      counts.scalar_type() == ScalarType::Long,
+                  "s3fd::multibox_loss_backward: expected two scalars as gradients, and kept and "
+                  "counts as multibox_loss returns them");
+  const auto* marks = static_cast<const uint8_t*>(kept.const_data_ptr());
+  const auto* count = static_cast<const int64_t*>(counts.const_data_ptr());
+  const double of_class = value_of(class_gradient) / static_cast<double>(count[0]);
+  const double of_boxes = value_of(box_gradient) / static_cast<double>(count[1]);
+
+  Tensor logits_gradient = empty_contiguous(logits), deltas_gradient = empty_contiguous(deltas);
+  dispatch_floating(logits.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
+    using C = compute_t<T>;
+    auto* out = static_cast<T*>(logits_gradient.mutable_data_ptr());
+    const C factor = static_cast<C>(of_class);
+    for_each_image(logits, [&](int64_t image) {
+      T* gradient = out + image * size * 2;
+      std::fill_n(gradient, size * 2, T(0));
+      const auto rows = rows_of<T>(logits, image);
+      for_each_kept(marks + image * size, size, [&](int64_t i, uint8_t mark) {
+        const C of_face = two_logits(rows, i).gradient(mark == kPositive) * factor;
+        gradient[2 * i] = static_cast<T>(-of_face);
+        gradient[2 * i + 1] = static_cast<T>(of_face);
+      });
+    });
+  });
+  std::vector<uint8_t> valid(static_cast<size_t>(logits.size(0)), 1);
+  dispatch_floating(deltas.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
+    using C = compute_t<T>;
+    auto* out = static_cast<T*>(deltas_gradient.mutable_data_ptr());
+    const C factor = static_cast<C>(of_boxes);
+    for_each_image(logits, [&](int64_t image) {
+      T* gradient = out + image * size * 4;
+      std::fill_n(gradient, size * 4, T(0));
+      valid[static_cast<size_t>(image)] = targets.for_each_error<T>(
+          image, marks + image * size, [&](int64_t i, int64_t coordinate, C error) {
+            gradient[4 * i + coordinate] = static_cast<T>(smooth_l1_gradient(error) * factor);
+          });
+    });
+  });
+  STD_TORCH_CHECK(std::all_of(valid.begin(), valid.end(), [](uint8_t good) { return good != 0; }),
+                  "s3fd::multibox_loss_backward: matched names a box that isn't there");
+  return {logits_gradient, deltas_gradient};
+}
+
+}  // namespace
+}  // namespace s3fd::cpu
+
+STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
+  library.impl("multibox_loss", TORCH_BOX(&s3fd::cpu::multibox_loss));
+  library.impl("multibox_loss_backward", TORCH_BOX(&s3fd::cpu::multibox_loss_backward));
+}
