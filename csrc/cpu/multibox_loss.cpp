@@ -64,25 +64,35 @@ Key<C> rising_key(C background, C face) {
   return ~falling_key(margin == margin ? margin : std::numeric_limits<C>::infinity());
 }
 
-// Writes what each anchor is to `labels`; how many positives and backgrounds there are, and whether
-// all matches are -2, -1, or below num_boxes.
+// How many anchors are positive and how many background, and whether all matches are -2, -1, or
+// below the number of boxes.
 struct LabelCounts {
   int64_t positives, backgrounds;
   bool valid;
 };
 
+// Writes what each anchor is to `labels`.
 template <typename Stride>
 LabelCounts label(const int64_t* matched, Stride stride, int64_t size, int64_t num_boxes,
                   uint8_t* labels) {
-  int64_t positives = 0, backgrounds = 0, wrong = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    const int64_t match = matched[i * stride];
-    positives += match >= 0;
-    backgrounds += match == -1;
-    wrong += (match < -2) | (match >= num_boxes);
-    labels[i] = static_cast<uint8_t>(match >= 0 ? kPositive : match == -1 ? kNegative : kNothing);
+  int64_t positives = 0, backgrounds = 0, lowest = -1, highest = -1;
+  for (int64_t begin = 0; begin < size; begin += kStretch) {
+    const int64_t end = std::min(begin + kStretch, size);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t match = matched[i * stride];
+      lowest = std::min(lowest, match);
+      highest = std::max(highest, match);
+      labels[i] = static_cast<uint8_t>(match >= 0 ? kPositive : match == -1 ? kNegative : kNothing);
+    }
+    uint16_t positive = 0, background = 0;  // narrow counts are quick, and large enough
+    for (int64_t i = begin; i < end; ++i) {
+      positive = static_cast<uint16_t>(positive + (labels[i] == kPositive));
+      background = static_cast<uint16_t>(background + (labels[i] == kNegative));
+    }
+    positives += positive;
+    backgrounds += background;
   }
-  return {positives, backgrounds, wrong == 0};
+  return {positives, backgrounds, lowest >= -2 && highest < num_boxes};
 }
 
 // The keys of `size` anchors, 0 for those that are no background.
@@ -124,9 +134,23 @@ struct Threshold {
 
 template <typename K>
 int64_t count_at_least(const K* keys, int64_t size, K least) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < size; ++i) count += keys[i] >= least;
-  return count;
+  int64_t total = 0;
+  for (int64_t begin = 0; begin < size; begin += kStretch) {
+    const int64_t end = std::min(begin + kStretch, size);
+    K count = 0;  // as wide as a key, so that both fill vector registers alike
+    for (int64_t i = begin; i < end; ++i) count += keys[i] >= least;
+    total += static_cast<int64_t>(count);
+  }
+  return total;
+}
+
+template <typename K>
+K smallest_at_least(const K* keys, int64_t size, K least) {
+  K smallest = std::numeric_limits<K>::max();
+  for (int64_t i = 0; i < size; ++i) {
+    smallest = std::min(smallest, keys[i] >= least ? keys[i] : std::numeric_limits<K>::max());
+  }
+  return smallest;
 }
 
 // The key of rank `wanted`, counted from the largest, found bit by bit: a count reads the keys in
@@ -136,7 +160,8 @@ K key_of_rank(const K* keys, int64_t size, int64_t wanted) {
   K found = 0;
   for (K bit = K{1} << (8 * sizeof(K) - 1); bit != 0; bit >>= 1) {
     const int64_t count = count_at_least(keys, size, K(found | bit));
-    found |= count >= wanted ? bit : 0;
+    if (count == wanted) return smallest_at_least(keys, size, K(found | bit));
+    found |= count > wanted ? bit : 0;
   }
   return found;
 }
@@ -220,16 +245,17 @@ Threshold<Key<T>> find_threshold(const Rows<T>& logits, const uint8_t* labels, i
   return selection.threshold();
 }
 
-// Makes of labels what is kept, but for keys that equal `least`: how many of those there are.
+// Makes of the labels of a stretch what is kept, but for keys that equal `least`: whether there are
+// any of those.
 template <typename K>
-int64_t mark_above(const K* keys, K least, int64_t size, uint8_t* labels) {
-  int64_t equal = 0;
+bool mark_above(const K* keys, K least, int64_t size, uint8_t* labels) {
+  K equal = 0;
   for (int64_t i = 0; i < size; ++i) {
     const uint8_t negative = keys[i] > least ? kNegative : kNothing;
     labels[i] = labels[i] == kPositive ? kPositive : negative;
-    equal += keys[i] == least;
+    equal |= static_cast<K>(keys[i] == least);
   }
-  return equal;
+  return equal != 0;
 }
 
 // Calls visit(index, mark) for every anchor of a mask that is kept, by rising index.
@@ -267,7 +293,7 @@ struct TwoLogits {
   }
 
   C cross_entropy(bool is_face) const {
-    const C normaliser = std::log1p(smaller);
+    const C normaliser = std::log(1 + smaller);
     return is_face == face_is_larger ? normaliser : normaliser - difference;
   }
 
@@ -321,9 +347,8 @@ ImageLoss class_loss(const Rows<T>& logits, const Rows<int64_t>& matched, int64_
     const int64_t length = std::min(kStretch, size - begin);
     uint8_t* marks = kept + begin;
     write_keys(logits, begin, length, marks, keys);
-    const int64_t equal =
-        vectorized([&] { return mark_above(keys, threshold.least, length, marks); });
-    if (equal > 0) {
+    const bool tied = vectorized([&] { return mark_above(keys, threshold.least, length, marks); });
+    if (tied) {
       for (int64_t i = 0; i < length && threshold.vacant > 0; ++i) {
         if (keys[i] != threshold.least) continue;
         marks[i] = kNegative;

@@ -91,13 +91,15 @@ def multibox_loss(
     check_tensor("anchors", anchors, (num_anchors, 4))
     check_boxes_of_batch("boxes", boxes, batch)
     check_tensor("matched", matched, (batch, num_anchors), dtype=torch.int64)
-    named = [("deltas", deltas), ("anchors", anchors), ("matched", matched)]
-    for name, value in [*named, *((f"boxes[{i}]", b) for i, b in enumerate(boxes))]:
-        if value.device != logits.device:
-            raise ValueError(
-                f"{name}: expected a tensor on {logits.device} like logits, "
-                f"got {describe(value)}; move it with .to(logits.device)"
-            )
+    device = logits.device
+    if any(value.device != device for value in (deltas, anchors, matched, *boxes)):
+        named = [("deltas", deltas), ("anchors", anchors), ("matched", matched)]
+        for name, value in [*named, *((f"boxes[{i}]", b) for i, b in enumerate(boxes))]:
+            if value.device != device:
+                raise ValueError(
+                    f"{name}: expected a tensor on {device} like logits, "
+                    f"got {describe(value)}; move it with .to(logits.device)"
+                )
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
     rows, splits = _joined(boxes, anchors, deltas.dtype)
