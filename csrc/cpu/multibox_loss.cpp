@@ -15,6 +15,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/order.h"
+#include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "geometry.h"
 
@@ -449,7 +450,7 @@ Targets checked_targets(const Tensor& logits, const Tensor& deltas, const Tensor
 template <typename Visit>
 void for_each_image(const Tensor& logits, const Visit& visit) {
   const int64_t grain = kAnchorsPerTask / std::max<int64_t>(logits.size(1), 1) + 1;
-  torch::stable::parallel_for(0, logits.size(0), grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, logits.size(0), grain, [&](int64_t begin, int64_t end) {
     for (int64_t image = begin; image < end; ++image) visit(image);
   });
 }
