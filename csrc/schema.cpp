@@ -27,6 +27,10 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
   library.def(
       "encode_boxes_backward(Tensor gradient, Tensor boxes, Tensor anchors, "
       "float centre_variance, float size_variance, bool of_anchors) -> Tensor");
+  library.def("l2_normalize(Tensor features, Tensor weight) -> Tensor");
+  library.def(
+      "l2_normalize_backward(Tensor gradient, Tensor features, Tensor weight) "
+      "-> (Tensor of_features, Tensor of_weight)");
   library.def(
       "match_anchors(Tensor anchors, Tensor boxes, Tensor splits, Tensor ignore, "
       "Tensor ignore_splits, float positive_iou, float candidate_iou, int top_n, bool keep_best) "
@@ -47,4 +51,7 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "Tensor counts, float centre_variance, float size_variance) "
       "-> (Tensor logits_gradient, Tensor deltas_gradient)");
   library.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
+  library.def(
+      "vote_boxes(Tensor boxes, Tensor scores, float iou_threshold, bool keep_single) "
+      "-> (Tensor boxes, Tensor scores)");
 }

@@ -67,4 +67,14 @@ View4<T> mutable_view4(const Tensor& tensor) {
   return {static_cast<T*>(tensor.mutable_data_ptr()), strides4(tensor)};
 }
 
+// An uninitialised [B, channels, H, W] in the memory format of `like`: channels_last if its
+// channels are adjacent, contiguous otherwise. The fake kernel follows the same rule.
+inline Tensor empty_in_format_of(const Tensor& like, int64_t channels) {
+  const std::array<int64_t, 4> sizes{like.size(0), channels, like.size(2), like.size(3)};
+  const auto format = like.stride(1) == 1 ? torch::headeronly::MemoryFormat::ChannelsLast
+                                          : torch::headeronly::MemoryFormat::Contiguous;
+  return torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(), std::nullopt,
+                              like.device(), std::nullopt, format);
+}
+
 }  // namespace s3fd::cpu

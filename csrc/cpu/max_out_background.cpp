@@ -2,111 +2,145 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
 #include <type_traits>
-#include <vector>
 
 #include "cpu/dispatch.h"
 #include "cpu/parallel.h"
+#include "cpu/simd.h"
 
 namespace s3fd::cpu {
 namespace {
 
-// Pixels that one task has at least, so that small maps stay on one thread.
-constexpr int64_t kPixelsPerTask = 16384;
-
-// An uninitialised [B, channels, H, W] in the memory format of `like`: channels_last if its
-// channels are adjacent, contiguous otherwise. The fake kernel follows the same rule.
-Tensor empty_in_format_of(const Tensor& like, int64_t channels) {
-  const std::array<int64_t, 4> sizes{like.size(0), channels, like.size(2), like.size(3)};
-  const auto format = like.stride(1) == 1 ? torch::headeronly::MemoryFormat::ChannelsLast
-                                          : torch::headeronly::MemoryFormat::Contiguous;
-  return torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(), std::nullopt,
-                              like.device(), std::nullopt, format);
-}
+constexpr int64_t kPixels = 256;        // that are looked at together
+constexpr int64_t kBlocksPerTask = 64;  // so that small maps stay on one thread
 
 void check_logits(const Tensor& logits) {
   STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) >= 2,
                   "s3fd::max_out_background: expected logits [B, k + 1, H, W] with k >= 1");
 }
 
-// The largest background logit of each pixel of a row, and its channel: the lowest of equals, and
-// the first NaN before any number, as torch.max has it.
+// The same pixels of every channel: channel c of pixel i is data[c * channel + i * step], and the
+// step is a constant where the compiler knows it.
+template <typename T, typename Step>
+struct Pixels {
+  T* data;
+  int64_t channel;
+  Step step;
+
+  T& at(int64_t c, int64_t i) const { return data[c * channel + i * step]; }
+};
+
+// The largest background logit of some pixels, and its channel: the lowest of equals, and the first
+// NaN before any number, as torch.max has it.
 template <typename T>
-class StrongestBackground {
- public:
-  explicit StrongestBackground(int64_t width)
-      : logits_(static_cast<size_t>(width)), channels_(static_cast<size_t>(width)) {}
-
-  // channel(i) is the row of background i; column_stride is constant where the compiler knows it.
-  template <typename Channel, typename Stride>
-  void find(int64_t backgrounds, const Channel& channel, Stride column_stride) {
-    const T* first = channel(0);
-    for (size_t x = 0; x < logits_.size(); ++x) {
-      logits_[x] = static_cast<Compute>(first[static_cast<int64_t>(x) * column_stride]);
-      channels_[x] = 0;
-    }
-    for (int64_t i = 1; i < backgrounds; ++i) {
-      const T* row = channel(i);
-      for (size_t x = 0; x < logits_.size(); ++x) {
-        const Compute logit = static_cast<Compute>(row[static_cast<int64_t>(x) * column_stride]);
-        const Compute best = logits_[x];
-        const bool stronger = (logit > best) | ((logit != logit) & (best == best));
-        logits_[x] = stronger ? logit : best;
-        channels_[x] = stronger ? static_cast<Index>(i) : channels_[x];
-      }
-    }
-  }
-
-  T logit(int64_t column) const { return static_cast<T>(logits_[static_cast<size_t>(column)]); }
-  bool is_at(int64_t column, int64_t channel) const {
-    return channels_[static_cast<size_t>(column)] == static_cast<Index>(channel);
-  }
-
- private:
+struct Strongest {
   using Compute = compute_t<T>;
   // As wide as Compute, so that both fill vector registers alike.
   using Index = std::conditional_t<std::is_same_v<Compute, double>, int64_t, int32_t>;
 
-  std::vector<Compute> logits_;
-  std::vector<Index> channels_;
+  Compute logit[kPixels];
+  Index channel[kPixels];
+
+  template <typename Step>
+  Strongest(const Pixels<const T, Step>& in, int64_t backgrounds, int64_t size) {
+    for (int64_t i = 0; i < size; ++i) {
+      logit[i] = static_cast<Compute>(in.at(0, i));
+      channel[i] = 0;
+    }
+    for (int64_t c = 1; c < backgrounds; ++c) {
+      for (int64_t i = 0; i < size; ++i) {
+        const Compute other = static_cast<Compute>(in.at(c, i)), best = logit[i];
+        const bool stronger = (other > best) | ((other != other) & (best == best));
+        logit[i] = stronger ? other : best;
+        channel[i] = stronger ? static_cast<Index>(c) : channel[i];
+      }
+    }
+  }
 };
 
-// Calls visit(image, row, strongest) for every row of a map; rows are shared out among the
-// threads.
-template <typename T, typename Visit>
-void for_each_row(const Tensor& logits, const View4<const T>& in, const Visit& visit) {
-  const int64_t height = logits.size(2), width = logits.size(3);
-  if (logits.numel() == 0) return;
-  parallel_for(0, logits.size(0) * height, kPixelsPerTask / width + 1,
-               [&](int64_t begin, int64_t end) {
-                 StrongestBackground<T> strongest(width);
-                 for (int64_t i = begin; i < end; ++i) {
-                   const int64_t image = i / height, row = i % height;
-                   const auto channel = [&](int64_t c) { return in.at(image, c, row, 0); };
-                   const int64_t backgrounds = logits.size(1) - 1;
-                   if (in.stride[3] == 1) {
-                     strongest.find(backgrounds, channel, std::integral_constant<int64_t, 1>{});
-                   } else {
-                     strongest.find(backgrounds, channel, in.stride[3]);
-                   }
-                   visit(image, row, strongest);
-                 }
-               });
+template <typename T, typename Step, typename OutStep>
+void take_strongest(const Pixels<const T, Step>& in, const Pixels<T, OutStep>& out,
+                    int64_t backgrounds, int64_t size) {
+  const Strongest<T> strongest(in, backgrounds, size);
+  for (int64_t i = 0; i < size; ++i) out.at(0, i) = static_cast<T>(strongest.logit[i]);
+  for (int64_t i = 0; i < size; ++i) out.at(1, i) = in.at(backgrounds, i);
+}
+
+template <typename T, typename Step, typename GivenStep, typename OutStep>
+void give_to_strongest(const Pixels<const T, Step>& in, const Pixels<const T, GivenStep>& given,
+                       const Pixels<T, OutStep>& out, int64_t backgrounds, int64_t size) {
+  const Strongest<T> strongest(in, backgrounds, size);
+  T received[kPixels];
+  for (int64_t i = 0; i < size; ++i) received[i] = given.at(0, i);
+  for (int64_t c = 0; c < backgrounds; ++c) {
+    const auto channel = static_cast<typename Strongest<T>::Index>(c);
+    for (int64_t i = 0; i < size; ++i) {
+      out.at(c, i) = strongest.channel[i] == channel ? received[i] : T(0);
+    }
+  }
+  for (int64_t i = 0; i < size; ++i) received[i] = given.at(1, i);
+  for (int64_t i = 0; i < size; ++i) out.at(backgrounds, i) = received[i];
+}
+
+// Calls function(step) with a step that compilers vectorise if they know it, if it is one.
+template <typename Function>
+void with_step(int64_t step, const Function& function) {
+  switch (step) {
+    case 1:
+      return function(std::integral_constant<int64_t, 1>{});
+    case 2:
+      return function(std::integral_constant<int64_t, 2>{});
+    case 4:
+      return function(std::integral_constant<int64_t, 4>{});
+    default:
+      return function(step);
+  }
+}
+
+bool has_long_rows(const Tensor& map) {
+  return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
+}
+
+// Calls visit(image, row, column, size) for all pixels, a few at a time; these are shared out among
+// the threads. Where the maps have no gap between rows all pixels are in row 0.
+template <typename Visit>
+void for_each_block(const Tensor& map, bool joined, const Visit& visit) {
+  if (map.numel() == 0) return;
+  const int64_t rows = joined ? 1 : map.size(2);
+  const int64_t columns = joined ? map.size(2) * map.size(3) : map.size(3);
+  const int64_t blocks = (columns + kPixels - 1) / kPixels;
+  parallel_for(0, map.size(0) * rows * blocks, kBlocksPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t line = i / blocks, column = i % blocks * kPixels;
+      visit(line / rows, line % rows, column, std::min(kPixels, columns - column));
+    }
+  });
+}
+
+template <typename T, typename Step>
+Pixels<T, Step> pixels(const View4<T>& view, int64_t image, int64_t row, int64_t column,
+                       Step step) {
+  return {view.at(image, 0, row, column), view.stride[1], step};
 }
 
 Tensor max_out_background(const Tensor& logits) {
   check_logits(logits);
   Tensor output = empty_in_format_of(logits, 2);
+  const bool joined = has_long_rows(logits) && has_long_rows(output);
+  const int64_t backgrounds = logits.size(1) - 1;
   dispatch_floating(logits.scalar_type(), "max_out_background", [&]<typename T>() {
     const auto in = view4<T>(logits);
     const auto out = mutable_view4<T>(output);
-    const int64_t width = logits.size(3), face = logits.size(1) - 1;
-    for_each_row(logits, in, [&](int64_t image, int64_t row, const auto& strongest) {
-      T* background = out.at(image, 0, row, 0);
-      for (int64_t x = 0; x < width; ++x) background[x * out.stride[3]] = strongest.logit(x);
-      const T* face_in = in.at(image, face, row, 0);
-      T* face_out = out.at(image, 1, row, 0);
-      for (int64_t x = 0; x < width; ++x) face_out[x * out.stride[3]] = face_in[x * in.stride[3]];
+    with_step(in.stride[3], [&](auto step) {
+      with_step(out.stride[3], [&](auto out_step) {
+        const auto visit = [&](int64_t image, int64_t row, int64_t column, int64_t size) {
+          const auto from = pixels(in, image, row, column, step);
+          const auto to = pixels(out, image, row, column, out_step);
+          vectorized([&] { take_strongest(from, to, backgrounds, size); });
+        };
+        for_each_block(logits, joined, visit);
+      });
     });
   });
   return output;
@@ -119,29 +153,30 @@ Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits)
                       gradient.size(3) == logits.size(3) &&
                       gradient.scalar_type() == logits.scalar_type(),
                   "s3fd::max_out_background_backward: gradient does not fit the logits");
-  Tensor logits_gradient = empty_in_format_of(logits, logits.size(1));
+  Tensor of_logits = empty_in_format_of(logits, logits.size(1));
+  const bool joined = has_long_rows(logits) && has_long_rows(of_logits) && has_long_rows(gradient);
+  const int64_t backgrounds = logits.size(1) - 1;
   dispatch_floating(logits.scalar_type(), "max_out_background_backward", [&]<typename T>() {
-    const auto in = view4<T>(logits);
-    const auto received = view4<T>(gradient);
-    const auto out = mutable_view4<T>(logits_gradient);
-    const int64_t width = logits.size(3), face = logits.size(1) - 1;
-    for_each_row(logits, in, [&](int64_t image, int64_t row, const auto& strongest) {
-      const T* of_background = received.at(image, 0, row, 0);
-      for (int64_t channel = 0; channel < face; ++channel) {
-        T* result = out.at(image, channel, row, 0);
-        for (int64_t x = 0; x < width; ++x) {
-          result[x * out.stride[3]] =
-              strongest.is_at(x, channel) ? of_background[x * received.stride[3]] : T(0);
-        }
-      }
-      const T* of_face = received.at(image, 1, row, 0);
-      T* result = out.at(image, face, row, 0);
-      for (int64_t x = 0; x < width; ++x) {
-        result[x * out.stride[3]] = of_face[x * received.stride[3]];
-      }
-    });
+    const auto in = view4<T>(logits), given = view4<T>(gradient);
+    const auto out = mutable_view4<T>(of_logits);
+    const auto run = [&](auto step, auto given_step, auto out_step) {
+      const auto visit = [&](int64_t image, int64_t row, int64_t column, int64_t size) {
+        const auto from = pixels(in, image, row, column, step);
+        const auto received = pixels(given, image, row, column, given_step);
+        const auto to = pixels(out, image, row, column, out_step);
+        vectorized([&] { give_to_strongest(from, received, to, backgrounds, size); });
+      };
+      for_each_block(logits, joined, visit);
+    };
+    if (in.stride[3] == out.stride[3]) {
+      with_step(in.stride[3], [&](auto step) {
+        with_step(given.stride[3], [&](auto given_step) { run(step, given_step, step); });
+      });
+    } else {
+      run(in.stride[3], given.stride[3], out.stride[3]);
+    }
   });
-  return logits_gradient;
+  return of_logits;
 }
 
 }  // namespace

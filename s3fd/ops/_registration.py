@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import torch
+from torch import Tensor
 
 from s3fd import _extension
 
@@ -64,3 +65,18 @@ def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
     """Runs ``operator`` through its PyTorch twin on every device that has no kernel of its own."""
     if not _REFERENCE_ONLY:
         torch.library.impl(operator, "CompositeExplicitAutograd", twin)
+
+
+def empty_in_format_of(like: Tensor, channels: int) -> Tensor:
+    """For fake kernels, ``[B, channels, H, W]`` as the kernels of maps make their output.
+
+    channels_last if the channels of ``like`` are adjacent in memory, contiguous otherwise.
+    """
+    format_ = torch.channels_last if like.stride(1) == 1 else torch.contiguous_format
+    batch, _, height, width = like.shape
+    return torch.empty(
+        (batch, channels, height, width),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=format_,
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from s3fd.ops import reference
+from s3fd.ops import _registration
 from s3fd.ops._checks import check_tensor, describe
+from s3fd.ops.reference.l2_normalize import l2_normalize as _twin
+from s3fd.ops.reference.l2_normalize import l2_normalize_backward as _twin_backward
 
 
 def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
@@ -24,21 +28,26 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
 
     Returns:
         Tensor[B, C, H, W]: in the dtype of ``features``; float32 under autocast. It is computed
-        in float32, or in float64 for float64 ``features``. Differentiable in both arguments. A
-        pixel whose channels are all 0 stays 0; its gradient is ``weight * 1e10`` times that of the
-        output: finite, and 0 behind a ReLU. NaN and infinity make their pixel NaN. An empty map
+        in float32, or in float64 for float64 ``features``. channels_last if the channels of
+        ``features`` are adjacent in memory, contiguous otherwise. Differentiable once, in both
+        arguments; the same gradient whatever the number of threads. Features whose squares float32
+        can't hold (from about 1e19 on) make a norm of infinity, and so an output of 0.
+        A pixel whose channels are all 0 stays 0; its gradient is ``weight * 1e10`` times that of
+        the output: finite, and 0 behind a ReLU. NaN and infinity make their pixel NaN. An empty map
         gives an empty map.
 
     Raises:
         TypeError: an argument is no floating-point tensor.
         ValueError: a shape does not fit, or the two are on different devices.
 
+    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+
     Example:
         >>> import torch
         >>> from s3fd.ops import l2_normalize
-        >>> features = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
-        >>> l2_normalize(features, torch.tensor([10.0, 10.0])).flatten()
-        tensor([6., 8.])
+        >>> features = torch.tensor([2.0, 2.0, 2.0, 2.0]).view(1, 4, 1, 1)
+        >>> l2_normalize(features, torch.tensor([10.0, 10.0, 8.0, 8.0])).flatten()
+        tensor([5., 5., 4., 4.])
     """
     check_tensor("features", features, ("B", "C", "H", "W"))
     check_tensor("weight", weight, (features.shape[1],))
@@ -47,8 +56,35 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
             f"weight: expected a tensor on {features.device} like features, "
             f"got {describe(weight)}; move it with .to(features.device)"
         )
-    kind = features.device.type
-    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    if autocast and features.dtype != torch.float64:
-        features = features.float()
-    return reference.l2_normalize(features, weight)
+    compute = torch.float64 if features.dtype == torch.float64 else torch.float32
+    result: Tensor = torch.ops.s3fd.l2_normalize(features, weight.to(compute))
+    return result
+
+
+@_registration.fake("s3fd::l2_normalize")
+def _fake(features: Tensor, weight: Tensor) -> Tensor:
+    return _registration.empty_in_format_of(features, features.shape[1])
+
+
+@_registration.fake("s3fd::l2_normalize_backward")
+def _fake_backward(gradient: Tensor, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    of_features = _registration.empty_in_format_of(features, features.shape[1])
+    return of_features, weight.new_empty(weight.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    result: tuple[Tensor, Tensor] = torch.ops.s3fd.l2_normalize_backward(
+        gradient, *ctx.saved_tensors
+    )
+    return result
+
+
+_registration.autograd("s3fd::l2_normalize", _backward, _setup_context)
+_registration.refuse_double_backward("s3fd::l2_normalize_backward")
+_registration.compute_in_float32("s3fd::l2_normalize")
+_registration.run_elsewhere("s3fd::l2_normalize", _twin)
+_registration.run_elsewhere("s3fd::l2_normalize_backward", _twin_backward)

@@ -56,25 +56,14 @@ def max_out_background(logits: Tensor) -> Tensor:
     return result
 
 
-def _empty_in_format_of(like: Tensor, channels: int) -> Tensor:
-    format_ = torch.channels_last if like.stride(1) == 1 else torch.contiguous_format
-    batch, _, height, width = like.shape
-    return torch.empty(
-        (batch, channels, height, width),
-        dtype=like.dtype,
-        device=like.device,
-        memory_format=format_,
-    )
-
-
 @_registration.fake("s3fd::max_out_background")
 def _fake(logits: Tensor) -> Tensor:
-    return _empty_in_format_of(logits, 2)
+    return _registration.empty_in_format_of(logits, 2)
 
 
 @_registration.fake("s3fd::max_out_background_backward")
 def _fake_backward(gradient: Tensor, logits: Tensor) -> Tensor:
-    return _empty_in_format_of(logits, logits.shape[1])
+    return _registration.empty_in_format_of(logits, logits.shape[1])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:

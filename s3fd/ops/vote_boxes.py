@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from s3fd.ops import reference
+from s3fd.ops import _registration
 from s3fd.ops._checks import check_number, check_tensor, describe
+from s3fd.ops.reference.vote_boxes import vote_boxes as _twin
 
 
 def vote_boxes(
@@ -48,6 +49,8 @@ def vote_boxes(
         ValueError: a shape or a device does not fit, ``iou_threshold`` is not in [0, 1], or a score
             is negative, NaN or infinite.
 
+    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+
     Example:
         >>> import torch
         >>> from s3fd.ops import vote_boxes
@@ -70,4 +73,24 @@ def vote_boxes(
             "scores: expected finite numbers >= 0, for they weigh the boxes, got a negative, NaN "
             "or infinite one; pass probabilities (torch.sigmoid of a logit)"
         )
-    return reference.vote_boxes(boxes, scores, iou_threshold, keep_single=keep_single)
+    result: tuple[Tensor, Tensor] = torch.ops.s3fd.vote_boxes(
+        boxes.detach(), scores.detach(), float(iou_threshold), bool(keep_single)
+    )
+    return result
+
+
+@_registration.fake("s3fd::vote_boxes")
+def _fake(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, keep_single: bool
+) -> tuple[Tensor, Tensor]:
+    merged = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty((merged, 4)), scores.new_empty((merged,))
+
+
+def _elsewhere(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, keep_single: bool
+) -> tuple[Tensor, Tensor]:
+    return _twin(boxes, scores, iou_threshold, keep_single=keep_single)
+
+
+_registration.run_elsewhere("s3fd::vote_boxes", _elsewhere)

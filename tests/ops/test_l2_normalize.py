@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s3fd.ops import l2_normalize
+from s3fd.ops import l2_normalize, reference
+from s3fd.ops.reference.l2_normalize import l2_normalize_backward
 
 
 def replay(features: Tensor, weight: Tensor) -> np.ndarray:
@@ -74,6 +75,107 @@ def test_a_pixel_with_nan_or_infinity_spoils_only_itself(bad: float) -> None:
     output = l2_normalize(features, torch.ones(2))
     assert output[0, 0, 0, 0].isnan()
     assert output[0, :, 0, 1].isfinite().all()
+
+
+def in_layout(layout: str, tensor: Tensor) -> Tensor:
+    """The same numbers, elsewhere in memory."""
+    if layout == "channels_last":
+        return tensor.contiguous(memory_format=torch.channels_last)
+    if layout == "transposed":
+        return tensor.transpose(2, 3).contiguous().transpose(2, 3)
+    if layout == "part":  # rows with gaps
+        wider = tensor.new_zeros(*tensor.shape[:3], tensor.shape[3] + 3)
+        wider[..., 1:-2] = tensor
+        return wider[..., 1:-2]
+    return tensor
+
+
+LAYOUTS = ["contiguous", "channels_last", "transposed", "part"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("gradient_layout", LAYOUTS)
+@pytest.mark.parametrize("sizes", [(2, 3, 5, 7), (1, 37, 20, 31), (3, 16, 1, 300), (2, 64, 33, 33)])
+def test_output_and_gradients_are_those_of_the_twin(
+    sizes: tuple[int, ...], layout: str, gradient_layout: str
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(sizes, generator=generator).relu()
+    gradient = in_layout(gradient_layout, torch.randn(sizes, generator=generator))
+    weight = torch.randn(sizes[1], generator=generator).requires_grad_()
+    features = in_layout(layout, features).requires_grad_()
+    results = []
+    for function in (l2_normalize, reference.l2_normalize):
+        output = function(features, weight)
+        results.append((output, *torch.autograd.grad(output, (features, weight), gradient)))
+    for ours, twin in zip(*results, strict=True):
+        # Gradients of pixels that are all 0 are of the size of 1e10.
+        torch.testing.assert_close(ours, twin, rtol=1e-4, atol=1e-4)
+    assert results[0][0].is_contiguous(
+        memory_format=torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    )
+
+
+def test_the_twin_has_the_gradient_that_autograd_finds() -> None:
+    features = torch.randn(2, 5, 3, 4, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(5, dtype=torch.float64).requires_grad_()
+    gradient = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    wanted = torch.autograd.grad(
+        reference.l2_normalize(features, weight), (features, weight), gradient
+    )
+    found = l2_normalize_backward(gradient, features.detach(), weight.detach())
+    torch.testing.assert_close(found, wanted)
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    features, gradient = torch.randn(2, 2, 19, 70, 90).unbind()
+    features, weight = features.requires_grad_(), torch.ones(19).requires_grad_()
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            output = l2_normalize(features, weight)
+            found.append((output, *torch.autograd.grad(output, (features, weight), gradient)))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_errs_at_most_twice_as_much_as_pytorch(dtype: torch.dtype) -> None:
+    features, weight = torch.randn(1, 64, 9, 9).to(dtype), torch.rand(64).to(dtype)
+    exact = reference.l2_normalize(features.double(), weight.double())
+    norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    theirs = features / (norm + 1e-10) * weight[:, None, None]
+    error = (l2_normalize(features, weight).double() - exact).abs().max()
+    assert error <= 2 * (theirs.double() - exact).abs().max()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_opcheck(layout: str) -> None:
+    features = in_layout(layout, torch.randn(2, 3, 4, 5)).requires_grad_()
+    weight = torch.randn(3).requires_grad_()
+    torch.library.opcheck(torch.ops.s3fd.l2_normalize, (features, weight))
+    backward = (torch.randn(2, 3, 4, 5), features.detach(), weight.detach())
+    torch.library.opcheck(torch.ops.s3fd.l2_normalize_backward, backward)
+
+
+def test_compiles_into_one_graph() -> None:
+    compiled = torch.compile(l2_normalize, backend="aot_eager", fullgraph=True)
+    features, weight = torch.randn(1, 4, 5, 6).requires_grad_(), torch.ones(4).requires_grad_()
+    output = compiled(features, weight)
+    assert torch.equal(output, l2_normalize(features, weight))
+    output.sum().backward()
+    assert features.grad is not None
+
+
+def test_a_second_derivative_is_refused_by_name() -> None:
+    features, weight = torch.randn(1, 4, 2, 2).requires_grad_(), torch.ones(4)
+    output = l2_normalize(features, weight).square().sum()
+    (gradient,) = torch.autograd.grad(output, features, create_graph=True)
+    with pytest.raises(RuntimeError, match="s3fd::l2_normalize_backward has no derivative"):
+        gradient.sum().backward()
 
 
 def test_gradcheck() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s3fd.ops import vote_boxes
+from s3fd.ops import reference, vote_boxes
 
 Box = tuple[int, int, int, int]
 
@@ -182,3 +182,41 @@ def test_bad_arguments_are_named(change, error: type[Exception], text: str) -> N
     arguments = {"boxes": torch.zeros(2, 4), "scores": torch.zeros(2), "iou_threshold": 0.3}
     with pytest.raises(error, match=text):
         vote_boxes(**(arguments | change))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("seed", range(4))
+def test_ties_are_decided_as_the_twin_decides_them(seed: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    def integers(low: int, high: int, *sizes: int) -> Tensor:
+        return torch.randint(low, high, sizes, generator=generator)
+
+    for _ in range(100):
+        number, spread = int(integers(0, 12, 1)) ** 2 * 4, int(integers(2, 60, 1))
+        corner, size = integers(0, spread, number, 2), integers(-1, spread, number, 2)
+        boxes = torch.cat([corner, corner + size], dim=1).to(dtype)
+        scores = (integers(0, 4, number) / 4).to(dtype)
+        threshold = float(integers(0, 7, 1)) / 6
+        keep_single = bool(integers(0, 2, 1))
+        found = vote_boxes(boxes, scores, threshold, keep_single=keep_single)
+        wanted = reference.vote_boxes(boxes, scores, threshold, keep_single=keep_single)
+        assert torch.equal(found[0], wanted[0])
+        assert torch.equal(found[1], wanted[1])
+
+
+def test_many_equal_boxes_become_one_and_many_apart_stay() -> None:
+    equal = torch.tensor([[0.0, 0, 8, 8]]).expand(200_000, 4)
+    boxes, _ = vote_boxes(equal, torch.ones(200_000), 0.3)
+    assert boxes.tolist() == [[0, 0, 8, 8]]
+    apart = equal + torch.arange(200_000)[:, None] * 8
+    assert len(vote_boxes(apart, torch.rand(200_000), 0.3)[0]) == 200_000
+
+
+def test_strides_and_opcheck() -> None:
+    boxes = torch.rand(4, 20).T * 20
+    scores = torch.rand(20, 3)[:, 1]
+    found = vote_boxes(boxes, scores, 0.3)
+    wanted = vote_boxes(boxes.contiguous(), scores.contiguous(), 0.3)
+    assert torch.equal(found[0], wanted[0])
+    torch.library.opcheck(torch.ops.s3fd.vote_boxes, (boxes, scores, 0.3, True))

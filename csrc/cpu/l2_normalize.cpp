@@ -1,0 +1,373 @@
+// The scaled norm over channels (ParseNet; S3FD, section 3.1), and its gradient. The work is bound
+// by memory: a tile of neighbouring pixels with all its channels stays in cache between the pass
+// that takes the norms and the pass that uses them, so that every map is read or written once.
+
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "cpu/parallel.h"
+#include "cpu/simd.h"
+
+namespace s3fd::cpu {
+namespace {
+
+constexpr double kEpsilon = 1e-10;
+constexpr int64_t kTile = 128;         // pixels of a tile
+constexpr int64_t kTilesPerBlock = 8;  // what one task takes at least
+constexpr int64_t kLanes = 16;         // sums that a row is added up in, side by side
+
+// A map as rows of pixels, of one tensor. A map without gaps is one long row.
+template <typename T>
+struct Map {
+  T* data;
+  int64_t image, channel, row, step;  // strides
+
+  T* at(int64_t i, int64_t y, int64_t x) const { return data + i * image + y * row + x * step; }
+};
+
+// Which pixels a tile has: those from `begin` on of one row.
+struct Tile {
+  int64_t image, row, begin, size;
+};
+
+// How the maps of a call are cut into tiles, and these into blocks that do not depend on the number
+// of threads.
+class Tiling {
+ public:
+  // May be called for several tensors: rows are joined if they have no gap in any of them.
+  explicit Tiling(const Tensor& features)
+      : images_(features.size(0)), rows_(features.size(2)), columns_(features.size(3)) {}
+
+  static bool has_long_rows(const Tensor& map) {
+    return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
+  }
+
+  void join_rows() {
+    columns_ *= rows_;
+    rows_ = 1;
+  }
+
+  int64_t blocks() const { return (tiles() + kTilesPerBlock - 1) / kTilesPerBlock; }
+
+  // Calls visit(tile) for the tiles of a block.
+  template <typename Visit>
+  void for_each_tile(int64_t block, const Visit& visit) const {
+    const int64_t end = std::min((block + 1) * kTilesPerBlock, tiles());
+    for (int64_t i = block * kTilesPerBlock; i < end; ++i) {
+      const int64_t line = i / per_row(), begin = i % per_row() * kTile;
+      visit(Tile{line / rows_, line % rows_, begin, std::min(kTile, columns_ - begin)});
+    }
+  }
+
+ private:
+  int64_t per_row() const { return (columns_ + kTile - 1) / kTile; }
+  int64_t tiles() const { return images_ * rows_ * per_row(); }
+
+  int64_t images_, rows_, columns_;
+};
+
+template <typename T>
+Map<T> map_of(const Tensor& tensor) {
+  T* data;
+  if constexpr (std::is_const_v<T>) {
+    data = static_cast<T*>(tensor.const_data_ptr());
+  } else {
+    data = static_cast<T*>(tensor.mutable_data_ptr());
+  }
+  return {data, tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)};
+}
+
+// What becomes of a pixel's features x, gradients g and weights w, given sum(x^2) and sum(g w x):
+// its output is scale x w, and its gradient scale g w - pull x.
+template <typename C>
+struct Factors {
+  C scale, pull;
+
+  Factors(C squares, C products) {
+    const C norm = std::sqrt(squares);
+    scale = 1 / (norm + static_cast<C>(kEpsilon));
+    pull = norm > 0 ? products / norm * scale * scale : C(0);
+  }
+};
+
+using One = std::integral_constant<int64_t, 1>;
+
+// The output of a tile whose pixels are `step` apart.
+template <typename T, typename C, typename Step>
+void scale_rows(const T* in, int64_t in_channel, Step in_step, T* result, int64_t out_channel,
+                Step out_step, const C* weight, int64_t channels, int64_t size) {
+  C sums[kTile];
+  C* __restrict sum = sums;
+  T* __restrict out = result;
+  for (int64_t i = 0; i < size; ++i) sum[i] = 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    const T* row = in + c * in_channel;
+    for (int64_t i = 0; i < size; ++i) {
+      const C x = static_cast<C>(row[i * in_step]);
+      sum[i] += x * x;
+    }
+  }
+  for (int64_t i = 0; i < size; ++i) sum[i] = Factors<C>(sum[i], 0).scale;
+  for (int64_t c = 0; c < channels; ++c) {
+    const T* row = in + c * in_channel;
+    T* out_row = out + c * out_channel;
+    const C w = weight[c];
+    for (int64_t i = 0; i < size; ++i) {
+      out_row[i * out_step] = static_cast<T>(static_cast<C>(row[i * in_step]) * sum[i] * w);
+    }
+  }
+}
+
+// The output of a pixel whose channels are adjacent.
+template <typename T, typename C>
+void scale_pixel(const T* in, T* result, const C* weight, int64_t channels) {
+  C lanes[kLanes] = {};
+  T* __restrict out = result;
+  const int64_t whole = channels / kLanes * kLanes;
+  for (int64_t c = 0; c < whole; c += kLanes) {
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const C x = static_cast<C>(in[c + i]);
+      lanes[i] += x * x;
+    }
+  }
+  for (int64_t c = whole; c < channels; ++c) {
+    const C x = static_cast<C>(in[c]);
+    lanes[c - whole] += x * x;
+  }
+  C squares = 0;
+  for (const C lane : lanes) squares += lane;
+  const C scale = Factors<C>(squares, 0).scale;
+  for (int64_t c = 0; c < channels; ++c) {
+    out[c] = static_cast<T>(static_cast<C>(in[c]) * scale * weight[c]);
+  }
+}
+
+// A map whose pixels are `step` apart, and its channels `channel`.
+template <typename T, typename Step>
+struct Rows {
+  T* data;
+  int64_t channel;
+  Step step;
+};
+
+// The gradient of a tile, and what it adds to that of the weight.
+template <typename T, typename C, typename Step>
+void scale_rows_backward(Rows<const T, Step> gradient, Rows<const T, Step> features,
+                         Rows<T, Step> output, const C* weight, int64_t channels, int64_t size,
+                         C* of_weight) {
+  C all_squares[kTile], all_products[kTile];
+  C* __restrict squares = all_squares, * __restrict products = all_products;
+  for (int64_t i = 0; i < size; ++i) squares[i] = products[i] = 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    const T* x_row = features.data + c * features.channel;
+    const T* g_row = gradient.data + c * gradient.channel;
+    const C w = weight[c];
+    for (int64_t i = 0; i < size; ++i) {
+      const C x = static_cast<C>(x_row[i * features.step]);
+      const C g = static_cast<C>(g_row[i * gradient.step]);
+      squares[i] += x * x;
+      products[i] += g * w * x;
+    }
+  }
+  for (int64_t i = 0; i < size; ++i) {
+    const Factors<C> factors(squares[i], products[i]);
+    squares[i] = factors.scale;
+    products[i] = factors.pull;
+  }
+  const C *scale = all_squares, *pull = all_products;
+  for (int64_t c = 0; c < channels; ++c) {
+    const T* x_row = features.data + c * features.channel;
+    const T* g_row = gradient.data + c * gradient.channel;
+    T* __restrict out_row = output.data + c * output.channel;
+    const C w = weight[c];
+    C lanes[kLanes] = {};
+    const auto step = [&](int64_t i, C& lane) {
+      const C x = static_cast<C>(x_row[i * features.step]);
+      const C g = static_cast<C>(g_row[i * gradient.step]) * scale[i];
+      out_row[i * output.step] = static_cast<T>(g * w - pull[i] * x);
+      lane += g * x;
+    };
+    const int64_t whole = size / kLanes * kLanes;
+    for (int64_t begin = 0; begin < whole; begin += kLanes) {
+      for (int64_t i = 0; i < kLanes; ++i) step(begin + i, lanes[i]);
+    }
+    for (int64_t i = whole; i < size; ++i) step(i, lanes[i - whole]);
+    C sum = 0;
+    for (const C lane : lanes) sum += lane;
+    of_weight[c] += sum;
+  }
+}
+
+// The gradient of a pixel whose channels are adjacent, and what it adds to that of the weight.
+template <typename T, typename C>
+void scale_pixel_backward(const T* g, const T* x, T* result, const C* weight, int64_t channels,
+                          C* weight_result) {
+  T* __restrict out = result;
+  C* __restrict of_weight = weight_result;
+  C squares[kLanes] = {}, products[kLanes] = {};
+  const auto add = [&](int64_t c, int64_t lane) {
+    const C feature = static_cast<C>(x[c]);
+    squares[lane] += feature * feature;
+    products[lane] += static_cast<C>(g[c]) * weight[c] * feature;
+  };
+  const int64_t whole = channels / kLanes * kLanes;
+  for (int64_t begin = 0; begin < whole; begin += kLanes) {
+    for (int64_t i = 0; i < kLanes; ++i) add(begin + i, i);
+  }
+  for (int64_t c = whole; c < channels; ++c) add(c, c - whole);
+  C square = 0, product = 0;
+  for (int64_t i = 0; i < kLanes; ++i) square += squares[i], product += products[i];
+  const Factors<C> factors(square, product);
+  for (int64_t c = 0; c < channels; ++c) {
+    const C feature = static_cast<C>(x[c]), scaled = static_cast<C>(g[c]) * factors.scale;
+    out[c] = static_cast<T>(scaled * weight[c] - factors.pull * feature);
+    of_weight[c] += scaled * feature;
+  }
+}
+
+void check(const Tensor& features, const Tensor& weight) {
+  const bool in_double = features.scalar_type() == ScalarType::Double;
+  STD_TORCH_CHECK(
+      features.dim() == 4 && weight.dim() == 1 && weight.size(0) == features.size(1) &&
+          weight.scalar_type() == (in_double ? ScalarType::Double : ScalarType::Float),
+      "s3fd::l2_normalize: expected features [B, C, H, W] and a weight [C] in float32, or float64 "
+      "for float64 features");
+}
+
+template <typename C>
+std::vector<C> read(const Tensor& weight) {
+  const C* data = static_cast<const C*>(weight.const_data_ptr());
+  std::vector<C> values(static_cast<size_t>(weight.size(0)));
+  for (size_t c = 0; c < values.size(); ++c) {
+    values[c] = data[static_cast<int64_t>(c) * weight.stride(0)];
+  }
+  return values;
+}
+
+bool all_strides_are_one(int dimension, std::initializer_list<const Tensor*> tensors) {
+  return std::all_of(tensors.begin(), tensors.end(),
+                     [=](const Tensor* t) { return t->stride(dimension) == 1; });
+}
+
+Tiling tile(std::initializer_list<const Tensor*> maps) {
+  Tiling tiling(**maps.begin());
+  if (std::all_of(maps.begin(), maps.end(),
+                  [](const Tensor* map) { return Tiling::has_long_rows(*map); })) {
+    tiling.join_rows();
+  }
+  return tiling;
+}
+
+Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
+  check(features, weight);
+  Tensor output = empty_in_format_of(features, features.size(1));
+  if (features.numel() == 0) return output;
+  const Tiling tiling = tile({&features, &output});
+  const int64_t channels = features.size(1);
+  const bool adjacent_channels = all_strides_are_one(1, {&features, &output});
+  const bool adjacent_pixels = all_strides_are_one(3, {&features, &output});
+  dispatch_floating(features.scalar_type(), "l2_normalize", [&]<typename T>() {
+    using C = compute_t<T>;
+    const auto in = map_of<const T>(features);
+    const auto out = map_of<T>(output);
+    const std::vector<C> weights = read<C>(weight);
+    const C* w = weights.data();
+    const auto visit = [&](const Tile& t) {
+      const T* from = in.at(t.image, t.row, t.begin);
+      T* to = out.at(t.image, t.row, t.begin);
+      if (adjacent_channels) {
+        vectorized([&] {
+          for (int64_t i = 0; i < t.size; ++i) {
+            scale_pixel<T, C>(from + i * in.step, to + i * out.step, w, channels);
+          }
+        });
+      } else if (adjacent_pixels) {
+        vectorized([&] {
+          scale_rows<T, C>(from, in.channel, One{}, to, out.channel, One{}, w, channels, t.size);
+        });
+      } else {
+        scale_rows<T, C>(from, in.channel, in.step, to, out.channel, out.step, w, channels, t.size);
+      }
+    };
+    parallel_for(0, tiling.blocks(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t block = begin; block < end; ++block) tiling.for_each_tile(block, visit);
+    });
+  });
+  return output;
+}
+
+std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const Tensor& features,
+                                                 const Tensor& weight) {
+  check(features, weight);
+  for (int dimension = 0; dimension < 4; ++dimension) {
+    STD_TORCH_CHECK(gradient.dim() == 4 && gradient.size(dimension) == features.size(dimension) &&
+                        gradient.scalar_type() == features.scalar_type(),
+                    "s3fd::l2_normalize_backward: gradient does not fit the features");
+  }
+  const int64_t channels = features.size(1);
+  Tensor output = empty_in_format_of(features, channels);
+  const std::array<int64_t, 1> sizes{channels};
+  Tensor of_weight = torch::stable::empty({sizes.data(), sizes.size()}, weight.scalar_type(),
+                                          std::nullopt, weight.device());
+  const Tiling tiling = tile({&features, &gradient, &output});
+  const bool adjacent_channels = all_strides_are_one(1, {&features, &gradient, &output});
+  const bool adjacent_pixels = all_strides_are_one(3, {&features, &gradient, &output});
+  dispatch_floating(features.scalar_type(), "l2_normalize_backward", [&]<typename T>() {
+    using C = compute_t<T>;
+    const auto x = map_of<const T>(features), g = map_of<const T>(gradient);
+    const auto out = map_of<T>(output);
+    const std::vector<C> weights = read<C>(weight);
+    const C* w = weights.data();
+    const int64_t blocks = features.numel() == 0 ? 0 : tiling.blocks();
+    std::vector<C> parts(static_cast<size_t>(blocks * channels));  // of the weight's gradient
+    const auto visit = [&](const Tile& t, C* part) {
+      const T* from_x = x.at(t.image, t.row, t.begin);
+      const T* from_g = g.at(t.image, t.row, t.begin);
+      T* to = out.at(t.image, t.row, t.begin);
+      if (adjacent_channels) {
+        vectorized([&] {
+          for (int64_t i = 0; i < t.size; ++i) {
+            scale_pixel_backward<T, C>(from_g + i * g.step, from_x + i * x.step, to + i * out.step,
+                                       w, channels, part);
+          }
+        });
+      } else if (adjacent_pixels) {
+        vectorized([&] {
+          scale_rows_backward<T, C, One>({from_g, g.channel, {}}, {from_x, x.channel, {}},
+                                         {to, out.channel, {}}, w, channels, t.size, part);
+        });
+      } else {
+        scale_rows_backward<T, C, int64_t>({from_g, g.channel, g.step}, {from_x, x.channel, x.step},
+                                           {to, out.channel, out.step}, w, channels, t.size, part);
+      }
+    };
+    parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t block = begin; block < end; ++block) {
+        tiling.for_each_tile(block, [&](const Tile& t) { visit(t, &parts[block * channels]); });
+      }
+    });
+    C* total = static_cast<C*>(of_weight.mutable_data_ptr());
+    for (int64_t c = 0; c < channels; ++c) {
+      double sum = 0;
+      for (int64_t block = 0; block < blocks; ++block) {
+        sum += static_cast<double>(parts[block * channels + c]);
+      }
+      total[c] = static_cast<C>(sum);
+    }
+  });
+  return {output, of_weight};
+}
+
+}  // namespace
+}  // namespace s3fd::cpu
+
+STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
+  library.impl("l2_normalize", TORCH_BOX(&s3fd::cpu::l2_normalize));
+  library.impl("l2_normalize_backward", TORCH_BOX(&s3fd::cpu::l2_normalize_backward));
+}
