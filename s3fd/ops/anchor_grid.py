@@ -216,8 +216,11 @@ class AnchorGrid:
             check_size(f"feature_sizes[{index}]", level, "(rows, columns)")
             for index, level in enumerate(levels)
         ]
+        return [length for size in sizes for length in size], *self._description
+
+    @cached_property
+    def _description(self) -> tuple[list[float], list[float], list[int], float]:
         return (
-            [length for size in sizes for length in size],
             [float(stride) for stride in self.strides],
             [length for shapes in self.shapes for shape in shapes for length in shape],
             list(self.num_shapes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -126,28 +127,38 @@ def _packed(
     All have to be on one device: that of the anchors, or else of the first tensor.
     """
     check_boxes_of_batch("boxes", boxes)
-    if ignore is None:
-        ignore = [image_boxes[:0] for image_boxes in boxes]
-    check_boxes_of_batch("ignore", ignore, len(boxes))
     name = "boxes[0]" if anchors is None else "anchors"
     first = anchors if anchors is not None else boxes[0] if boxes else torch.empty(0)
-    for list_name, tensors in (("boxes", boxes), ("ignore", ignore)):
-        for index, tensor in enumerate(tensors):
-            if tensor.device != first.device:
-                raise ValueError(
-                    f"{list_name}[{index}]: expected a tensor on {first.device} like {name}, "
-                    f"got {describe(tensor)}; move it with .to({name}.device)"
-                )
-    return *_joined(boxes, first.device), *_joined(ignore, first.device)
+    _check_device("boxes", boxes, name, first.device)
+    packed = _joined(boxes, first.device)
+    if ignore is None:
+        return *packed, packed[0].new_empty((0, 4)), torch.zeros_like(packed[1])
+    check_boxes_of_batch("ignore", ignore, len(boxes))
+    _check_device("ignore", ignore, name, first.device)
+    return *packed, *_joined(ignore, first.device)
+
+
+def _check_device(
+    name: str, tensors: Sequence[Tensor], first_name: str, device: torch.device
+) -> None:
+    for index, tensor in enumerate(tensors):
+        if tensor.device != device:
+            raise ValueError(
+                f"{name}[{index}]: expected a tensor on {device} like {first_name}, "
+                f"got {describe(tensor)}; move it with .to({first_name}.device)"
+            )
 
 
 def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     """All rows after each other, float32 [T, 4], and where each tensor's begin, int64 [B + 1]."""
-    splits = [0]
-    for tensor in tensors:
-        splits.append(splits[-1] + len(tensor))
-    rows = [torch.empty(0, 4, device=device), *map(_float32, tensors)]
-    return torch.cat(rows), torch.tensor(splits, device=device)
+    splits = list(accumulate((tensor.shape[0] for tensor in tensors), initial=0))
+    if len(tensors) == 1:
+        rows = _float32(tensors[0])
+    elif tensors:
+        rows = torch.cat([_float32(tensor) for tensor in tensors])
+    else:
+        rows = torch.empty(0, 4, device=device)
+    return rows, torch.tensor(splits, device=device)
 
 
 def _float32(tensor: Tensor) -> Tensor:
