@@ -34,7 +34,7 @@ def row(outcome: Outcome) -> list[str]:
     times = [_time(outcome.seconds.get(contender)) for contender in CONTENDERS]
     ratios = [_ratio(outcome.ratio(contender)) for contender in (TWIN, TORCHVISION)]
     memory = [_bytes(outcome.memory.get(contender)) for contender in (TWIN, OURS)]
-    return [name, *times, *ratios, *memory, f"{outcome.percent_of_limit:.2g} %"]
+    return [name, *times, *ratios, *memory, f"{_two_digits(outcome.percent_of_limit)} %"]
 
 
 def headline(machine: Mapping[str, Any], bandwidth: Mapping[str, float], source: str) -> list[str]:
@@ -147,6 +147,7 @@ def _draw_panel(panel: Any, operator: str, outcomes: Sequence[Outcome]) -> None:
         xlabel=outcomes[0].case.unit,
         ylabel="milliseconds",
     )
+    panel.minorticks_off()
     panel.grid(visible=True, which="major", alpha=0.3)
     panel.legend(fontsize=6)
 
@@ -166,6 +167,10 @@ def _bytes(count: int | None) -> str:
     if count is None:
         return "-"
     return f"{_three_digits(count / 2**20)} MB" if count >= 2**20 else f"{count / 2**10:.0f} kB"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _three_digits(number: float) -> str:

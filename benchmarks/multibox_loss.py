@@ -22,7 +22,7 @@ def cases(inputs: Inputs) -> Iterator[Case]:
         deltas.requires_grad_()
         for series, twin in (
             ("forward + backward", reference.multibox_loss),
-            ("the same, twin mining by two sorts", _mined_by_two_sorts),
+            ("against mining by two sorts", _mined_by_two_sorts),
         ):
             yield Case(
                 operator="multibox_loss",

@@ -15,6 +15,9 @@
 
 namespace s3fd::cpu {
 
+// Boxes are counted in 32 bits; 64 less, so that blocks of them can be rounded up.
+constexpr int64_t kMostBoxes = std::numeric_limits<int32_t>::max() - 63;
+
 // Finds the boxes whose IoU with a given one can be more than t. That takes three things:
 //  - alike sizes: the IoU is at most that of the two boxes laid concentrically;
 //  - alike places: it is at most that of their extents along either axis, so that the centres are

@@ -2,7 +2,6 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include <limits>
 #include <vector>
 
 #include "cpu/dispatch.h"
@@ -20,8 +19,7 @@ void check_boxes_and_scores(const Tensor& boxes, const Tensor& scores) {
   STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && scores.dim() == 1 &&
                       scores.size(0) == boxes.size(0),
                   "s3fd::nms: expected boxes [N, 4] and scores [N]");
-  STD_TORCH_CHECK(boxes.size(0) <= std::numeric_limits<int32_t>::max(),
-                  "s3fd::nms: more than 2^31 - 1 boxes");
+  STD_TORCH_CHECK(boxes.size(0) <= kMostBoxes, "s3fd::nms: more than 2^31 - 64 boxes");
 }
 
 std::vector<int32_t> order_by_falling_score(const Tensor& scores) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -122,8 +121,7 @@ std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
   STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && scores.dim() == 1 &&
                       scores.size(0) == boxes.size(0),
                   "s3fd::vote_boxes: expected boxes [N, 4] and scores [N]");
-  STD_TORCH_CHECK(boxes.size(0) <= std::numeric_limits<int32_t>::max(),
-                  "s3fd::vote_boxes: more than 2^31 - 1 boxes");
+  STD_TORCH_CHECK(boxes.size(0) <= kMostBoxes, "s3fd::vote_boxes: more than 2^31 - 64 boxes");
   const std::vector<double> given = read(scores);
   const std::vector<int32_t> order = order_by(static_cast<int32_t>(given.size()),
                                               [&](int32_t i) { return falling_key(given[i]); });
