@@ -18,8 +18,8 @@ namespace s3fd::cpu {
 namespace {
 
 constexpr double kEpsilon = 1e-10;
-constexpr int64_t kTile = 128;         // pixels of a tile
-constexpr int64_t kTilesPerBlock = 8;  // what one task takes at least
+constexpr int64_t kTile = 256;         // pixels of a tile
+constexpr int64_t kTilesPerBlock = 2;  // what one task takes at least
 constexpr int64_t kLanes = 16;         // sums that a row is added up in, side by side
 
 // A map as rows of pixels, of one tensor. A map without gaps is one long row.
