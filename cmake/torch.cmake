@@ -3,7 +3,8 @@
 # find_package(Torch) is no choice: with a CUDA build of torch and no CUDA toolkit it is a fatal
 # error, and it would tie this build to the compiler flags and version of that one torch.
 #
-# Sets TORCH_DIR, TORCH_VERSION, PYBIND11_CMAKE_DIR; defines the target torch_stable.
+# Sets TORCH_DIR, TORCH_VERSION, PYBIND11_CMAKE_DIR; defines the targets torch_stable and, for what is
+# written in CUDA, torch_stable_cuda.
 
 execute_process(
     COMMAND ${Python_EXECUTABLE} -c
@@ -31,3 +32,18 @@ set_target_properties(torch_stable PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES "${TORCH_DIR}/include"
     # The oldest torch whose stable ABI the libraries may call: 2.10.
     INTERFACE_COMPILE_DEFINITIONS "TORCH_TARGET_VERSION=0x020A000000000000")
+
+# libtorch_cuda has the current stream and the texts of CUDA's errors. A torch for CPUs lacks it: the
+# library is then linked to an empty one of that name, and runs beside a torch that has the real one.
+set(torch_cuda "${TORCH_DIR}/lib/${CMAKE_SHARED_LIBRARY_PREFIX}torch_cuda${CMAKE_SHARED_LIBRARY_SUFFIX}")
+add_library(torch_stable_cuda INTERFACE)
+target_compile_definitions(torch_stable_cuda INTERFACE USE_CUDA)
+if(EXISTS "${torch_cuda}")
+  target_link_libraries(torch_stable_cuda INTERFACE "${torch_cuda}")
+elseif(UNIX AND NOT APPLE)
+  file(WRITE "${CMAKE_BINARY_DIR}/empty.cpp" "")
+  add_library(torch_cuda_empty SHARED EXCLUDE_FROM_ALL "${CMAKE_BINARY_DIR}/empty.cpp")
+  set_target_properties(torch_cuda_empty PROPERTIES OUTPUT_NAME torch_cuda)
+  target_link_libraries(torch_stable_cuda INTERFACE
+      -Wl,--push-state,--no-as-needed torch_cuda_empty -Wl,--pop-state)
+endif()

@@ -2,8 +2,8 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "cpu/anchor_levels.h"
-#include "cpu/dispatch.h"
+#include "anchor_levels.h"
+#include "tensor.h"
 #include "cpu/parallel.h"
 
 namespace s3fd::cpu {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "cpu/dispatch.h"
+#include "tensor.h"
 #include "cpu/parallel.h"
 #include "geometry.h"
 

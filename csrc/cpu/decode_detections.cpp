@@ -10,8 +10,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "cpu/anchor_levels.h"
-#include "cpu/dispatch.h"
+#include "anchor_levels.h"
+#include "tensor.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/parallel.h"
 

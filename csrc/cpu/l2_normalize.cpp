@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "cpu/dispatch.h"
+#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 

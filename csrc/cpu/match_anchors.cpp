@@ -8,8 +8,8 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/anchor_levels.h"
-#include "cpu/dispatch.h"
+#include "anchor_levels.h"
+#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 

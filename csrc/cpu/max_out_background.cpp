@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "cpu/dispatch.h"
+#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 

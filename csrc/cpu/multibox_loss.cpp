@@ -13,11 +13,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "cpu/dispatch.h"
-#include "cpu/order.h"
+#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "geometry.h"
+#include "score_key.h"
 
 namespace s3fd::cpu {
 namespace {

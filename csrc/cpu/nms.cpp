@@ -4,10 +4,11 @@
 
 #include <vector>
 
-#include "cpu/dispatch.h"
+#include "tensor.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/order.h"
 #include "cpu/parallel.h"
+#include "score_key.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -1,28 +1,13 @@
-// Stable sorting of indices by an integer key, and the keys that sort scores as torch does.
+// Stable sorting of indices by an integer key.
 #pragma once
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <type_traits>
 #include <vector>
 
 namespace s3fd::cpu {
-
-// Unsigned integers that rise as the scores fall: NaN first, then from infinity down.
-inline uint32_t falling_key(float score) {
-  if (std::isnan(score)) return 0;
-  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);  // -0 equals 0
-  return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
-}
-
-inline uint64_t falling_key(double score) {
-  if (std::isnan(score)) return 0;
-  const uint64_t bits = std::bit_cast<uint64_t>(score + 0.0);
-  return ~(bits >> 63 ? ~bits : bits | uint64_t{1} << 63);
-}
 
 // Indices 0 ... n - 1 by rising key(i), equal ones by rising index: a radix sort that passes over
 // the digits in which keys differ.

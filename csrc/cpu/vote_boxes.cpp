@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "cpu/box_index.h"
-#include "cpu/dispatch.h"
+#include "tensor.h"
 #include "cpu/order.h"
+#include "score_key.h"
 
 namespace s3fd::cpu {
 namespace {

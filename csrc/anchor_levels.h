@@ -8,7 +8,7 @@
 
 #include "anchor_grid.h"
 
-namespace s3fd::cpu {
+namespace s3fd {
 
 // The levels of a grid. feature_sizes: rows and columns of each level in turn; shapes: the
 // (width, height) pairs of all levels, num_shapes[l] of them for level l. The levels point into
@@ -38,4 +38,4 @@ inline std::vector<AnchorLevel> make_levels(const std::vector<int64_t>& feature_
   return levels;
 }
 
-}  // namespace s3fd::cpu
+}  // namespace s3fd

@@ -1,4 +1,5 @@
-// Helpers that every CPU kernel uses: from a tensor's dtype to a C++ type, and strided access.
+// What every kernel uses, on the CPU and on a GPU: from a tensor's dtype to a C++ type, and strided
+// access.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -11,7 +12,9 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace s3fd::cpu {
+#include "geometry.h"
+
+namespace s3fd {
 
 using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
@@ -47,7 +50,7 @@ struct View4 {
   T* data;
   std::array<int64_t, 4> stride;
 
-  T* at(int64_t i, int64_t j, int64_t k, int64_t l) const {
+  S3FD_HOST_DEVICE T* at(int64_t i, int64_t j, int64_t k, int64_t l) const {
     return data + i * stride[0] + j * stride[1] + k * stride[2] + l * stride[3];
   }
 };
@@ -77,4 +80,4 @@ inline Tensor empty_in_format_of(const Tensor& like, int64_t channels) {
                               like.device(), std::nullopt, format);
 }
 
-}  // namespace s3fd::cpu
+}  // namespace s3fd

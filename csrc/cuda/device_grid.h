@@ -1,0 +1,74 @@
+// A grid of anchors as a kernel takes it: by value, so that no launch waits for a copy.
+#pragma once
+
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "anchor_grid.h"
+#include "anchor_levels.h"
+
+namespace s3fd::cuda {
+
+// Levels and shapes that fit into the parameters of a kernel with room for its other arguments.
+constexpr int kMostLevels = 16, kMostShapes = 96;
+
+struct DeviceGrid {
+  struct Level {
+    int64_t rows, columns, first_anchor;
+    double stride;
+    int first_shape, num_shapes;
+  };
+
+  Level levels[kMostLevels];
+  double shapes[2 * kMostShapes];  // widths and heights in turn
+  double offset;
+  int num_levels, num_shapes;
+  int64_t num_anchors;
+
+  // The same arithmetic as on the CPU: anchors are equal to the last bit.
+  __device__ AnchorLevel level(int l) const {
+    const Level& it = levels[l];
+    return {it.rows, it.columns, it.stride, offset, shapes + 2 * it.first_shape, it.num_shapes};
+  }
+
+  // The level of an anchor that exists.
+  __device__ int level_of(int64_t anchor) const {
+    int l = num_levels - 1;
+    while (anchor < levels[l].first_anchor) --l;
+    return l;
+  }
+
+  template <typename T>
+  __device__ Box<T> box(int64_t anchor) const {
+    const int l = level_of(anchor);
+    const AnchorLevel at = level(l);
+    const int64_t in_level = anchor - levels[l].first_anchor;
+    const int64_t cell = in_level / at.num_shapes;
+    return at.template box<T>(cell / at.columns, cell % at.columns, in_level % at.num_shapes);
+  }
+};
+
+inline DeviceGrid make_device_grid(const std::vector<AnchorLevel>& levels) {
+  DeviceGrid grid{};
+  STD_TORCH_CHECK(levels.size() <= kMostLevels, "s3fd: the CUDA kernels know grids of at most ",
+                  kMostLevels, " levels, not ", levels.size());
+  for (const AnchorLevel& level : levels) {
+    STD_TORCH_CHECK(grid.num_shapes + level.num_shapes <= kMostShapes,
+                    "s3fd: the CUDA kernels know grids of at most ", kMostShapes,
+                    " shapes in all levels together");
+    grid.levels[grid.num_levels++] = {level.rows,       level.columns,
+                                      grid.num_anchors, level.stride,
+                                      grid.num_shapes,  static_cast<int>(level.num_shapes)};
+    for (int64_t i = 0; i < level.num_shapes; ++i, ++grid.num_shapes) {
+      grid.shapes[2 * grid.num_shapes] = level.shapes[2 * i];
+      grid.shapes[2 * grid.num_shapes + 1] = level.shapes[2 * i + 1];
+    }
+    grid.num_anchors += level.num_anchors();
+    grid.offset = level.offset;
+  }
+  return grid;
+}
+
+}  // namespace s3fd::cuda

@@ -1,0 +1,54 @@
+#include "cuda/max_out_background.cuh"
+
+#include "cuda/host.h"
+
+namespace s3fd::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+void check_logits(const Tensor& logits) {
+  STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) >= 2,
+                  "s3fd::max_out_background: expected logits [B, k + 1, H, W] with k >= 1");
+}
+
+int64_t num_pixels(const Tensor& map) { return map.size(0) * map.size(2) * map.size(3); }
+
+Tensor max_out_background(const Tensor& logits) {
+  check_logits(logits);
+  const OnDeviceOf device(logits);
+  Tensor output = empty_in_format_of(logits, 2);
+  const int64_t size = num_pixels(logits);
+  dispatch_floating(logits.scalar_type(), "max_out_background", [&]<typename T>() {
+    launch(max_out_background_kernel<T>, blocks_for(size, kThreads), kThreads, 0, device.stream(),
+           view4<T>(logits), mutable_view4<T>(output), PixelNumbers{logits.size(2), logits.size(3)},
+           size, logits.size(1) - 1);
+  });
+  return output;
+}
+
+Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits) {
+  check_logits(logits);
+  STD_TORCH_CHECK(gradient.dim() == 4 && gradient.size(0) == logits.size(0) &&
+                      gradient.size(1) == 2 && gradient.size(2) == logits.size(2) &&
+                      gradient.size(3) == logits.size(3) &&
+                      gradient.scalar_type() == logits.scalar_type(),
+                  "s3fd::max_out_background_backward: gradient does not fit the logits");
+  const OnDeviceOf device(logits);
+  Tensor of_logits = empty_in_format_of(logits, logits.size(1));
+  const int64_t size = num_pixels(logits);
+  dispatch_floating(logits.scalar_type(), "max_out_background_backward", [&]<typename T>() {
+    launch(max_out_background_backward_kernel<T>, blocks_for(size, kThreads), kThreads, 0,
+           device.stream(), view4<T>(gradient), view4<T>(logits), mutable_view4<T>(of_logits),
+           PixelNumbers{logits.size(2), logits.size(3)}, size, logits.size(1) - 1);
+  });
+  return of_logits;
+}
+
+}  // namespace
+}  // namespace s3fd::cuda
+
+S3FD_REGISTER_KERNELS(library) {
+  library.impl("max_out_background", TORCH_BOX(&s3fd::cuda::max_out_background));
+  library.impl("max_out_background_backward", TORCH_BOX(&s3fd::cuda::max_out_background_backward));
+}

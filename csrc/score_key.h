@@ -1,0 +1,24 @@
+// Integers that sort scores as torch does.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "geometry.h"
+
+namespace s3fd {
+
+// Unsigned integers that rise as the scores fall: NaN first, then from infinity down.
+S3FD_HOST_DEVICE inline uint32_t falling_key(float score) {
+  if (score != score) return 0;
+  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);  // -0 equals 0
+  return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
+}
+
+S3FD_HOST_DEVICE inline uint64_t falling_key(double score) {
+  if (score != score) return 0;
+  const uint64_t bits = std::bit_cast<uint64_t>(score + 0.0);
+  return ~(bits >> 63 ? ~bits : bits | uint64_t{1} << 63);
+}
+
+}  // namespace s3fd
