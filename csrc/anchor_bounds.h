@@ -41,8 +41,9 @@ struct AnchorBounds {
   }
 
   // Whether a bound leaves room for an IoU of `enough`, in spite of what rounding adds to either.
-  S3FD_HOST_DEVICE static bool allows(float bound, double enough) {
-    return bound > 0 && static_cast<double>(bound) * (1 + 1e-5) >= enough;
+  template <typename Real>
+  S3FD_HOST_DEVICE static bool allows(float bound, Real enough) {
+    return bound > 0 && static_cast<Real>(bound) * (1 + Real(1e-5)) >= enough;
   }
 };
 

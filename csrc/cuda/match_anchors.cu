@@ -1,5 +1,6 @@
 #include "cuda/match_anchors.cuh"
 
+#include <cmath>
 #include <vector>
 
 #include "cuda/match_grid.cuh"
@@ -30,6 +31,13 @@ void check_sizes(int64_t boxes, int64_t regions, int64_t anchors) {
   STD_TORCH_CHECK(boxes + regions <= kMost && anchors <= kMost,
                   "s3fd::match: expected fewer than 2^31 anchors, and boxes of a batch, got ",
                   anchors, " and ", boxes + regions);
+}
+
+Options make_options(double positive_iou, double candidate_iou, int64_t top_n, bool keep_best) {
+  auto positive = static_cast<float>(positive_iou), candidate = static_cast<float>(candidate_iou);
+  if (positive < positive_iou) positive = std::nextafter(positive, INFINITY);
+  if (candidate > candidate_iou) candidate = std::nextafter(candidate, -INFINITY);
+  return {positive, candidate, top_n, keep_best};
 }
 
 template <typename Anchors>
@@ -72,7 +80,7 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& s
   const ListAnchors list(rows, anchors.size(0), mutable_data<AnchorBounds>(bounds));
   launch(bound_groups_kernel, blocks_for(groups * kWarp, kThreads), kThreads, 0, device.stream(),
          list);
-  const Options options{positive_iou, candidate_iou, top_n, keep_best};
+  const Options options = make_options(positive_iou, candidate_iou, top_n, keep_best);
   return match_batch(list, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 
@@ -84,7 +92,7 @@ Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignor
   const OnDeviceOf device(boxes);
   const GridAnchors grid(
       make_device_grid(make_levels(feature_sizes, strides, shapes, num_shapes, offset)));
-  const Options options{positive_iou, candidate_iou, top_n, keep_best};
+  const Options options = make_options(positive_iou, candidate_iou, top_n, keep_best);
   return match_batch(grid, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 

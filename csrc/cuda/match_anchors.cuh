@@ -44,8 +44,10 @@ __device__ inline Key make_claim(Rule rule, float overlap, int64_t box) {
 
 __device__ inline uint32_t box_of(Key claim) { return ~static_cast<uint32_t>(claim); }
 
+// Thresholds as floats that an IoU, a float, compares with as with the doubles that were asked for:
+// IoUs from positive_iou on, and above candidate_iou.
 struct Options {
-  double positive_iou, candidate_iou;
+  float positive_iou, candidate_iou;
   int64_t top_n;  // negative: the mean of stage 1
   bool keep_best;
 };
@@ -128,8 +130,8 @@ __device__ void claim_by_overlap(const Anchors& anchors, const Batch& boxes, int
   const Box<float> box = boxes.rows[row];
   if (!is_proper(box)) return;
   const float box_area = area(box);
-  double enough = options.positive_iou;
-  if (options.keep_best) enough = std::min<double>(enough, anchors.some_iou(box, scratch));
+  float enough = options.positive_iou;
+  if (options.keep_best) enough = std::min(enough, anchors.some_iou(box, scratch));
   Claimant claimant{cells + place.image * anchors.size(),
                     counts.of_boxes == nullptr ? nullptr : counts.of_boxes + place.first_box,
                     row - place.first_box};
@@ -264,7 +266,7 @@ __global__ void __launch_bounds__(kMatchThreads)
   if (wanted < 0) wanted = std::max<int64_t>(1, counts.of_images[place.image] / place.num_boxes);
   if (counts.of_boxes[row] >= wanted || !is_proper(box)) return;
   const float box_area = area(box);
-  const double enough = options.candidate_iou;
+  const float enough = options.candidate_iou;
   anchors.look(box, enough, scratch);
   // Anchors are numbered with as few bits as they need, from the last.
   const auto last = static_cast<uint32_t>(anchors.size() - 1);

@@ -48,7 +48,7 @@ class GridAnchors {
   }
 
   // Prepares walk() for a proper box and an IoU.
-  __device__ void look(const Box<float>& box, double enough, Scratch& scratch) const {
+  __device__ void look(const Box<float>& box, float enough, Scratch& scratch) const {
     if (threadIdx.x == 0) scratch.filled = 0;
     __syncthreads();
     const int s = static_cast<int>(threadIdx.x);
@@ -66,8 +66,7 @@ class GridAnchors {
   // Calls visit(index, anchor) at least for all anchors whose IoU with the box is positive and not
   // below what look() was given, each in one of the block's threads.
   template <typename Visit>
-  __device__ void walk(const Box<float>&, double, const Scratch& scratch,
-                       const Visit& visit) const {
+  __device__ void walk(const Box<float>&, float, const Scratch& scratch, const Visit& visit) const {
     const auto cells = static_cast<uint32_t>(scratch.filled);
     const auto last = static_cast<int>(scratch.filled >> 32) - 1;
     int w = 0;
@@ -101,12 +100,12 @@ class GridAnchors {
   }
 
   template <typename Real>
-  __device__ void add_window(const Box<float>& box, double enough, int l, int s,
+  __device__ void add_window(const Box<float>& box, float enough, int l, int s,
                              Scratch& scratch) const {
     const int shape = s - grid_.levels[l].first_shape;
     const AnchorReach<Real> reach(grid_.level(l), shape);
-    if (reach.iou_bound(box) < static_cast<Real>(enough)) return;
-    const auto [rows, columns] = reach.window(box, static_cast<Real>(enough));
+    if (reach.iou_bound(box) < enough) return;
+    const auto [rows, columns] = reach.window(box, enough);
     if (rows.size() == 0 || columns.size() == 0) return;
     const auto cells = static_cast<Key>(rows.size() * columns.size());
     const Key before = atomicAdd(&scratch.filled, Key{1} << 32 | cells);

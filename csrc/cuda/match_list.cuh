@@ -55,11 +55,11 @@ class ListAnchors {
     return max_of_block(overlap, scratch.slots);
   }
 
-  __device__ void look(const Box<float>&, double, Scratch&) const {}
+  __device__ void look(const Box<float>&, float, Scratch&) const {}
 
   // As GridAnchors has it.
   template <typename Visit>
-  __device__ void walk(const Box<float>& box, double enough, const Scratch&,
+  __device__ void walk(const Box<float>& box, float enough, const Scratch&,
                        const Visit& visit) const {
     const int lane = threadIdx.x % kWarp;
     const float box_area = area(box);
