@@ -7,8 +7,6 @@
 namespace s3fd::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 // `like` is an empty tensor: it brings the dtype and the device.
 Tensor anchors(const Tensor& like, const std::vector<int64_t>& feature_sizes,
                const std::vector<double>& strides, const std::vector<double>& shapes,
@@ -18,8 +16,8 @@ Tensor anchors(const Tensor& like, const std::vector<int64_t>& feature_sizes,
   const OnDeviceOf device(like);
   Tensor output = empty({grid.num_anchors, 4}, like.scalar_type(), like);
   dispatch_floating(like.scalar_type(), "anchors", [&]<typename T>() {
-    launch(anchors_kernel<T>, blocks_for(grid.num_anchors, kThreads), kThreads, 0, device.stream(),
-           grid, mutable_data<T>(output));
+    launch(anchors_kernel<T>, blocks_for(grid.num_anchors, kAnchorThreads), kAnchorThreads, 0,
+           device.stream(), grid, mutable_data<T>(output));
   });
   return output;
 }

@@ -4,8 +4,8 @@
 // one store. One launch; memory bound, unless a level needs double precision on a GPU that has
 // little of it: 10 such operations an anchor.
 //
-// A anchors, s bytes a number.
-// roofline: anchors launches=1 bytes=4*A*s operations=30*A
+// A anchors, float32:
+// roofline: anchors launches=1 bytes=16*A operations=60*A
 #pragma once
 
 #include "cuda/device_grid.h"
@@ -13,10 +13,12 @@
 
 namespace s3fd::cuda {
 
+constexpr int kAnchorThreads = 256;
+
 template <typename T>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(kAnchorThreads)
     anchors_kernel(const S3FD_GRID_CONSTANT DeviceGrid grid, T* output) {
-  const int64_t anchor = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t anchor = int64_t{blockIdx.x} * kAnchorThreads + threadIdx.x;
   if (anchor < grid.num_anchors) write_row(output, anchor, grid.box<T>(anchor));
 }
 

@@ -8,15 +8,14 @@
 namespace s3fd::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 using ImageSize = std::optional<std::vector<int64_t>>;
 
 void check_alike(const Tensor& first, const Tensor& other) {
-  STD_TORCH_CHECK(first.dim() == 3 && other.dim() == 3 && first.size(2) == 4 &&
-                      other.size(2) == 4 && first.size(0) == other.size(0) &&
-                      first.size(1) == other.size(1) && first.scalar_type() == other.scalar_type(),
-                  "s3fd: the box code needs tensors [B, A, 4] of one shape and dtype");
+  STD_TORCH_CHECK(
+      first.dim() == 3 && other.dim() == 3 && first.size(2) == 4 && other.size(2) == 4 &&
+          first.size(0) == other.size(0) && first.size(1) == other.size(1) &&
+          first.scalar_type() == other.scalar_type() && first.device() == other.device(),
+      "s3fd: the box code needs tensors [B, A, 4] of one shape and dtype, on one device");
 }
 
 template <typename C>
@@ -38,8 +37,8 @@ Tensor map_rows(const Tensor& like, const Compute& compute) {
   const OnDeviceOf device(like);
   const int64_t rows = like.size(1), size = like.size(0) * rows;
   Tensor output = empty({like.size(0), rows, 4}, like.scalar_type(), like);
-  launch(map_rows_kernel<T, Compute>, blocks_for(size, kThreads), kThreads, 0, device.stream(),
-         compute, mutable_data<T>(output), rows, size);
+  launch(map_rows_kernel<T, Compute>, blocks_for(size, kCodingThreads), kCodingThreads, 0,
+         device.stream(), compute, mutable_data<T>(output), rows, size);
   return output;
 }
 

@@ -3,14 +3,14 @@
 // Rows of 4 * sizeof(T) bytes: 2 in and 1 out forward, 3 in and 1 out backward (2 in for the anchor
 // gradient of a decoding without clipping). One launch each, memory bound: a row has 4 divisions
 // and 2 logarithms or exponentials for at least 24 bytes. Rows that lie side by side are read as
-// one vector, so that a warp takes whole sectors; anchors that are expanded over a batch are read
-// from the L2 cache but for the first image, which the lines below leave out.
+// one vector, so that a warp takes whole sectors; anchors that are expanded over a batch come from
+// the L2 cache after the first image.
 //
-// B images of A anchors, s bytes a number; the gradient of the deltas or boxes.
-// roofline: encode_boxes launches=1 bytes=12*B*A*s operations=40*B*A
-// roofline: encode_boxes_backward launches=1 bytes=16*B*A*s operations=30*B*A
-// roofline: decode_boxes launches=1 bytes=12*B*A*s operations=40*B*A
-// roofline: decode_boxes_backward launches=1 bytes=16*B*A*s operations=60*B*A
+// B images that share A anchors, float32; the gradient of the deltas or boxes alone:
+// roofline: encode_boxes launches=1 bytes=32*B*A+16*A operations=50*B*A
+// roofline: encode_boxes_backward launches=1 bytes=48*B*A+16*A operations=40*B*A
+// roofline: decode_boxes launches=1 bytes=32*B*A+16*A operations=50*B*A
+// roofline: decode_boxes_backward launches=1 bytes=48*B*A+16*A operations=70*B*A
 #pragma once
 
 #include "cuda/divide.h"
@@ -18,6 +18,8 @@
 #include "geometry.h"
 
 namespace s3fd::cuda {
+
+constexpr int kCodingThreads = 256;
 
 template <typename T>
 using BoxRows = RowView<Box<compute_t<T>>, T>;
@@ -108,9 +110,9 @@ struct DecodeGradientOfAnchor {
 
 // Row (b, a) of a contiguous output [B, rows, 4] is compute(b, a).
 template <typename T, typename Compute>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(kCodingThreads)
     map_rows_kernel(Compute compute, T* output, int64_t rows, int64_t size) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t i = int64_t{blockIdx.x} * kCodingThreads + threadIdx.x;
   if (i >= size) return;
   const int64_t batch = divide(i, rows);
   write_row(output, i, compute(batch, i - batch * rows));
