@@ -9,7 +9,7 @@
 // after stage 1 is counted as claims replace each other; sums of integers don't depend on their
 // order either.
 //
-// claim_kernel          stage 1, and the ignore regions: a block a box or region
+// claim_kernel          stage 1: a block a box; and the ignore regions: four blocks each
 // compensate_kernel     stage 2: a block a box; those that have enough anchors leave at once
 // settle_kernel         claims become indices: a thread an anchor
 //
@@ -18,8 +18,8 @@
 // has a sixth for its bounds), is what small batches take. With many boxes the walks count: about
 // 40 operations a visit, one visit in stage 1 and four to seven in stage 2.
 //
-// B images, A anchors, G boxes an image, K anchors in the reach of a box: 130 on the paper's grid;
-// of a list three times as many are visited, after a look at the bounds of all groups of 64.
+// B images, A anchors, G boxes an image, K anchors in the reach of a box, 130 on the paper's grid;
+// of a list three times as many are visited, after a look at the bounds of all groups of 64:
 // roofline: match_grid launches=5 bytes=24*B*A+64*B*G operations=40*7*B*G*K
 // roofline: match_anchors launches=6 bytes=24*B*A+64*B*G+17*A operations=40*7*B*G*3*K+20*8*B*G*A/64
 #pragma once
@@ -158,23 +158,27 @@ __device__ void claim_by_overlap(const Anchors& anchors, const Batch& boxes, int
   }
 }
 
-// Marks the anchors of whose own area at least half lies in a region.
+// A region may be a crowd, and hold most anchors of an image: so many blocks share it.
+constexpr int kRegionBlocks = 4;
+
+// Marks the anchors of whose own area at least half lies in a region, or a part of them.
 template <typename Anchors>
-__device__ void hide(const Anchors& anchors, const Batch& regions, int64_t row, Key* cells,
-                     typename Anchors::Scratch& scratch) {
+__device__ void hide(const Anchors& anchors, const Batch& regions, int64_t row, int part,
+                     Key* cells, typename Anchors::Scratch& scratch) {
   const Place place = regions.place_of(row);
   const Box<float> region = regions.rows[row];
   if (!is_proper(region)) return;
   cells += place.image * anchors.size();
   anchors.look(region, 0, scratch);
-  anchors.walk(region, 0, scratch, [&](uint32_t index, const Box<float>& anchor) {
+  const auto hide_one = [&](uint32_t index, const Box<float>& anchor) {
     if (is_proper(anchor) && intersection(anchor, region) >= 0.5f * area(anchor)) {
       atomicMax(cells + index, kHidden);
     }
-  });
+  };
+  anchors.walk(region, 0, scratch, hide_one, part, kRegionBlocks);
 }
 
-// A block for each box, and then for each ignore region.
+// A block for each box, and then kRegionBlocks for each ignore region.
 template <typename Anchors>
 __global__ void __launch_bounds__(kMatchThreads)
     claim_kernel(const S3FD_GRID_CONSTANT Anchors anchors, Batch boxes, Batch regions,
@@ -188,7 +192,8 @@ __global__ void __launch_bounds__(kMatchThreads)
   if (row < boxes.num_rows) {
     claim_by_overlap(anchors, boxes, row, options, counts, cells, scratch);
   } else {
-    hide(anchors, regions, row - boxes.num_rows, cells, scratch);
+    const int64_t i = row - boxes.num_rows;
+    hide(anchors, regions, i / kRegionBlocks, static_cast<int>(i % kRegionBlocks), cells, scratch);
   }
 }
 
@@ -289,8 +294,8 @@ __global__ void __launch_bounds__(kMatchThreads)
 }
 
 // `cells` is the output, int64.
-__global__ void __launch_bounds__(256) settle_kernel(Key* cells, int64_t size) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+__global__ void __launch_bounds__(kPlainThreads) settle_kernel(Key* cells, int64_t size) {
+  const int64_t i = int64_t{blockIdx.x} * kPlainThreads + threadIdx.x;
   if (i >= size) return;
   const Key cell = cells[i];
   cells[i] = cell == kUnclaimed ? kBackground : cell == kHidden ? kIgnored : box_of(cell);

@@ -13,6 +13,8 @@ namespace s3fd::cuda {
 
 // A box has a block: its windows hold one or two hundred anchors, as a rule.
 constexpr int kMatchThreads = 128, kMatchWarps = kMatchThreads / kWarp;
+// And of those that look at each anchor for itself.
+constexpr int kPlainThreads = 256;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 // What atomics take; larger is better in all uses.

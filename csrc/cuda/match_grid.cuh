@@ -17,12 +17,12 @@ class GridAnchors {
     int row, column, level, shape;
   };
 
-  // Which order the windows are in is left to chance, and doesn't matter: what is found in them is
-  // put together by operations that know no order.
   struct Scratch {
     BlockSlots slots;
-    Key filled;  // the number of windows, and that of their cells in the lower half
-    Window windows[kMostShapes];
+    uint32_t cells[kMostShapes];  // in the window of each shape
+    Window windows[kMostShapes];  // those that are not empty, by shape
+    int num_windows;
+    uint32_t num_cells;
   };
 
   explicit GridAnchors(const DeviceGrid& grid) : grid_(grid) {}
@@ -49,28 +49,42 @@ class GridAnchors {
 
   // Prepares walk() for a proper box and an IoU.
   __device__ void look(const Box<float>& box, float enough, Scratch& scratch) const {
-    if (threadIdx.x == 0) scratch.filled = 0;
-    __syncthreads();
     const int s = static_cast<int>(threadIdx.x);
+    Window window{};
+    uint32_t cells = 0;
     if (s < grid_.num_shapes) {
       const int l = level_of_shape(s);
-      if (grid_.levels[l].is_exact && is_moderate(box)) {
-        add_window<float>(box, enough, l, s, scratch);
-      } else {
-        add_window<double>(box, enough, l, s, scratch);
+      const bool in_float = grid_.levels[l].is_exact && is_moderate(box);
+      cells = in_float ? find_window<float>(box, enough, l, s, window)
+                       : find_window<double>(box, enough, l, s, window);
+      scratch.cells[s] = cells;
+    }
+    __syncthreads();
+    if (s < grid_.num_shapes) {
+      int before = 0;
+      for (int other = 0; other < s; ++other) {
+        window.begin += scratch.cells[other];
+        before += scratch.cells[other] > 0;
+      }
+      if (cells > 0) scratch.windows[before] = window;
+      if (s == grid_.num_shapes - 1) {
+        scratch.num_windows = before + (cells > 0);
+        scratch.num_cells = window.begin + cells;
       }
     }
     __syncthreads();
   }
 
   // Calls visit(index, anchor) at least for all anchors whose IoU with the box is positive and not
-  // below what look() was given, each in one of the block's threads.
+  // below what look() was given, each in one of the block's threads. Several blocks that look alike
+  // can share the walk: each takes its part.
   template <typename Visit>
-  __device__ void walk(const Box<float>&, float, const Scratch& scratch, const Visit& visit) const {
-    const auto cells = static_cast<uint32_t>(scratch.filled);
-    const auto last = static_cast<int>(scratch.filled >> 32) - 1;
+  __device__ void walk(const Box<float>&, float, const Scratch& scratch, const Visit& visit,
+                       int part = 0, int parts = 1) const {
+    const uint32_t cells = scratch.num_cells;
+    const int last = scratch.num_windows - 1;
     int w = 0;
-    for (uint32_t i = threadIdx.x; i < cells; i += kMatchThreads) {
+    for (uint32_t i = part * kMatchThreads + threadIdx.x; i < cells; i += parts * kMatchThreads) {
       while (w < last && scratch.windows[w + 1].begin <= i) ++w;
       const Window& window = scratch.windows[w];
       const uint32_t in_window = i - window.begin, in_row = in_window / window.width;
@@ -99,22 +113,21 @@ class GridAnchors {
     return std::min(static_cast<int64_t>(inside), count - 1);
   }
 
+  // The window of a shape, but for where it begins; returns how many cells it has.
   template <typename Real>
-  __device__ void add_window(const Box<float>& box, float enough, int l, int s,
-                             Scratch& scratch) const {
+  __device__ uint32_t find_window(const Box<float>& box, float enough, int l, int s,
+                                  Window& window) const {
     const int shape = s - grid_.levels[l].first_shape;
     const AnchorReach<Real> reach(grid_.level(l), shape);
-    if (reach.iou_bound(box) < enough) return;
+    if (reach.iou_bound(box) < enough) return 0;
     const auto [rows, columns] = reach.window(box, enough);
-    if (rows.size() == 0 || columns.size() == 0) return;
-    const auto cells = static_cast<Key>(rows.size() * columns.size());
-    const Key before = atomicAdd(&scratch.filled, Key{1} << 32 | cells);
-    scratch.windows[before >> 32] = {static_cast<uint32_t>(before),
-                                     static_cast<uint32_t>(columns.size()),
-                                     static_cast<int>(rows.begin),
-                                     static_cast<int>(columns.begin),
-                                     l,
-                                     shape};
+    window = {0,
+              static_cast<uint32_t>(columns.size()),
+              static_cast<int>(rows.begin),
+              static_cast<int>(columns.begin),
+              l,
+              shape};
+    return static_cast<uint32_t>(rows.size() * columns.size());
   }
 
   DeviceGrid grid_;

@@ -59,11 +59,12 @@ class ListAnchors {
 
   // As GridAnchors has it.
   template <typename Visit>
-  __device__ void walk(const Box<float>& box, float enough, const Scratch&,
-                       const Visit& visit) const {
+  __device__ void walk(const Box<float>& box, float enough, const Scratch&, const Visit& visit,
+                       int part = 0, int parts = 1) const {
     const int lane = threadIdx.x % kWarp;
     const float box_area = area(box);
-    for (int64_t first = threadIdx.x - lane; first < groups(); first += kMatchThreads) {
+    for (int64_t first = part * kMatchThreads + (threadIdx.x - lane); first < groups();
+         first += parts * kMatchThreads) {
       const int64_t group = first + lane;
       const bool is_open =
           group < groups() && AnchorBounds::allows(bounds_[group].iou_bound(box, box_area), enough);
@@ -84,8 +85,8 @@ class ListAnchors {
 };
 
 // A warp bounds a group.
-__global__ void __launch_bounds__(256) bound_groups_kernel(ListAnchors anchors) {
-  const int64_t group = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
+__global__ void __launch_bounds__(kPlainThreads) bound_groups_kernel(ListAnchors anchors) {
+  const int64_t group = (int64_t{blockIdx.x} * kPlainThreads + threadIdx.x) / kWarp;
   if (group >= anchors.groups()) return;
   const int lane = threadIdx.x % kWarp;
   AnchorBounds bounds = AnchorBounds::none();

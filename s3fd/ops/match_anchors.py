@@ -82,8 +82,9 @@ def match_anchors(
     Memory grows with ``A + G`` alone; anchors that are listed row by row are looked at in blocks of
     neighbours, most of which a box passes by.
     :meth:`s3fd.ops.AnchorGrid.match` gives the same for the anchors of a grid, far faster. On CUDA
-    neither waits for the device; there can be at most 2^31 - 1 anchors, and boxes of a batch. On
-    devices without a kernel of their own (all but the CPU and CUDA) both run their PyTorch twin.
+    neither waits for the device; there can be 2^31 - 1 anchors at most, and 2^29 - 1 boxes in a
+    batch. On devices without a kernel of their own (all but the CPU and CUDA) both run their
+    PyTorch twin.
 
     Example:
         >>> import torch

@@ -263,6 +263,20 @@ def test_an_anchor_half_inside_one_ignore_box_is_ignored_unless_it_is_matched() 
     assert match_anchors(anchors, [boxes[0][:0]], ignore=crowd).tolist() == [[-2, -2, -2, -1]]
 
 
+def test_a_crowd_hides_all_anchors_within_it() -> None:
+    grid = AnchorGrid(strides=(4, 8, 16), sizes=(8, (16, (12, 24)), 32))
+    sizes = grid.feature_sizes((96, 128))
+    anchors, nothing = grid.anchors(sizes), tensor([])
+    crowds = [tensor([[-99, -99, 999, 999]]), tensor([[8, 16, 100, 80], [120, 90, 121, 91]])]
+    hidden = torch.stack([torch.ones(len(anchors), dtype=torch.bool)] * 2)
+    hidden[1] = torch.tensor([hides(crowds[1][0].tolist(), a) for a in anchors.tolist()])
+    for matched in (
+        grid.match(sizes, [nothing, nothing], ignore=crowds),
+        match_anchors(anchors, [nothing, nothing], ignore=crowds),
+    ):
+        assert torch.equal(matched, torch.where(hidden, IGNORED, BACKGROUND))
+
+
 def test_no_images_no_anchors_and_no_boxes() -> None:
     anchors, none = tensor([[0, 0, 4, 4]]), tensor([])
     assert match_anchors(anchors, []).shape == (0, 1)
