@@ -532,6 +532,45 @@ def test_devices_without_a_kernel_run_the_twin(which: int) -> None:
     assert torch.equal(operator._op_dk(elsewhere, *arguments), operator(*arguments))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_matches_as_the_cpu_does_and_waits_for_nothing() -> None:
+    grid = AnchorGrid.s3fd()
+    sizes = grid.feature_sizes((320, 384))
+    generator = torch.Generator().manual_seed(0)
+    boxes = [boxes_of_kind(kind, 40, generator) * 8 for kind in RANGES]
+    ignore = [boxes_of_kind("integers", 3, generator) * 8 for _ in RANGES]
+    anchors, on_cuda = grid.anchors(sizes).cuda(), [[b.cuda() for b in t] for t in (boxes, ignore)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        by_grid = grid.match(sizes, on_cuda[0], ignore=on_cuda[1])
+        by_list = match_anchors(anchors, on_cuda[0], ignore=on_cuda[1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = grid.match(sizes, boxes, ignore=ignore)
+    assert torch.equal(by_grid.cpu(), expected)
+    assert torch.equal(by_list.cpu(), expected)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("which", [0, 1])
+def test_cuda_graphs_replay_matching_on_other_boxes(which: int) -> None:
+    operator = [torch.ops.s3fd.match_anchors, torch.ops.s3fd.match_grid][which].default
+    arguments = operator_arguments()[which]
+    on_cuda = [a.cuda() if isinstance(a, Tensor) else a for a in arguments]
+    operator(*on_cuda)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        matched = operator(*on_cuda)
+    boxes = 1 - which
+    for moved in (arguments[boxes], arguments[boxes] + 3):
+        on_cuda[boxes].copy_(moved)
+        graph.replay()
+        expected = operator(*arguments[:boxes], moved, *arguments[boxes + 1 :])
+        assert torch.equal(matched.cpu(), expected)
+
+
 @pytest.mark.parametrize(
     ("position", "value"),
     [
