@@ -16,7 +16,7 @@ const Box<float>* box_data(const Tensor& boxes) {
   return data<Box<float>>(boxes);
 }
 
-Batch batch_of(const Tensor& boxes, const Tensor& splits) {
+BoxBatch batch_of(const Tensor& boxes, const Tensor& splits) {
   STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) >= 1 && splits.is_contiguous() &&
                       splits.scalar_type() == ScalarType::Long,
                   "s3fd::match: expected splits as contiguous int64 [B + 1]");
@@ -33,7 +33,8 @@ void check_sizes(int64_t boxes, int64_t regions, int64_t anchors) {
                   anchors, " and ", boxes + regions);
 }
 
-Options make_options(double positive_iou, double candidate_iou, int64_t top_n, bool keep_best) {
+MatchOptions make_options(double positive_iou, double candidate_iou, int64_t top_n,
+                          bool keep_best) {
   auto positive = static_cast<float>(positive_iou), candidate = static_cast<float>(candidate_iou);
   if (positive < positive_iou) positive = std::nextafter(positive, INFINITY);
   if (candidate > candidate_iou) candidate = std::nextafter(candidate, -INFINITY);
@@ -42,9 +43,9 @@ Options make_options(double positive_iou, double candidate_iou, int64_t top_n, b
 
 template <typename Anchors>
 Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& splits,
-                   const Tensor& ignore, const Tensor& ignore_splits, const Options& options,
+                   const Tensor& ignore, const Tensor& ignore_splits, const MatchOptions& options,
                    cudaStream_t stream) {
-  const Batch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
+  const BoxBatch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
   STD_TORCH_CHECK(faces.num_images == regions.num_images,
                   "s3fd::match: expected ignore boxes for as many images as boxes");
   STD_TORCH_CHECK(ignore.device() == boxes.device(), "s3fd::match: expected all on one device");
@@ -55,7 +56,7 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
   const bool compensates = options.top_n != 0;
   const int64_t num_counts = compensates ? faces.num_rows + faces.num_images : 0;
   const Tensor counters = zeros({num_counts}, ScalarType::Int, boxes, stream);
-  Counts counts{nullptr, nullptr};
+  MatchCounts counts{nullptr, nullptr};
   if (compensates) {
     counts.of_boxes = mutable_data<int>(counters);
     counts.of_images = counts.of_boxes + faces.num_rows;
@@ -83,7 +84,7 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& s
   const ListAnchors list(rows, anchors.size(0), mutable_data<AnchorBounds>(bounds));
   launch(bound_groups_kernel, blocks_for(groups * kWarp, kPlainThreads), kPlainThreads, 0,
          device.stream(), list);
-  const Options options = make_options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options = make_options(positive_iou, candidate_iou, top_n, keep_best);
   return match_batch(list, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 
@@ -95,7 +96,7 @@ Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignor
   const OnDeviceOf device(boxes);
   const GridAnchors grid(
       make_device_grid(make_levels(feature_sizes, strides, shapes, num_shapes, offset)));
-  const Options options = make_options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options = make_options(positive_iou, candidate_iou, top_n, keep_best);
   return match_batch(grid, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 

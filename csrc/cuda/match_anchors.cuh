@@ -46,26 +46,26 @@ __device__ inline uint32_t box_of(Key claim) { return ~static_cast<uint32_t>(cla
 
 // Thresholds as floats that an IoU, a float, compares with as with the doubles that were asked for:
 // IoUs from positive_iou on, and above candidate_iou.
-struct Options {
+struct MatchOptions {
   float positive_iou, candidate_iou;
   int64_t top_n;  // negative: the mean of stage 1
   bool keep_best;
 };
 
 // Where in the batch a box is.
-struct Place {
+struct BoxPlace {
   int64_t image, first_box, num_boxes;
 };
 
 // Boxes of several images, one after the other: those of image i are rows[splits[i]:splits[i + 1]].
-struct Batch {
+struct BoxBatch {
   const Box<float>* rows;
   const int64_t* splits;
   int64_t num_rows, num_images;
 
   // The last image that begins at or before a row. The threads of a block search together, and
   // for up to as many images as they are in one step.
-  __device__ Place place_of(int64_t row) const {
+  __device__ BoxPlace place_of(int64_t row) const {
     int64_t first = 0, count = num_images;
     while (count > 1) {
       const int64_t step = (count + kMatchThreads - 1) / kMatchThreads;
@@ -92,7 +92,7 @@ struct Batch {
 };
 
 // How many anchors stage 1 gives to each box, and to the boxes of each image; null if nobody asks.
-struct Counts {
+struct MatchCounts {
   int *of_boxes, *of_images;
 };
 
@@ -123,10 +123,12 @@ __device__ inline Key make_candidate(float overlap, uint32_t anchor) {
 }
 
 template <typename Anchors>
-__device__ void claim_by_overlap(const Anchors& anchors, const Batch& boxes, int64_t row,
-                                 const Options& options, const Counts& counts, Key* cells,
+__device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, int64_t row,
+                                 const MatchOptions& options, const MatchCounts& counts, Key* cells,
                                  typename Anchors::Scratch& scratch) {
-  const Place place = boxes.place_of(row);
+  S3FD_SHARED(BlockSlots, candidates);
+  S3FD_SHARED(BlockSlots, sums_of_warps);
+  const BoxPlace place = boxes.place_of(row);
   const Box<float> box = boxes.rows[row];
   if (!is_proper(box)) return;
   const float box_area = area(box);
@@ -144,14 +146,14 @@ __device__ void claim_by_overlap(const Anchors& anchors, const Batch& boxes, int
     if (overlap >= options.positive_iou) claimant.claim(index, Rule::kOverlap, overlap);
   });
   if (options.keep_best) {
-    best = max_of_block(best, scratch.slots);
+    best = max_of_block(best, candidates);
     if (threadIdx.x == 0 && best > 0) {
       claimant.claim(~static_cast<uint32_t>(best), Rule::kBestAnchor,
                      std::bit_cast<float>(static_cast<uint32_t>(best >> 32)));
     }
   }
   if (counts.of_boxes == nullptr) return;
-  const Key sums = sum_of_block(Key{claimant.gained} << 32 | claimant.fresh, scratch.slots);
+  const Key sums = sum_of_block(Key{claimant.gained} << 32 | claimant.fresh, sums_of_warps);
   if (threadIdx.x == 0 && sums > 0) {
     atomicAdd(counts.of_boxes + row, static_cast<int>(sums >> 32));
     atomicAdd(counts.of_images + place.image, static_cast<int>(static_cast<uint32_t>(sums)));
@@ -163,9 +165,9 @@ constexpr int kRegionBlocks = 4;
 
 // Marks the anchors of whose own area at least half lies in a region, or a part of them.
 template <typename Anchors>
-__device__ void hide(const Anchors& anchors, const Batch& regions, int64_t row, int part,
+__device__ void hide(const Anchors& anchors, const BoxBatch& regions, int64_t row, int part,
                      Key* cells, typename Anchors::Scratch& scratch) {
-  const Place place = regions.place_of(row);
+  const BoxPlace place = regions.place_of(row);
   const Box<float> region = regions.rows[row];
   if (!is_proper(region)) return;
   cells += place.image * anchors.size();
@@ -181,8 +183,8 @@ __device__ void hide(const Anchors& anchors, const Batch& regions, int64_t row, 
 // A block for each box, and then kRegionBlocks for each ignore region.
 template <typename Anchors>
 __global__ void __launch_bounds__(kMatchThreads)
-    claim_kernel(const S3FD_GRID_CONSTANT Anchors anchors, Batch boxes, Batch regions,
-                 Options options, Counts counts, Key* cells) {
+    claim_kernel(const S3FD_GRID_CONSTANT Anchors anchors, BoxBatch boxes, BoxBatch regions,
+                 MatchOptions options, MatchCounts counts, Key* cells) {
   S3FD_SHARED(typename Anchors::Scratch, scratch);
   const int64_t row = blockIdx.x;
   if (row == 0) {
@@ -202,13 +204,13 @@ constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
 // Of the digits that the keys have at some place, that of the last key that is wanted, counting
 // from the largest; how many keys have a larger one, and how many the same. No digit if fewer keys
 // are there than are wanted.
-struct Digit {
+struct FoundDigit {
   unsigned digit, above, same;
   bool exists;
 };
 
 // Each warp finds it for itself. histogram: how many keys have each digit.
-__device__ inline Digit find_digit(const unsigned* histogram, unsigned wanted) {
+__device__ inline FoundDigit find_digit(const unsigned* histogram, unsigned wanted) {
   constexpr int kOfLane = kDigits / kWarp;
   const int lane = threadIdx.x % kWarp;
   const int highest = kDigits - 1 - lane * kOfLane;
@@ -248,7 +250,7 @@ __device__ Key select_key(const Walk& walk, unsigned wanted, int key_bits, unsig
         atomicAdd(histogram + (key >> low & ((1u << (high - low)) - 1)), 1u);
     });
     __syncthreads();
-    const Digit found = find_digit(histogram, wanted);
+    const FoundDigit found = find_digit(histogram, wanted);
     if (!found.exists) return 0;
     wanted -= found.above;
     prefix = prefix << (high - low) | found.digit;
@@ -259,13 +261,13 @@ __device__ Key select_key(const Walk& walk, unsigned wanted, int key_bits, unsig
 }
 
 template <typename Anchors>
-__global__ void __launch_bounds__(kMatchThreads)
-    compensate_kernel(const S3FD_GRID_CONSTANT Anchors anchors, Batch boxes, Options options,
-                      Counts counts, Key* cells) {
+__global__ void __launch_bounds__(kMatchThreads, 8)
+    compensate_kernel(const S3FD_GRID_CONSTANT Anchors anchors, BoxBatch boxes,
+                      MatchOptions options, MatchCounts counts, Key* cells) {
   S3FD_SHARED(typename Anchors::Scratch, scratch);
   S3FD_SHARED(unsigned[kDigits], histogram);
   const int64_t row = blockIdx.x;
-  const Place place = boxes.place_of(row);
+  const BoxPlace place = boxes.place_of(row);
   const Box<float> box = boxes.rows[row];
   int64_t wanted = options.top_n;
   if (wanted < 0) wanted = std::max<int64_t>(1, counts.of_images[place.image] / place.num_boxes);

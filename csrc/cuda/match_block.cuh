@@ -25,7 +25,7 @@ constexpr int kIouBits = 30;
 
 __device__ inline uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
 
-// Where the threads of a block meet: one number of each warp.
+// Where the threads of a block meet, once: one number of each warp.
 struct BlockSlots {
   Key of_warp[kMatchWarps];
 };
@@ -36,7 +36,6 @@ __device__ Key reduce_block(Key value, BlockSlots& slots, const Combine& combine
   for (int step = kWarp / 2; step > 0; step /= 2) {
     value = combine(value, __shfl_xor_sync(kAllLanes, value, step));
   }
-  __syncthreads();  // the slots may still be read, from the time before
   if (threadIdx.x % kWarp == 0) slots.of_warp[threadIdx.x / kWarp] = value;
   __syncthreads();
   value = slots.of_warp[0];

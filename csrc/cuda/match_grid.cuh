@@ -18,7 +18,7 @@ class GridAnchors {
   };
 
   struct Scratch {
-    BlockSlots slots;
+    BlockSlots overlaps;
     uint32_t cells[kMostShapes];  // in the window of each shape
     Window windows[kMostShapes];  // those that are not empty, by shape
     int num_windows;
@@ -44,7 +44,7 @@ class GridAnchors {
         overlap = iou(anchor, area(anchor), box, area(box));
       }
     }
-    return max_of_block(overlap, scratch.slots);
+    return max_of_block(overlap, scratch.overlaps);
   }
 
   // Prepares walk() for a proper box and an IoU.

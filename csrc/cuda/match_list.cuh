@@ -15,7 +15,7 @@ constexpr int kGroup = 2 * kWarp;
 class ListAnchors {
  public:
   struct Scratch {
-    BlockSlots slots;
+    BlockSlots bounds, overlaps;
   };
 
   // `bounds` has a place for each group, which bound_groups_kernel fills.
@@ -45,14 +45,14 @@ class ListAnchors {
       const Key key = Key{bits_of(bound)} << 32 | static_cast<uint32_t>(group);
       if (key > best) best = key;
     }
-    best = max_of_block(best, scratch.slots);
+    best = max_of_block(best, scratch.bounds);
     const int64_t index = int64_t{static_cast<uint32_t>(best)} * kGroup + threadIdx.x;
     float overlap = 0;
     if (threadIdx.x < kGroup && index < size_) {
       const Box<float> anchor = (*this)[index];
       overlap = iou(anchor, area(anchor), box, box_area);
     }
-    return max_of_block(overlap, scratch.slots);
+    return max_of_block(overlap, scratch.overlaps);
   }
 
   __device__ void look(const Box<float>&, float, Scratch&) const {}
