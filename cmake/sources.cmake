@@ -16,5 +16,8 @@ set(S3FD_CPU_SOURCES
 )
 
 set(S3FD_CUDA_SOURCES
+    csrc/cuda/anchor_grid.cu
+    csrc/cuda/box_coding.cu
+    csrc/cuda/match_anchors.cu
     csrc/cuda/max_out_background.cu
 )
