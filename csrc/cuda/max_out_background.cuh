@@ -8,23 +8,10 @@
 #pragma once
 
 #include "cuda/launch.h"
+#include "cuda/pixels.cuh"
 #include "tensor.h"
 
 namespace s3fd::cuda {
-
-struct Pixel {
-  int64_t image, row, column;
-};
-
-// Pixels of a map [B, C, H, W], numbered by image, row and column.
-struct PixelNumbers {
-  int64_t rows, columns;
-
-  __device__ Pixel operator[](int64_t i) const {
-    const int64_t line = i / columns;
-    return {line / rows, line % rows, i % columns};
-  }
-};
 
 // The largest of the background logits of a pixel: of equal ones the first, and the first NaN
 // before any number, as torch.max has it.
