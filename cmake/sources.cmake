@@ -17,4 +17,5 @@ set(S3FD_CPU_SOURCES
 
 set(S3FD_CUDA_SOURCES
     csrc/cuda/max_out_background.cu
+    csrc/cuda/multibox_loss.cu
 )

@@ -9,10 +9,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "l2_normalize.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -12,11 +12,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "geometry.h"
 #include "multibox_loss.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -25,24 +25,19 @@ template <typename U>
 LossTargets<U> loss_targets(const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
                             const Tensor& splits, double centre_variance, double size_variance) {
   using C = compute_t<U>;
-  return {batch_rows<U>(deltas),
-          can_be_packed(deltas, 2, 4),
-          data<C>(anchors),
-          anchors.stride(0),
-          anchors.stride(1),
-          reinterpret_cast<const Box<C>*>(data<C>(boxes)),
-          data<int64_t>(splits),
-          deltas.size(0),
-          boxes.size(0),
-          {static_cast<C>(centre_variance), static_cast<C>(size_variance)}};
+  return {batch_rows<U>(deltas), can_be_packed(deltas, 2, 4),
+          data<C>(anchors),      anchors.stride(0),
+          anchors.stride(1),     reinterpret_cast<const Box<C>*>(data<C>(boxes)),
+          data<int64_t>(splits), deltas.size(0),
+          boxes.size(0),         {static_cast<C>(centre_variance), static_cast<C>(size_variance)}};
 }
 
 Chunks cut_into_chunks(const Tensor& kept) {
   const int64_t images = kept.size(0), anchors = kept.size(1);
   STD_TORCH_CHECK(anchors < int64_t{1} << 31,
                   "s3fd::multibox_loss: expected less than 2^31 anchors");
-  const int64_t rounds = std::min(ceil_divide(kept.numel(), kLossRound * kBlocks),
-                                  ceil_divide(anchors, kLossRound));
+  const int64_t rounds =
+      std::min(ceil_divide(kept.numel(), kLossRound * kBlocks), ceil_divide(anchors, kLossRound));
   const int64_t length = rounds * kLossRound;
   return {images, static_cast<uint32_t>(anchors), static_cast<uint32_t>(length),
           static_cast<uint32_t>(ceil_divide(anchors, length))};
@@ -66,7 +61,8 @@ struct MiningMemory {
                                        blocks * int64_t{sizeof(double)},
                                        blocks * int64_t{sizeof(double)}};
     std::array<int64_t, 8> begin{};
-    for (size_t i = 0; i < sizes.size(); ++i) begin[i + 1] = begin[i] + ceil_divide(sizes[i], 16) * 16;
+    for (size_t i = 0; i < sizes.size(); ++i)
+      begin[i + 1] = begin[i] + ceil_divide(sizes[i], 16) * 16;
     bytes = empty({begin.back()}, ScalarType::Byte, like);
     auto* memory = mutable_data<unsigned char>(bytes);
     STD_CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<size_t>(begin[3]), stream));
@@ -140,20 +136,19 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
   const int64_t images = logits.size(0), size = logits.size(1);
   Tensor of_logits = empty({images, size, 2}, logits.scalar_type(), logits);
   Tensor of_deltas = empty({images, size, 4}, deltas.scalar_type(), logits);
-  const LossGradients gradients{
-      {class_gradient.const_data_ptr(), class_gradient.scalar_type()},
-      {box_gradient.const_data_ptr(), box_gradient.scalar_type()},
-      data<int64_t>(counts)};
+  const LossGradients gradients{{class_gradient.const_data_ptr(), class_gradient.scalar_type()},
+                                {box_gradient.const_data_ptr(), box_gradient.scalar_type()},
+                                data<int64_t>(counts)};
   dispatch_floating(logits.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
     dispatch_floating(deltas.scalar_type(), "multibox_loss_backward", [&]<typename U>() {
-      launch(multibox_loss_backward_kernel<T, U>,
-             blocks_for(kept.numel(), kGradientThreads * kGradientBatch), kGradientThreads, 0,
-             device.stream(), gradients, logit_rows<T>(logits), batch_rows<int64_t>(matched),
-             loss_targets<U>(deltas, anchors, boxes, splits, centre_variance, size_variance),
-             data<uint8_t>(kept), size, kept.numel(),
-             LossGradientOutputs<T, U>{
-                 reinterpret_cast<Packed<T, 2>*>(mutable_data<T>(of_logits)),
-                 reinterpret_cast<Packed<U, 4>*>(mutable_data<U>(of_deltas))});
+      launch(
+          multibox_loss_backward_kernel<T, U>,
+          blocks_for(kept.numel(), kGradientThreads * kGradientBatch), kGradientThreads, 0,
+          device.stream(), gradients, logit_rows<T>(logits), batch_rows<int64_t>(matched),
+          loss_targets<U>(deltas, anchors, boxes, splits, centre_variance, size_variance),
+          data<uint8_t>(kept), size, kept.numel(),
+          LossGradientOutputs<T, U>{reinterpret_cast<Packed<T, 2>*>(mutable_data<T>(of_logits)),
+                                    reinterpret_cast<Packed<U, 4>*>(mutable_data<U>(of_deltas))});
     });
   });
   return {of_logits, of_deltas};

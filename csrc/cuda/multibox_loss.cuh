@@ -28,6 +28,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "cuda/host.h"
 #include "cuda/launch.h"
@@ -241,8 +242,27 @@ struct FirstDigits {
   }
 };
 
+// The box loss of a thread's positives, from its first to its last anchor of that kind: behind the
+// loop over all anchors, which needs the registers.
+template <typename U>
+__device__ double box_loss_of(const LossTargets<U>& targets, int64_t image,
+                              const BatchRows<int64_t>& matched, const uint8_t* kept,
+                              uint32_t first, uint32_t last) {
+  double sum = 0;
+#pragma unroll 1
+  for (uint32_t a = first; a <= last; a += kLossThreads) {
+    if (kept[a] != kPositive) continue;
+    const auto error = targets.error(image, a, *matched.at(image, a));
+    sum += smooth_l1(error.dx);
+    sum += smooth_l1(error.dy);
+    sum += smooth_l1(error.dw);
+    sum += smooth_l1(error.dh);
+  }
+  return sum;
+}
+
 template <typename T, typename U, typename Key = MarginKey<compute_t<T>>>
-__global__ void __launch_bounds__(kLossThreads, 2)
+__global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 2)
     label_kernel(LogitRows<T> logits, BatchRows<int64_t> matched, LossTargets<U> targets,
                  Mining<Key> mining, Chunks chunks, uint8_t* all_kept) {
   S3FD_SHARED(uint32_t[Digits<Key>::kBins * FirstDigits::kCopies], digit_counts);
@@ -255,13 +275,10 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   digits.clear();
   __syncthreads();
 
-  uint32_t positives = 0, backgrounds = 0;
-  double box_sum = 0;
-#pragma unroll 1
+  uint32_t positives = 0, backgrounds = 0, first_face = 0, last_face = 0;
   for (uint32_t base = chunks.begin() + threadIdx.x; base < end; base += kLossRound) {
     int64_t match[kLossBatch]{};
     LogitPair<compute_t<T>> pair[kLossBatch]{};
-    unsigned faces = 0;  // bit j: the j-th anchor is positive
 #pragma unroll
     for (int j = 0; j < kLossBatch; ++j) {
       const uint32_t a = base + j * kLossThreads;
@@ -275,34 +292,27 @@ __global__ void __launch_bounds__(kLossThreads, 2)
       if (a >= end) break;
       S3FD_DEVICE_CHECK(match[j] >= -2 && match[j] < num_boxes,
                         "s3fd::multibox_loss: matched names a box that isn't there");
-      kept[a] = match[j] >= 0    ? kPositive
-                                         : match[j] == -1 ? kNegative
-                                                          : kNothing;
+      kept[a] = match[j] >= 0 ? kPositive : match[j] == -1 ? kNegative : kNothing;
       if (match[j] == -1) {
         ++backgrounds;
         digits.add(static_cast<uint32_t>(rising_key(pair[j].background, pair[j].face) >>
                                          Digits<Key>::shift(0)));
       }
-      faces |= unsigned{match[j] >= 0} << j;
-    }
-#pragma unroll 1
-    for (; faces != 0; faces &= faces - 1) {
-      const uint32_t a = base + (__ffs(static_cast<int>(faces)) - 1) * kLossThreads;
-      const auto error = targets.error(image, a, *matched.at(image, a));
-      ++positives;
-      box_sum += smooth_l1(error.dx);
-      box_sum += smooth_l1(error.dy);
-      box_sum += smooth_l1(error.dw);
-      box_sum += smooth_l1(error.dh);
+      if (match[j] >= 0) {
+        if (positives++ == 0) first_face = a;
+        last_face = a;
+      }
     }
   }
+  const double box_sum =
+      positives == 0 ? 0 : box_loss_of(targets, image, matched, kept, first_face, last_face);
   positives = sum_over_block<kLossThreads>(positives);
   backgrounds = sum_over_block<kLossThreads>(backgrounds);
-  box_sum = sum_over_block<kLossThreads>(box_sum);
+  const double box_loss = sum_over_block<kLossThreads>(box_sum);
   if (threadIdx.x == 0) {
     if (positives > 0) atomicAdd(mining.counts + 2 * image, positives);
     if (backgrounds > 0) atomicAdd(mining.counts + 2 * image + 1, backgrounds);
-    mining.box_sums[blockIdx.x] = box_sum;
+    mining.box_sums[blockIdx.x] = box_loss;
   }
   digits.flush(mining.histogram(image, 0));
 }

@@ -43,14 +43,12 @@ template <int kThreads, typename V>
 __device__ V sum_over_block(V value) {
   constexpr int kWarps = kThreads / kWarp;
   S3FD_SHARED(V[kWarps], sums);
+  const unsigned lane = threadIdx.x % kWarp;
   value = sum_over_warp(value);
   __syncthreads();  // the sums of the last call have been read
-  if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = value;
+  if (lane == 0) sums[threadIdx.x / kWarp] = value;
   __syncthreads();
-  V total = sums[0];
-#pragma unroll
-  for (int warp = 1; warp < kWarps; ++warp) total += sums[warp];
-  return total;
+  return sum_over_warp(lane < kWarps ? sums[lane] : V{0});
 }
 
 // Every thread of a block of kThreads gets the sum of the threads before it.
@@ -69,8 +67,7 @@ __device__ uint32_t sum_before_in_block(uint32_t value) {
   if (lane == kWarp - 1) sums[warp] = up_to_here;
   __syncthreads();
   uint32_t before = up_to_here - value;
-#pragma unroll
-  for (unsigned other = 0; other < kWarps; ++other) before += other < warp ? sums[other] : 0;
+  for (unsigned other = 0; other < warp; ++other) before += sums[other];
   return before;
 }
 
