@@ -16,6 +16,7 @@ set(S3FD_CPU_SOURCES
 )
 
 set(S3FD_CUDA_SOURCES
+    csrc/cuda/l2_normalize.cu
     csrc/cuda/max_out_background.cu
     csrc/cuda/multibox_loss.cu
 )

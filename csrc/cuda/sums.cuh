@@ -23,18 +23,16 @@ __device__ V sum_over_warp(V value) {
 
 // Lane i gets the sum of values[i] of all lanes. Each exchange halves what a lane is in charge of,
 // so that 32 sums take 31 exchanges and not 160.
-template <typename V>
+template <int kHalf = kWarp / 2, typename V>
 __device__ V sum_each_over_warp(V (&values)[kWarp], int lane) {
+  const bool upper = (lane & kHalf) != 0;
 #pragma unroll
-  for (int half = kWarp / 2; half > 0; half /= 2) {
-    const bool upper = (lane & half) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const V given = upper ? values[i] : values[i + half];
-      const V kept = upper ? values[i + half] : values[i];
-      values[i] = kept + __shfl_xor_sync(kAllLanes, given, half);
-    }
+  for (int i = 0; i < kHalf; ++i) {
+    const V given = upper ? values[i] : values[i + kHalf];
+    const V kept = upper ? values[i + kHalf] : values[i];
+    values[i] = kept + __shfl_xor_sync(kAllLanes, given, kHalf);
   }
+  if constexpr (kHalf > 1) return sum_each_over_warp<kHalf / 2>(values, lane);
   return values[0];
 }
 
