@@ -45,11 +45,11 @@ void dispatch_packing(std::initializer_list<const Tensor*> maps, const Tensor& w
   }
 }
 
-// A block that takes pixels: as many warps as leave each some channels that it can hold.
-template <typename T>
-dim3 pixels_block(int channels) {
-  const int64_t half = kMostPixelWarps<T> / 2;
-  return dim3(kWarp, static_cast<unsigned>(channels <= half * kWarp ? half : 2 * half));
+// A block that takes pixels: as few warps as hold all channels, within bounds.
+dim3 pixels_block(int channels, int held, int most_warps) {
+  int warps = 8;
+  while (warps < most_warps && warps * held < channels) warps *= 2;
+  return dim3(kWarp, static_cast<unsigned>(warps));
 }
 
 // Warps of a block that takes whole pixels and has a sum a warp and channel; 0 if there is no room.
@@ -78,7 +78,8 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
               dim3(kWarp, kMostChannelWarps));
       });
     } else {
-      start(l2_normalize_pixels_kernel<T>, blocks_for(size, kWarp), pixels_block<T>(channels));
+      start(l2_normalize_pixels_kernel<T>, blocks_for(size, kWarp),
+            pixels_block(channels, kForwardHeld, kForwardWarps<T>));
     }
   });
   return output;
@@ -119,7 +120,8 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
               static_cast<size_t>(warps * channels) * sizeof(C));
       });
     } else {
-      start(l2_normalize_backward_pixels_kernel<T>, pixels_block<T>(channels), kWarp, 0);
+      start(l2_normalize_backward_pixels_kernel<T>,
+            pixels_block(channels, kBackwardHeld, kBackwardWarps<T>), kWarp, 0);
     }
   });
   return {output, of_weight};

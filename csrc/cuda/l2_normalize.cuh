@@ -68,29 +68,32 @@ struct ChannelWeights {
   }
 };
 
-// Warps of a block that takes pixels: 16, or 8 where a value takes two registers.
+// A block that takes pixels has up to so many warps, a thread of which holds so many channels of a
+// map at a time. Backward there are two maps to hold, and a sum for each lane.
+constexpr int kForwardHeld = 16, kBackwardHeld = kWarp;
 template <typename T>
-constexpr int kMostPixelWarps = std::is_same_v<T, double> ? 8 : 16;
+constexpr int kForwardWarps = std::is_same_v<T, double> ? 16 : 32;
+template <typename T>
+constexpr int kBackwardWarps = std::is_same_v<T, double> ? 8 : 16;
 
-// The channels that a thread holds at a time, `step` apart, of one pixel. Those that aren't there
-// are 0.
-template <typename T>
+// Channels of one pixel, `step` apart. Those that aren't there are 0.
+template <typename T, int kHeld>
 struct HeldChannels {
-  compute_t<T> values[kWarp];
+  compute_t<T> values[kHeld];
 
   __device__ void read(const T* pixel, int64_t stride, int first, int step, int channels) {
     const T* value = pixel + first * stride;
 #pragma unroll
-    for (int i = 0; i < kWarp; ++i, value += step * stride) {
+    for (int i = 0; i < kHeld; ++i, value += step * stride) {
       values[i] = first + i * step < channels ? static_cast<compute_t<T>>(*value) : 0;
     }
   }
 };
 
 // Adds what the warps of a block have for each of 32 pixels. All threads call it.
-template <typename T, typename C = compute_t<T>>
+template <int kMostWarps, typename C>
 __device__ C sum_over_warps(C value) {
-  S3FD_SHARED(C[kMostPixelWarps<T>][kWarp], sums);
+  S3FD_SHARED(C[kMostWarps][kWarp], sums);
   __syncthreads();  // the sums of the last call have been read
   sums[threadIdx.y][threadIdx.x] = value;
   __syncthreads();
@@ -100,7 +103,7 @@ __device__ C sum_over_warps(C value) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kMostPixelWarps<T>* kWarp, 1)
+__global__ void __launch_bounds__(kForwardWarps<T>* kWarp)
     l2_normalize_pixels_kernel(View4<const T> features, ChannelWeights<compute_t<T>> weights,
                                View4<T> output, PixelNumbers pixels, int64_t size, int channels) {
   using C = compute_t<T>;
@@ -109,9 +112,9 @@ __global__ void __launch_bounds__(kMostPixelWarps<T>* kWarp, 1)
   const Pixel pixel = pixels[number < size ? number : 0];
   const T* in = features.at(pixel.image, 0, pixel.row, pixel.column);
   T* out = output.at(pixel.image, 0, pixel.row, pixel.column);
-  const int step = blockDim.y, warp = threadIdx.y, group = step * kWarp;
+  const int step = blockDim.y, warp = threadIdx.y, group = step * kForwardHeld;
 
-  HeldChannels<T> x;
+  HeldChannels<T, kForwardHeld> x;
   C squares = 0;
   int first = warp;
 #pragma unroll 1
@@ -121,11 +124,11 @@ __global__ void __launch_bounds__(kMostPixelWarps<T>* kWarp, 1)
     for (const C value : x.values) squares += value * value;
     if (first - warp + group >= channels) break;
   }
-  const C scale = NormFactors<C>(sum_over_warps<T>(squares), 0).scale;
+  const C scale = NormFactors<C>(sum_over_warps<kForwardWarps<T>>(squares), 0).scale;
 #pragma unroll 1
   for (;;) {
 #pragma unroll
-    for (int i = 0; i < kWarp; ++i) {
+    for (int i = 0; i < kForwardHeld; ++i) {
       const int c = first + i * step;
       if (c < there) out[c * output.stride[1]] = static_cast<T>(x.values[i] * scale * weights[c]);
     }
@@ -145,15 +148,15 @@ struct WeightSums {
 
 // A block takes `tiles` times 32 pixels.
 template <typename T>
-__global__ void __launch_bounds__(kMostPixelWarps<T>* kWarp)
+__global__ void __launch_bounds__(kBackwardWarps<T>* kWarp)
     l2_normalize_backward_pixels_kernel(View4<const T> gradient, View4<const T> features,
                                         ChannelWeights<compute_t<T>> weights, View4<T> output,
                                         WeightSums<compute_t<T>> sums, PixelNumbers pixels,
                                         int64_t size, int channels, int tiles) {
   using C = compute_t<T>;
-  const int step = blockDim.y, warp = threadIdx.y, lane = threadIdx.x, group = step * kWarp;
+  const int step = blockDim.y, warp = threadIdx.y, lane = threadIdx.x, group = step * kBackwardHeld;
   C* const of_weight = sums.row(channels);
-  HeldChannels<T> x, g;
+  HeldChannels<T, kBackwardHeld> x, g;
 #pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
     const int64_t number = (int64_t{blockIdx.x} * tiles + tile) * kWarp + lane;
@@ -170,19 +173,19 @@ __global__ void __launch_bounds__(kMostPixelWarps<T>* kWarp)
       x.read(from_x, features.stride[1], first, step, there);
       g.read(from_g, gradient.stride[1], first, step, there);
 #pragma unroll
-      for (int i = 0; i < kWarp; ++i) {
+      for (int i = 0; i < kBackwardHeld; ++i) {
         const int c = first + i * step;
         squares += x.values[i] * x.values[i];
         if (c < channels) products += g.values[i] * weights[c] * x.values[i];
       }
       if (first - warp + group >= channels) break;
     }
-    squares = sum_over_warps<T>(squares);
-    const NormFactors<C> factors(squares, sum_over_warps<T>(products));
+    squares = sum_over_warps<kBackwardWarps<T>>(squares);
+    const NormFactors<C> factors(squares, sum_over_warps<kBackwardWarps<T>>(products));
 #pragma unroll 1
     for (;;) {
 #pragma unroll
-      for (int i = 0; i < kWarp; ++i) {
+      for (int i = 0; i < kBackwardHeld; ++i) {
         const int c = first + i * step;
         const C value = x.values[i], scaled = g.values[i] * factors.scale;
         if (c < there) {

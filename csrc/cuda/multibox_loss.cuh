@@ -533,7 +533,7 @@ __device__ Packed<U, 4> deltas_gradient(const Delta<compute_t<U>>& error, comput
 }
 
 template <typename T, typename U>
-__global__ void __launch_bounds__(kGradientThreads)
+__global__ void __launch_bounds__(kGradientThreads, std::is_same_v<U, double> ? 2 : 4)
     multibox_loss_backward_kernel(LossGradients gradients, LogitRows<T> logits,
                                   BatchRows<int64_t> matched, LossTargets<U> targets,
                                   const uint8_t* kept, int64_t anchors, int64_t size,
