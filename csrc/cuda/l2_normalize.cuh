@@ -275,7 +275,8 @@ __global__ void __launch_bounds__(kMostChannelWarps* kWarp)
 }
 
 // Sums of the weight's gradient that a warp adds to, in shared memory, a place for every channel.
-// Values that the lanes of a warp reach at the same time are neighbours.
+// Values that the lanes of a warp reach at the same time are neighbours; a lane has places of its
+// own.
 template <typename C, int kSize>
 struct WeightSumsOfWarp {
   C* data;
@@ -298,8 +299,9 @@ __global__ void __launch_bounds__(kMostChannelWarps* kWarp)
   const int warps = blockDim.y, warp = threadIdx.y, lane = threadIdx.x, lane_first = lane * kSize;
   C* const all = dynamic_shared<C>();
   const WeightSumsOfWarp<C, kSize> of_weight{all + warp * channels, channels};
-  for (int c = lane; c < channels; c += kWarp) of_weight.data[c] = 0;
-  __syncwarp();
+  for (int c = lane_first; c < channels; c += Held::kStep) {
+    for (int j = 0; j < kSize; ++j) of_weight.at(c, j) = 0;
+  }
 
 #pragma unroll 1
   for (int k = 0; k < count; ++k) {

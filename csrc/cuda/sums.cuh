@@ -49,7 +49,8 @@ __device__ V sum_over_block(V value) {
   return sum_over_warp(lane < kWarps ? sums[lane] : V{0});
 }
 
-// Every thread of a block of kThreads gets the sum of the threads before it.
+// Every thread of a block of kThreads gets the sum of the threads before it. Between two calls the
+// block has to meet.
 template <int kThreads>
 __device__ uint32_t sum_before_in_block(uint32_t value) {
   constexpr int kWarps = kThreads / kWarp;
@@ -61,7 +62,6 @@ __device__ uint32_t sum_before_in_block(uint32_t value) {
     const uint32_t before = __shfl_up_sync(kAllLanes, up_to_here, distance);
     if (lane >= distance) up_to_here += before;
   }
-  __syncthreads();  // the sums of the last call have been read
   if (lane == kWarp - 1) sums[warp] = up_to_here;
   __syncthreads();
   uint32_t before = up_to_here - value;
