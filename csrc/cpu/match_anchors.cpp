@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "anchor_levels.h"
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {
