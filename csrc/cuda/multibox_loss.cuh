@@ -382,6 +382,7 @@ __device__ TiesOfChunk ties_of_chunk(const Selection<Key>& selection, const Mini
   const uint32_t* first = mining.ties + chunks.image() * chunks.per_image * bins +
                           static_cast<uint32_t>(selection.prefix) % bins;
   uint32_t before = 0;
+#pragma unroll 1
   for (uint32_t i = threadIdx.x; i < chunk; i += kLossThreads) before += first[int64_t{i} * bins];
   before = sum_over_block<kLossThreads>(before);
   const uint32_t taken = before < selection.vacant ? selection.vacant - before : 0;
@@ -413,11 +414,13 @@ template <typename Key>
 __device__ void write_losses(const Mining<Key>& mining, const Chunks& chunks,
                              const LossOutputs& outputs) {
   double class_sum = 0, box_sum = 0;
+#pragma unroll 1
   for (unsigned block = threadIdx.x; block < gridDim.x; block += kLossThreads) {
     class_sum += mining.class_sums[block];
     box_sum += mining.box_sums[block];
   }
   unsigned long long positives = 0, negatives = 0;
+#pragma unroll 1
   for (int64_t image = threadIdx.x; image < chunks.images; image += kLossThreads) {
     positives += mining.positives(image);
     negatives += static_cast<unsigned long long>(mining.negatives(image, chunks.anchors));
@@ -447,6 +450,7 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   const bool keeps_any = mining.positives(image) > 0;
 
   double class_sum = 0;
+#pragma unroll 1
   for (uint32_t base = chunks.begin(); base < end; base += kLossRound) {
     uint8_t mark[kLossBatch]{};
     LogitPair<compute_t<T>> pair[kLossBatch]{};

@@ -65,6 +65,7 @@ __device__ uint32_t sum_before_in_block(uint32_t value) {
   if (lane == kWarp - 1) sums[warp] = up_to_here;
   __syncthreads();
   uint32_t before = up_to_here - value;
+#pragma unroll 1
   for (unsigned other = 0; other < warp; ++other) before += sums[other];
   return before;
 }
