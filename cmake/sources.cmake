@@ -19,5 +19,7 @@ set(S3FD_CUDA_SOURCES
     csrc/cuda/anchor_grid.cu
     csrc/cuda/box_coding.cu
     csrc/cuda/match_anchors.cu
+    csrc/cuda/l2_normalize.cu
     csrc/cuda/max_out_background.cu
+    csrc/cuda/multibox_loss.cu
 )

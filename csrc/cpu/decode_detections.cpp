@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "anchor_levels.h"
-#include "tensor.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/parallel.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <vector>
 
-#include "tensor.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/order.h"
 #include "cpu/parallel.h"
 #include "score_key.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

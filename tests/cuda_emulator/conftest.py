@@ -102,6 +102,11 @@ def emulated_python(emulator_folder: Path) -> Callable[..., subprocess.Completed
         ROOT / "s3fd", stage / "s3fd", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     shutil.copy(emulator_folder / "_C.so", stage / "s3fd")
+    # An editable install puts its own finder before PYTHONPATH, and would find the other package.
+    (stage / "sitecustomize.py").write_text(
+        "import sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]\n"
+    )
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         variables = {**os.environ, "PYTHONPATH": str(stage), **environment}
