@@ -16,5 +16,8 @@ set(S3FD_CPU_SOURCES
 )
 
 set(S3FD_CUDA_SOURCES
+    csrc/cuda/decode_detections.cu
     csrc/cuda/max_out_background.cu
+    csrc/cuda/nms.cu
+    csrc/cuda/vote_boxes.cu
 )
