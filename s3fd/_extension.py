@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 _loaded = False
+_has_cuda_kernels = False
 
 
 def library_path(name: str) -> Path:
@@ -28,13 +29,29 @@ def load() -> None:
         ImportError: a library is missing or can't be loaded; the text says which file, why, and
             what to do.
     """
-    global _loaded
+    global _loaded, _has_cuda_kernels
     if _loaded:
         return
     _load_library("_C")
     if torch.version.cuda is not None and library_path("_C_cuda").exists():
         _load_library("_C_cuda")
+        _has_cuda_kernels = True
     _loaded = True
+
+
+def has_cuda_kernels() -> bool:
+    """Whether the operators have kernels for CUDA devices here; after :func:`load`."""
+    return _has_cuda_kernels
+
+
+def why_no_cuda_kernels() -> str:
+    """What an operator says of a CUDA tensor that it has no kernel for, and what to do."""
+    return (
+        "this installation of s3fd has no CUDA kernels: no CUDA compiler was found when it was "
+        "built. Install it again where nvcc is on the PATH or named by CUDACXX "
+        "(`pip install -C cmake.define.S3FD_CUDA=ON .` says what is missing); or move the tensors "
+        "to the CPU; or call the PyTorch twin in s3fd.ops.reference, which runs on every device"
+    )
 
 
 def build_info() -> dict[str, str]:

@@ -102,6 +102,28 @@ def test_every_operator_has_a_cpu_kernel_and_a_fake_kernel() -> None:
             assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key), (name, key)
 
 
+@pytest.mark.skipif(_extension.has_cuda_kernels(), reason="has the CUDA kernels")
+def test_without_cuda_kernels_a_cuda_tensor_is_an_error_that_says_what_to_do() -> None:
+    cuda = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+    operator = torch.ops.s3fd.max_out_background.default
+    with pytest.raises(RuntimeError, match="has no CUDA kernels.*CUDACXX.*s3fd.ops.reference"):
+        operator.redispatch(cuda, torch.zeros(1, 4, 2, 2))
+
+
+@pytest.mark.skipif(not _extension.has_cuda_kernels(), reason="built without CUDA kernels")
+def test_with_cuda_kernels_every_operator_has_one() -> None:
+    for name in torch._C._dispatch_get_all_op_names():
+        if name.startswith("s3fd::"):
+            assert torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA"), name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_operator_on_a_cuda_device_that_is_not_there_says_so() -> None:
+    grid = s3fd.ops.AnchorGrid.s3fd()
+    with pytest.raises((RuntimeError, AssertionError), match="NVIDIA|not compiled with CUDA"):
+        grid.anchors(grid.feature_sizes((64, 64)), device="cuda")
+
+
 def test_every_public_operator_is_a_function_and_has_a_twin() -> None:
     for name in set(s3fd.ops.__all__) - {"AnchorGrid"}:
         assert callable(getattr(s3fd.ops, name)), name

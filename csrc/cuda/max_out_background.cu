@@ -1,28 +1,38 @@
 #include "cuda/max_out_background.cuh"
 
+#include <algorithm>
+
 #include "cuda/host.h"
 
 namespace s3fd::cuda {
 namespace {
-
-constexpr int kThreads = 256;
 
 void check_logits(const Tensor& logits) {
   STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) >= 2,
                   "s3fd::max_out_background: expected logits [B, k + 1, H, W] with k >= 1");
 }
 
-int64_t num_pixels(const Tensor& map) { return map.size(0) * map.size(2) * map.size(3); }
+Pixels pixels_of(const Tensor& map) {
+  const int64_t per_image = map.size(2) * map.size(3);
+  STD_TORCH_CHECK(per_image <= 0xffffffff - kMaxOutThreads,
+                  "s3fd::max_out_background: an image has more than 2^32 - 257 pixels");
+  return {static_cast<unsigned>(per_image), static_cast<unsigned>(map.size(3)), map.size(0)};
+}
+
+// A thread a pixel, and rows of blocks for the images, as many as a grid can have.
+dim3 grid_for(const Pixels& pixels) {
+  return dim3(blocks_for(pixels.per_image, kMaxOutThreads).x,
+              static_cast<unsigned>(std::min<int64_t>(pixels.images, 65535)));
+}
 
 Tensor max_out_background(const Tensor& logits) {
   check_logits(logits);
   const OnDeviceOf device(logits);
   Tensor output = empty_in_format_of(logits, 2);
-  const int64_t size = num_pixels(logits);
+  const Pixels pixels = pixels_of(logits);
   dispatch_floating(logits.scalar_type(), "max_out_background", [&]<typename T>() {
-    launch(max_out_background_kernel<T>, blocks_for(size, kThreads), kThreads, 0, device.stream(),
-           view4<T>(logits), mutable_view4<T>(output), PixelNumbers{logits.size(2), logits.size(3)},
-           size, logits.size(1) - 1);
+    launch(max_out_background_kernel<T>, grid_for(pixels), kMaxOutThreads, 0, device.stream(),
+           view4<T>(logits), mutable_view4<T>(output), pixels, logits.size(1) - 1);
   });
   return output;
 }
@@ -36,11 +46,11 @@ Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits)
                   "s3fd::max_out_background_backward: gradient does not fit the logits");
   const OnDeviceOf device(logits);
   Tensor of_logits = empty_in_format_of(logits, logits.size(1));
-  const int64_t size = num_pixels(logits);
+  const Pixels pixels = pixels_of(logits);
   dispatch_floating(logits.scalar_type(), "max_out_background_backward", [&]<typename T>() {
-    launch(max_out_background_backward_kernel<T>, blocks_for(size, kThreads), kThreads, 0,
+    launch(max_out_background_backward_kernel<T>, grid_for(pixels), kMaxOutThreads, 0,
            device.stream(), view4<T>(gradient), view4<T>(logits), mutable_view4<T>(of_logits),
-           PixelNumbers{logits.size(2), logits.size(3)}, size, logits.size(1) - 1);
+           pixels, logits.size(1) - 1);
   });
   return of_logits;
 }

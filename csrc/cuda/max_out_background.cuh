@@ -5,6 +5,10 @@
 // the L1 cache. One launch each; memory bound, k comparisons a pixel are nothing beside that.
 // Neighbouring threads take neighbouring pixels of a row, so that whole sectors are read in both
 // memory formats: a channel of 32 pixels in NCHW, all channels of 32 pixels in channels_last.
+//
+// B images of H x W pixels with k background logits each:
+// roofline: max_out_background launches=1 bytes=4*B*H*W*(k+3) operations=B*H*W*k
+// roofline: max_out_background_backward launches=1 bytes=8*B*H*W*(k+2) operations=2*B*H*W*k
 #pragma once
 
 #include "cuda/launch.h"
@@ -12,17 +16,21 @@
 
 namespace s3fd::cuda {
 
-struct Pixel {
-  int64_t image, row, column;
-};
+constexpr int kMaxOutThreads = 256;
 
-// Pixels of a map [B, C, H, W], numbered by image, row and column.
-struct PixelNumbers {
-  int64_t rows, columns;
+// The pixels that a thread takes: one of each image of a map [B, C, H, W] whose blocks are
+// blockIdx.y. Numbers within an image have 32 bits, which divide quickly; offsets have 64.
+struct Pixels {
+  unsigned per_image, columns;
+  int64_t images;
 
-  __device__ Pixel operator[](int64_t i) const {
-    const int64_t line = i / columns;
-    return {line / rows, line % rows, i % columns};
+  // Calls visit(image, row, column).
+  template <typename Visit>
+  __device__ void for_each_of_thread(const Visit& visit) const {
+    const unsigned i = blockIdx.x * kMaxOutThreads + threadIdx.x;
+    if (i >= per_image) return;
+    const unsigned row = i / columns, column = i % columns;
+    for (int64_t image = blockIdx.y; image < images; image += gridDim.y) visit(image, row, column);
   }
 };
 
@@ -50,33 +58,31 @@ struct Strongest {
 };
 
 template <typename T>
-__global__ void max_out_background_kernel(View4<const T> logits, View4<T> output,
-                                          PixelNumbers pixels, int64_t size, int64_t backgrounds) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= size) return;
-  const Pixel pixel = pixels[i];
-  const T* in = logits.at(pixel.image, 0, pixel.row, pixel.column);
-  T* out = output.at(pixel.image, 0, pixel.row, pixel.column);
-  out[0] = Strongest<T>(in, logits.stride[1], backgrounds).logit;
-  out[output.stride[1]] = in[backgrounds * logits.stride[1]];
+__global__ void __launch_bounds__(kMaxOutThreads)
+    max_out_background_kernel(View4<const T> logits, View4<T> output, Pixels pixels,
+                              int64_t backgrounds) {
+  pixels.for_each_of_thread([&](int64_t image, int64_t row, int64_t column) {
+    const T* in = logits.at(image, 0, row, column);
+    T* out = output.at(image, 0, row, column);
+    out[0] = Strongest<T>(in, logits.stride[1], backgrounds).logit;
+    out[output.stride[1]] = in[backgrounds * logits.stride[1]];
+  });
 }
 
 template <typename T>
-__global__ void max_out_background_backward_kernel(View4<const T> gradient, View4<const T> logits,
-                                                   View4<T> of_logits, PixelNumbers pixels,
-                                                   int64_t size, int64_t backgrounds) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= size) return;
-  const Pixel pixel = pixels[i];
-  const T* received = gradient.at(pixel.image, 0, pixel.row, pixel.column);
-  T* out = of_logits.at(pixel.image, 0, pixel.row, pixel.column);
-  const int64_t step = of_logits.stride[1];
-  const Strongest<T> strongest(logits.at(pixel.image, 0, pixel.row, pixel.column), logits.stride[1],
-                               backgrounds);
-  for (int64_t c = 0; c < backgrounds; ++c) {
-    out[c * step] = c == strongest.channel ? received[0] : static_cast<T>(0.0f);
-  }
-  out[backgrounds * step] = received[gradient.stride[1]];
+__global__ void __launch_bounds__(kMaxOutThreads)
+    max_out_background_backward_kernel(View4<const T> gradient, View4<const T> logits,
+                                       View4<T> of_logits, Pixels pixels, int64_t backgrounds) {
+  pixels.for_each_of_thread([&](int64_t image, int64_t row, int64_t column) {
+    const T* received = gradient.at(image, 0, row, column);
+    T* out = of_logits.at(image, 0, row, column);
+    const Strongest<T> strongest(logits.at(image, 0, row, column), logits.stride[1], backgrounds);
+    const T of_background = received[0];
+    for (int64_t c = 0; c < backgrounds; ++c, out += of_logits.stride[1]) {
+      *out = c == strongest.channel ? of_background : static_cast<T>(0.0f);
+    }
+    *out = received[gradient.stride[1]];
+  });
 }
 
 }  // namespace s3fd::cuda

@@ -62,9 +62,23 @@ def compute_in_float32(operator: str) -> None:
 
 
 def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
-    """Runs ``operator`` through its PyTorch twin on every device that has no kernel of its own."""
-    if not _REFERENCE_ONLY:
-        torch.library.impl(operator, "CompositeExplicitAutograd", twin)
+    """Runs ``operator`` through its PyTorch twin on devices that s3fd has no kernels for at all.
+
+    CUDA is not one of them: without its kernels it is an error that says what to do, as a twin that
+    steps in silently would be mistaken for them.
+    """
+    if _REFERENCE_ONLY:
+        return
+    torch.library.impl(operator, "CompositeExplicitAutograd", twin)
+    if not _extension.has_cuda_kernels():
+        torch.library.impl(operator, "CUDA", _refuse_cuda(operator))
+
+
+def _refuse_cuda(operator: str) -> Callable[..., NoReturn]:
+    def refuse(*arguments: Any, **options: Any) -> NoReturn:
+        raise RuntimeError(f"{operator}: {_extension.why_no_cuda_kernels()}")
+
+    return refuse
 
 
 def empty_in_format_of(like: Tensor, channels: int) -> Tensor:
