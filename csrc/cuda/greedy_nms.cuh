@@ -247,46 +247,54 @@ __global__ void __launch_bounds__(kGreedyThreads) tile_overlaps_kernel(GreedyLis
 
 // ---- Later boxes against what stays in a tile
 
-// What the open boxes of a block have in common.
-template <typename T>
+// Where the open boxes of a block are, and in which groups.
+template <typename T, bool kGrouped>
 struct Reach {
   Box<T> bounds;
   int64_t first_group, last_group;
+
+  static __device__ Reach nowhere() {
+    constexpr T kInfinity = std::numeric_limits<T>::infinity();
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+    return {{kInfinity, kInfinity, -kInfinity, -kInfinity}, kMost, -kMost - 1};
+  }
 
   __device__ void include(const Reach& other) {
     bounds.x1 = min(bounds.x1, other.bounds.x1);
     bounds.y1 = min(bounds.y1, other.bounds.y1);
     bounds.x2 = max(bounds.x2, other.bounds.x2);
     bounds.y2 = max(bounds.y2, other.bounds.y2);
-    first_group = min(first_group, other.first_group);
-    last_group = max(last_group, other.last_group);
+    if constexpr (kGrouped) {
+      first_group = min(first_group, other.first_group);
+      last_group = max(last_group, other.last_group);
+    }
+  }
+
+  // What the lane `step` away has.
+  __device__ Reach of_lane(int step) const {
+    const auto of_other = [&](auto value) { return __shfl_xor_sync(kAllLanes, value, step); };
+    Reach other{
+        {of_other(bounds.x1), of_other(bounds.y1), of_other(bounds.x2), of_other(bounds.y2)}, 0, 0};
+    if constexpr (kGrouped) {
+      other.first_group = of_other(first_group);
+      other.last_group = of_other(last_group);
+    }
+    return other;
   }
 
   __device__ bool meets(const Box<T>& box, int64_t group) const {
     return box.x1 < bounds.x2 && box.x2 > bounds.x1 && box.y1 < bounds.y2 && box.y2 > bounds.y1 &&
-           first_group <= group && group <= last_group;
+           (!kGrouped || (first_group <= group && group <= last_group));
   }
 };
 
 template <typename T, bool kGrouped>
-__device__ Reach<T> reach_of_block(bool open, const Box<T>& box, int64_t group) {
-  S3FD_SHARED(Reach<T>[kGreedyWarps], of_warp);
-  constexpr T kInfinity = std::numeric_limits<T>::infinity();
-  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-  Reach<T> reach{{kInfinity, kInfinity, -kInfinity, -kInfinity}, kMost, -kMost - 1};
+__device__ Reach<T, kGrouped> reach_of_block(bool open, const Box<T>& box, int64_t group) {
+  using Reaches = Reach<T, kGrouped>[kGreedyWarps];
+  S3FD_SHARED(Reaches, of_warp);
+  Reach<T, kGrouped> reach = Reach<T, kGrouped>::nowhere();
   if (open) reach = {box, group, group};
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    const auto of_other = [&](auto value) { return __shfl_xor_sync(kAllLanes, value, step); };
-    const Box<T>& mine = reach.bounds;
-    Reach<T> other{{of_other(mine.x1), of_other(mine.y1), of_other(mine.x2), of_other(mine.y2)},
-                   reach.first_group,
-                   reach.last_group};
-    if constexpr (kGrouped) {
-      other.first_group = of_other(reach.first_group);
-      other.last_group = of_other(reach.last_group);
-    }
-    reach.include(other);
-  }
+  for (int step = kWarp / 2; step > 0; step /= 2) reach.include(reach.of_lane(step));
   if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = reach;
   __syncthreads();
   for (int warp = 0; warp < kGreedyWarps; ++warp) reach.include(of_warp[warp]);
@@ -306,7 +314,8 @@ struct Suppressors {
 // Fills them with those of kept[begin ...] that are within reach; returns how many.
 template <typename T, bool kGrouped>
 __device__ int gather_suppressors(const GreedyLists<T>& lists, int64_t list, const int32_t* kept,
-                                  int size, const Reach<T>& reach, Suppressors<T>& suppressors) {
+                                  int size, const Reach<T, kGrouped>& reach,
+                                  Suppressors<T>& suppressors) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
   StoredBox<T> box{};
   int32_t number = 0;
@@ -345,7 +354,7 @@ __device__ void suppress_boxes_of_block(const GreedyLists<T>& lists, int64_t lis
   const T box_area = area<T>(box);
   const int64_t group = kGrouped && open ? lists.groups[list * lists.capacity + number] : 0;
   open = open && is_proper<T>(box);
-  const Reach<T> reach = reach_of_block<T, kGrouped>(open, box, group);
+  const Reach<T, kGrouped> reach = reach_of_block<T, kGrouped>(open, box, group);
   for (int32_t begin = progress.kept_begin; begin < progress.kept_end; begin += kGreedyThreads) {
     const int size = min(kGreedyThreads, progress.kept_end - begin);
     const int total = gather_suppressors<T, kGrouped>(
