@@ -389,12 +389,12 @@ def test_equal_scores_keep_their_order_in_long_lists(n: int, dtype: torch.dtype)
 
 def test_scores_in_double_are_told_apart_in_double() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]]).expand(5000, 4)
-    scores = 1 + torch.arange(5000) % 1009 * 1e-12
-    assert nms(boxes, scores.double(), 0.5).tolist() == [1008]
+    scores = 1 + torch.arange(5000).double() % 1009 * 1e-12
+    assert nms(boxes, scores, 0.5).tolist() == [1008]
 
 
-@pytest.mark.parametrize("n", [0, 1, 33, 1025, 2500])
-@pytest.mark.parametrize("keep", [None, 1, 32, 64, 65, 1024, 1030, 5000])
+@pytest.mark.parametrize("n", [0, 1, 33, 1500])
+@pytest.mark.parametrize("keep", [None, 1, 64, 65, 1024, 1030, 5000])
 def test_padded_indices_are_the_first_ones_and_then_minus_one(n: int, keep: int | None) -> None:
     boxes, scores = make(mixed, n, seed=n)
     rows = n if keep is None else keep
