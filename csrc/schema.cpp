@@ -22,6 +22,11 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "int keep, SymInt[]? image_sizes, float centre_variance, float size_variance) "
       "-> (Tensor boxes, Tensor scores, Tensor splits)");
   library.def(
+      "decode_detections_padded(Tensor[] logits, Tensor[] deltas, float[] strides, float[] shapes, "
+      "int[] num_shapes, float offset, float margin, float iou_threshold, int candidates, "
+      "int keep, SymInt[]? image_sizes, float centre_variance, float size_variance) "
+      "-> (Tensor boxes, Tensor scores, Tensor counts)");
+  library.def(
       "encode_boxes(Tensor boxes, Tensor anchors, float centre_variance, float size_variance) "
       "-> Tensor");
   library.def(
@@ -51,6 +56,9 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "Tensor counts, float centre_variance, float size_variance) "
       "-> (Tensor logits_gradient, Tensor deltas_gradient)");
   library.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
+  library.def(
+      "nms_padded(Tensor boxes, Tensor scores, float iou_threshold, SymInt keep) "
+      "-> (Tensor indices, Tensor count)");
   library.def(
       "vote_boxes(Tensor boxes, Tensor scores, float iou_threshold, bool keep_single) "
       "-> (Tensor boxes, Tensor scores)");

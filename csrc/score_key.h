@@ -15,6 +15,12 @@ S3FD_HOST_DEVICE inline uint32_t falling_key(float score) {
   return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
 }
 
+// The score of a key that is not that of a NaN.
+S3FD_HOST_DEVICE inline float score_of_falling_key(uint32_t key) {
+  const uint32_t rising = ~key;
+  return std::bit_cast<float>(rising & 0x80000000u ? rising & 0x7fffffffu : ~rising);
+}
+
 S3FD_HOST_DEVICE inline uint64_t falling_key(double score) {
   if (score != score) return 0;
   const uint64_t bits = std::bit_cast<uint64_t>(score + 0.0);

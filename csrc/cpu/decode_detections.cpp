@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <tuple>
@@ -13,6 +14,7 @@
 #include "anchor_levels.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/parallel.h"
+#include "head_maps.h"
 #include "tensor.h"
 
 namespace s3fd::cpu {
@@ -175,67 +177,60 @@ void suppress(std::vector<Detection>& found, int64_t candidates, int64_t keep,
   found.resize(kept);
 }
 
+Tensor make(std::initializer_list<int64_t> sizes, ScalarType dtype, const Tensor& like) {
+  return torch::stable::empty({sizes.begin(), sizes.size()}, dtype, std::nullopt, like.device());
+}
+
+// Writes the detections of one image one after the other.
+void write(const std::vector<Detection>& detections, float* box, float* score) {
+  for (const Detection& detection : detections) {
+    *box++ = detection.box.x1;
+    *box++ = detection.box.y1;
+    *box++ = detection.box.x2;
+    *box++ = detection.box.y2;
+    *score++ = 1 / (1 + std::exp(-detection.margin));
+  }
+}
+
+// All detections in a row, and where those of each image begin.
 std::tuple<Tensor, Tensor, Tensor> pack(const std::vector<std::vector<Detection>>& images,
                                         const Tensor& like) {
   int64_t total = 0;
   for (const auto& image : images) total += static_cast<int64_t>(image.size());
-  const std::array<int64_t, 2> box_sizes{total, 4};
-  const std::array<int64_t, 1> score_sizes{total};
-  const std::array<int64_t, 1> split_sizes{static_cast<int64_t>(images.size()) + 1};
-  const auto make = [&](const auto& sizes, ScalarType dtype) {
-    return torch::stable::empty({sizes.data(), sizes.size()}, dtype, std::nullopt, like.device());
-  };
-  Tensor boxes = make(box_sizes, ScalarType::Float);
-  Tensor scores = make(score_sizes, ScalarType::Float);
-  Tensor splits = make(split_sizes, ScalarType::Long);
+  Tensor boxes = make({total, 4}, ScalarType::Float, like);
+  Tensor scores = make({total}, ScalarType::Float, like);
+  Tensor splits = make({static_cast<int64_t>(images.size()) + 1}, ScalarType::Long, like);
   float* box = static_cast<float*>(boxes.mutable_data_ptr());
   float* score = static_cast<float*>(scores.mutable_data_ptr());
   int64_t* split = static_cast<int64_t*>(splits.mutable_data_ptr());
   *split = 0;
   for (const auto& image : images) {
-    for (const Detection& detection : image) {
-      *box++ = detection.box.x1;
-      *box++ = detection.box.y1;
-      *box++ = detection.box.x2;
-      *box++ = detection.box.y2;
-      *score++ = 1 / (1 + std::exp(-detection.margin));
-    }
+    write(image, box + 4 * *split, score + *split);
     split[1] = split[0] + static_cast<int64_t>(image.size());
     ++split;
   }
   return {boxes, scores, splits};
 }
 
-std::vector<int64_t> feature_sizes(const std::vector<Tensor>& logits) {
-  std::vector<int64_t> sizes;
-  for (const Tensor& level : logits) {
-    STD_TORCH_CHECK(level.dim() == 4, "s3fd::decode_detections: expected maps [B, C, H, W]");
-    sizes.push_back(level.size(2));
-    sizes.push_back(level.size(3));
+// `rows` rows for each image, those behind its detections 0, and how many it has.
+std::tuple<Tensor, Tensor, Tensor> pack_padded(const std::vector<std::vector<Detection>>& images,
+                                               int64_t rows, const Tensor& like) {
+  const auto batch = static_cast<int64_t>(images.size());
+  Tensor boxes = make({batch, rows, 4}, ScalarType::Float, like);
+  Tensor scores = make({batch, rows}, ScalarType::Float, like);
+  Tensor counts = make({batch}, ScalarType::Long, like);
+  float* box = static_cast<float*>(boxes.mutable_data_ptr());
+  float* score = static_cast<float*>(scores.mutable_data_ptr());
+  int64_t* count = static_cast<int64_t*>(counts.mutable_data_ptr());
+  std::fill_n(box, boxes.numel(), 0.0f);
+  std::fill_n(score, scores.numel(), 0.0f);
+  for (const auto& image : images) {
+    write(image, box, score);
+    box += 4 * rows;
+    score += rows;
+    *count++ = static_cast<int64_t>(image.size());
   }
-  return sizes;
-}
-
-void check_maps(const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-                const std::vector<AnchorLevel>& levels, const Settings& settings,
-                size_t image_sizes) {
-  STD_TORCH_CHECK(
-      !logits.empty() && logits.size() == deltas.size() && logits.size() == levels.size(),
-      "s3fd::decode_detections: expected a class map and a delta map of every level");
-  for (size_t l = 0; l < logits.size(); ++l) {
-    const int64_t shapes = levels[l].num_shapes;
-    STD_TORCH_CHECK(
-        shapes > 0 && logits[l].size(0) == logits[0].size(0) && logits[l].size(1) % shapes == 0 &&
-            logits[l].size(1) / shapes >= 2 && deltas[l].dim() == 4 &&
-            deltas[l].size(0) == logits[l].size(0) && deltas[l].size(1) == 4 * shapes &&
-            deltas[l].size(2) == logits[l].size(2) && deltas[l].size(3) == logits[l].size(3) &&
-            logits[l].scalar_type() == logits[0].scalar_type() &&
-            deltas[l].scalar_type() == logits[0].scalar_type(),
-        "s3fd::decode_detections: the maps of a level do not fit each other or the grid");
-  }
-  STD_TORCH_CHECK(
-      settings.image_sizes == nullptr || static_cast<int64_t>(image_sizes) == 2 * logits[0].size(0),
-      "s3fd::decode_detections: expected the size of every image");
+  return {boxes, scores, counts};
 }
 
 template <typename T>
@@ -252,7 +247,8 @@ std::vector<Level<T>> make_level_views(const std::vector<Tensor>& logits,
   return views;
 }
 
-std::tuple<Tensor, Tensor, Tensor> decode_detections(
+// What each image has, best first.
+std::vector<std::vector<Detection>> detect(
     const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
     const std::vector<double>& strides, const std::vector<double>& shapes,
     const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
@@ -262,7 +258,8 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(
   const Settings settings{static_cast<float>(margin),
                           {static_cast<float>(centre_variance), static_cast<float>(size_variance)},
                           image_sizes ? image_sizes->data() : nullptr};
-  check_maps(logits, deltas, levels, settings, image_sizes ? image_sizes->size() : 0);
+  check_head_maps(logits, deltas, levels,
+                  image_sizes ? static_cast<int64_t>(image_sizes->size()) : -1);
 
   const int64_t images = logits[0].size(0);
   std::vector<int64_t> classes;
@@ -288,7 +285,30 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(
   parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) suppress(by_image[i], candidates, keep, iou_threshold);
   });
-  return pack(by_image, logits[0]);
+  return by_image;
+}
+
+std::tuple<Tensor, Tensor, Tensor> decode_detections(
+    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
+    const std::vector<double>& strides, const std::vector<double>& shapes,
+    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
+    int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
+    double centre_variance, double size_variance) {
+  return pack(detect(logits, deltas, strides, shapes, num_shapes, offset, margin, iou_threshold,
+                     candidates, keep, image_sizes, centre_variance, size_variance),
+              logits[0]);
+}
+
+std::tuple<Tensor, Tensor, Tensor> decode_detections_padded(
+    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
+    const std::vector<double>& strides, const std::vector<double>& shapes,
+    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
+    int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
+    double centre_variance, double size_variance) {
+  return pack_padded(
+      detect(logits, deltas, strides, shapes, num_shapes, offset, margin, iou_threshold, candidates,
+             keep, image_sizes, centre_variance, size_variance),
+      keep, logits[0]);
 }
 
 }  // namespace
@@ -296,4 +316,5 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
   library.impl("decode_detections", TORCH_BOX(&s3fd::cpu::decode_detections));
+  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cpu::decode_detections_padded));
 }

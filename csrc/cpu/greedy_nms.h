@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>
@@ -12,6 +11,7 @@
 #include "cpu/box_index.h"
 #include "cpu/simd.h"
 #include "geometry.h"
+#include "threshold.h"
 
 namespace s3fd::cpu {
 
@@ -19,11 +19,7 @@ namespace s3fd::cpu {
 template <typename T>
 class SuppressedBoxes {
  public:
-  explicit SuppressedBoxes(double iou_threshold) : highest_(static_cast<T>(iou_threshold)) {
-    if (static_cast<double>(highest_) > iou_threshold) {
-      highest_ = std::nextafter(highest_, -std::numeric_limits<T>::infinity());
-    }
-  }
+  explicit SuppressedBoxes(double iou_threshold) : highest_(largest_not_above<T>(iou_threshold)) {}
 
   // Takes box_at(0) ... box_at(size - 1).
   template <typename BoxAt>
@@ -82,7 +78,7 @@ class SuppressedBoxes {
     return added;
   }
 
-  T highest_;  // IoU that does not suppress: the threshold, rounded down
+  T highest_;  // IoU that does not suppress
   std::vector<T> x1_, y1_, x2_, y2_, areas_;
   std::vector<Flag> suppressed_;
 };

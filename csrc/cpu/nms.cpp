@@ -2,6 +2,10 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
+#include <initializer_list>
+#include <limits>
+#include <tuple>
 #include <vector>
 
 #include "cpu/greedy_nms.h"
@@ -49,22 +53,43 @@ std::vector<Box<compute_t<T>>> gather(const Tensor& boxes, const std::vector<int
   return gathered;
 }
 
+Tensor make(std::initializer_list<int64_t> sizes, const Tensor& like) {
+  return torch::stable::empty({sizes.begin(), sizes.size()}, ScalarType::Long, std::nullopt,
+                              like.device());
+}
+
 Tensor indices(const std::vector<int32_t>& kept, const Tensor& like) {
-  const std::array<int64_t, 1> sizes{static_cast<int64_t>(kept.size())};
-  Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long, std::nullopt,
-                                       like.device());
+  Tensor output = make({static_cast<int64_t>(kept.size())}, like);
   std::copy(kept.begin(), kept.end(), static_cast<int64_t*>(output.mutable_data_ptr()));
   return output;
 }
 
-Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
+// Indices of the boxes that stay, at most `keep`.
+std::vector<int32_t> keep_best(const Tensor& boxes, const Tensor& scores, double iou_threshold,
+                               int64_t keep) {
   check_boxes_and_scores(boxes, scores);
   const std::vector<int32_t> order = order_by_falling_score(scores);
   return dispatch_floating(boxes.scalar_type(), "nms", [&]<typename T>() {
-    std::vector<int32_t> kept = greedy_nms(gather<T>(boxes, order), iou_threshold);
+    std::vector<int32_t> kept = greedy_nms(gather<T>(boxes, order), iou_threshold, keep);
     for (int32_t& i : kept) i = order[i];
-    return indices(kept, boxes);
+    return kept;
   });
+}
+
+Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
+  return indices(keep_best(boxes, scores, iou_threshold, std::numeric_limits<int64_t>::max()),
+                 boxes);
+}
+
+std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
+                                      double iou_threshold, int64_t keep) {
+  STD_TORCH_CHECK(keep >= 0, "s3fd::nms_padded: expected keep >= 0");
+  const std::vector<int32_t> kept = keep_best(boxes, scores, iou_threshold, keep);
+  Tensor padded = make({keep}, boxes), count = make({}, boxes);
+  auto* index = static_cast<int64_t*>(padded.mutable_data_ptr());
+  std::fill(std::copy(kept.begin(), kept.end(), index), index + keep, int64_t{-1});
+  *static_cast<int64_t*>(count.mutable_data_ptr()) = static_cast<int64_t>(kept.size());
+  return {padded, count};
 }
 
 // Each group for itself, shared out among the threads; then what they keep, by falling score.
@@ -116,4 +141,5 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& grou
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
   library.impl("batched_nms", TORCH_BOX(&s3fd::cpu::batched_nms));
   library.impl("nms", TORCH_BOX(&s3fd::cpu::nms));
+  library.impl("nms_padded", TORCH_BOX(&s3fd::cpu::nms_padded));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -31,6 +32,7 @@ def decode_detections(
     keep: int = 750,
     image_sizes: Sequence[tuple[int, int]] | None = None,
     variances: tuple[float, float] = (0.1, 0.2),
+    padded: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Does all that stands between a head and its detections.
 
@@ -53,6 +55,8 @@ def decode_detections(
         image_sizes: height and width of each image in pixels, to which its boxes are clipped; None
             for no clipping. Smaller than the maps cover where images were padded.
         variances: those that the deltas were encoded with.
+        padded: whether to return tensors whose sizes do not depend on what is found. Then the host
+            never waits for a GPU, and a whole detector can be captured in a CUDA graph.
 
     Returns:
         ``(boxes, scores, splits)``: float32 ``[N, 4]`` (``(x1, y1, x2, y2)`` in pixels), float32
@@ -61,12 +65,16 @@ def decode_detections(
         Boxes without a positive, finite area (after the clipping) are dropped before candidates
         are chosen. No image, no cell, nothing above the threshold: no rows. Not differentiable.
 
+        With ``padded``, ``(boxes, scores, counts)``: float32 ``[B, keep, 4]``, float32
+        ``[B, keep]`` and int64 ``[B]``. The first ``counts[b]`` rows of image ``b`` are its
+        detections, the others 0.
+
     Raises:
         TypeError: an argument is of the wrong kind.
         ValueError: maps that do not fit the grid or each other, numbers out of range; the message
             names the level.
 
-    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch
@@ -85,7 +93,10 @@ def decode_detections(
     check_variances(variances)
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
     _, strides, shapes, num_shapes, offset = grid._operator_arguments(feature_sizes)
-    result: tuple[Tensor, Tensor, Tensor] = torch.ops.s3fd.decode_detections(
+    operator = (
+        torch.ops.s3fd.decode_detections_padded if padded else torch.ops.s3fd.decode_detections
+    )
+    result: tuple[Tensor, Tensor, Tensor] = operator(
         [level.detach() for level in logits],
         [level.detach() for level in deltas],
         strides,
@@ -181,7 +192,8 @@ def _fake(
     )
 
 
-def _elsewhere(
+@_registration.fake("s3fd::decode_detections_padded")
+def _fake_padded(
     logits: list[Tensor],
     deltas: list[Tensor],
     strides: list[float],
@@ -196,6 +208,32 @@ def _elsewhere(
     centre_variance: float,
     size_variance: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    like = logits[0]
+    batch = like.shape[0]
+    return (
+        like.new_empty((batch, keep, 4), dtype=torch.float32),
+        like.new_empty((batch, keep), dtype=torch.float32),
+        like.new_empty((batch,), dtype=torch.int64),
+    )
+
+
+def _elsewhere(
+    logits: list[Tensor],
+    deltas: list[Tensor],
+    strides: list[float],
+    shapes: list[float],
+    num_shapes: list[int],
+    offset: float,
+    margin: float,
+    iou_threshold: float,
+    candidates: int,
+    keep: int,
+    image_sizes: list[int] | None,
+    centre_variance: float,
+    size_variance: float,
+    *,
+    padded: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     return decode_above_margin(
         logits,
         deltas,
@@ -208,7 +246,11 @@ def _elsewhere(
         if image_sizes is None
         else list(zip(image_sizes[::2], image_sizes[1::2], strict=True)),
         (centre_variance, size_variance),
+        padded,
     )
 
 
 _registration.run_elsewhere("s3fd::decode_detections", _elsewhere)
+_registration.run_elsewhere(
+    "s3fd::decode_detections_padded", functools.partial(_elsewhere, padded=True)
+)

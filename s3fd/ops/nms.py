@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_number, check_tensor, describe
+from s3fd.ops._checks import check_integer, check_number, check_tensor, describe
 from s3fd.ops.reference.nms import batched_nms as _batched_twin
 from s3fd.ops.reference.nms import nms as _twin
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+@overload
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    *,
+    padded: Literal[False] = False,
+    keep: int | None = None,
+) -> Tensor: ...
+
+
+@overload
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    *,
+    padded: Literal[True],
+    keep: int | None = None,
+) -> tuple[Tensor, Tensor]: ...
+
+
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    *,
+    padded: bool = False,
+    keep: int | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Keeps the best of boxes that overlap, and says which these are.
 
     The box with the largest score stays, and those whose IoU with it is more than the threshold go;
@@ -25,17 +56,24 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         scores (Tensor[N]): of any floating-point dtype. Of equal scores the lower index goes first;
             a NaN goes before all numbers, as in :func:`torch.sort`.
         iou_threshold: in [0, 1]; compared as a double, and only a larger IoU suppresses.
+        padded: whether to return a tensor whose size does not depend on the boxes. Then the host
+            never waits for a GPU, and the call can be captured in a CUDA graph.
+        keep: boxes that stay, at most: the best ones. None for all.
 
     Returns:
         Tensor[K], int64: indices of the boxes that stay, by falling score. No boxes give an empty
         one. A degenerate box (without width or height, inside out, or with NaN or infinite
         coordinates) overlaps nothing, and so always stays. Not differentiable.
 
-    Raises:
-        TypeError: a tensor is not floating point, or ``iou_threshold`` no number.
-        ValueError: wrong shapes, different devices, or ``iou_threshold`` outside of [0, 1].
+        With ``padded``, ``(indices, count)``: int64 ``[keep]`` (``[N]`` if ``keep`` is None), where
+        -1 fills what is left behind the boxes that stay, and their number, int64 ``[]``.
 
-    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+    Raises:
+        TypeError: a tensor is not floating point, or ``iou_threshold`` or ``keep`` no number.
+        ValueError: wrong shapes, different devices, ``iou_threshold`` outside of [0, 1], or
+            ``keep`` less than 1.
+
+    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch
@@ -43,10 +81,19 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         >>> boxes = torch.tensor([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [20.0, 0, 30, 10]])
         >>> nms(boxes, torch.tensor([0.8, 0.9, 0.7]), 0.5)
         tensor([1, 2])
+        >>> nms(boxes, torch.tensor([0.8, 0.9, 0.7]), 0.5, padded=True)
+        (tensor([ 1,  2, -1]), tensor(2))
     """
     boxes, scores = _checked(boxes, scores, iou_threshold)
+    if keep is not None:
+        check_integer("keep", keep, minimum=1)
+    if padded:
+        indices, count = torch.ops.s3fd.nms_padded(
+            boxes, scores, float(iou_threshold), boxes.shape[0] if keep is None else int(keep)
+        )
+        return indices, count
     result: Tensor = torch.ops.s3fd.nms(boxes, scores, float(iou_threshold))
-    return result
+    return result if keep is None else result[: int(keep)]
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
@@ -103,10 +150,24 @@ def _fake(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
 
+@_registration.fake("s3fd::nms_padded")
+def _fake_padded(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, keep: int
+) -> tuple[Tensor, Tensor]:
+    return boxes.new_empty(keep, dtype=torch.int64), boxes.new_empty((), dtype=torch.int64)
+
+
 @_registration.fake("s3fd::batched_nms")
 def _fake_batched(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
 
+def _padded_elsewhere(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, keep: int
+) -> tuple[Tensor, Tensor]:
+    return _twin(boxes, scores, iou_threshold, padded=True, keep=keep)
+
+
 _registration.run_elsewhere("s3fd::nms", _twin)
+_registration.run_elsewhere("s3fd::nms_padded", _padded_elsewhere)
 _registration.run_elsewhere("s3fd::batched_nms", _batched_twin)

@@ -49,7 +49,7 @@ def vote_boxes(
         ValueError: a shape or a device does not fit, ``iou_threshold`` is not in [0, 1], or a score
             is negative, NaN or infinite.
 
-    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch

@@ -13,6 +13,7 @@ from torch import Tensor
 from s3fd.ops import AnchorGrid, decode_detections, nms, reference
 
 OPERATOR = torch.ops.s3fd.decode_detections.default
+PADDED = torch.ops.s3fd.decode_detections_padded.default
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 S3FD_GRID = AnchorGrid.s3fd()
 GRIDS = {
@@ -153,6 +154,77 @@ def test_large_maps_are_shared_out_among_threads() -> None:
     assert_same(decode_detections(*maps, S3FD_GRID, **arguments), expected)
 
 
+@pytest.mark.parametrize(
+    ("candidates", "keep"), [(5, 5), (1023, 1000), (1025, 2000), (4096, 4096), (4097, 750)]
+)
+def test_candidates_are_the_best_of_all_that_pass(candidates: int, keep: int) -> None:
+    """5 461 anchors, all of which pass, with many equal margins."""
+    maps = make_maps(S3FD_GRID, (256, 256), batch=2)
+    arguments: dict[str, Any] = {
+        "score_threshold": 0.0,
+        "iou_threshold": 0.5,
+        "candidates": candidates,
+        "keep": keep,
+    }
+    expected = reference.decode_detections(*maps, S3FD_GRID, **arguments)
+    assert_same(decode_detections(*maps, S3FD_GRID, **arguments), expected)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3])
+def test_candidates_are_told_apart_by_the_last_bit_of_their_margin(spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    face = torch.randn(1, 1, 64, 64, generator=generator) * spread
+    logits = torch.cat([torch.zeros_like(face), face], dim=1)
+    deltas = torch.zeros(1, 4, 64, 64)
+    margins = face.flatten().sort(descending=True).values
+    for candidates in (1, 100, 2000, 4095):
+        _, scores, _ = decode_detections(
+            [logits], [deltas], GRID16, score_threshold=0.0, candidates=candidates, keep=5000
+        )
+        torch.testing.assert_close(scores, margins[:candidates].sigmoid(), rtol=1e-6, atol=1e-7)
+
+
+def test_many_images_are_clipped_each_to_its_own_size() -> None:
+    logits, deltas = (level.repeat(70, 1, 1, 1) for (level,) in one_level([(0.0, 1)]))
+    sizes = [(1 + i % 16, 1 + i // 16) for i in range(70)]
+    boxes, _, splits = decode_detections([logits], [deltas], GRID16, image_sizes=sizes)
+    assert boxes.tolist() == [[0, 0, width, height] for height, width in sizes]
+    assert splits.tolist() == list(range(71))
+
+
+@given(
+    st.sampled_from(sorted(GRIDS)),
+    st.tuples(st.integers(0, 48), st.integers(0, 48)),
+    st.integers(0, 3),
+    st.sampled_from([0.0, 0.5, 0.9]),
+    st.sampled_from([1, 5, 750]),
+    st.integers(0, 2**32 - 1),
+)
+def test_padded_detections_are_the_same_ones_and_then_zeros(
+    grid: str,
+    image_size: tuple[int, int],
+    batch: int,
+    score_threshold: float,
+    keep: int,
+    seed: int,
+) -> None:
+    maps = make_maps(GRIDS[grid], image_size, batch, seed=seed)
+    arguments: dict[str, Any] = {"score_threshold": score_threshold, "keep": keep}
+    boxes, scores, splits = decode_detections(*maps, GRIDS[grid], **arguments)
+    for function in (decode_detections, reference.decode_detections):
+        result = function(*maps, GRIDS[grid], **arguments, padded=True)
+        padded_boxes, padded_scores, counts = result
+        assert padded_boxes.shape == (batch, keep, 4)
+        assert padded_scores.shape == (batch, keep)
+        assert counts.dtype == torch.int64
+        assert torch.equal(counts, splits.diff())
+        found = torch.arange(keep) < counts[:, None]
+        torch.testing.assert_close(padded_boxes[found], boxes)
+        torch.testing.assert_close(padded_scores[found], scores)
+        assert (padded_boxes[~found] == 0).all()
+        assert (padded_scores[~found] == 0).all()
+
+
 def test_what_stays_is_what_nms_keeps() -> None:
     """The steps one by one, with the package's own operators."""
     logits, deltas = make_maps(S3FD_GRID, (96, 96), batch=1)
@@ -274,6 +346,7 @@ def test_opcheck(dtype: torch.dtype, image_sizes: list[int] | None) -> None:
     _, *described = S3FD_GRID._operator_arguments(S3FD_GRID.feature_sizes((64, 64)))
     rest = (*described, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
     torch.library.opcheck(OPERATOR, (logits, deltas, *rest))
+    torch.library.opcheck(PADDED, (logits, deltas, *rest))
     elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
     assert_same(OPERATOR._op_dk(elsewhere, logits, deltas, *rest), OPERATOR(logits, deltas, *rest))
 

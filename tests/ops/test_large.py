@@ -57,21 +57,23 @@ def test_grid_matches_more_pairs_than_32_bits_count() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_nms_of_more_pairs_than_32_bits_count(seed: int) -> None:
-    boxes = apart(MANY // 2).repeat(2, 1)
-    scores = torch.randperm(MANY, generator=torch.Generator().manual_seed(seed)).float()
+def test_nms_of_more_pairs_than_32_bits_count(many: int, seed: int) -> None:
+    half = min(many, MANY) // 2
+    boxes = apart(half).repeat(2, 1)
+    scores = torch.randperm(2 * half, generator=torch.Generator().manual_seed(seed)).float()
     kept = nms(boxes, scores, 0.5)
     first, second = scores.view(2, -1)
-    best = torch.where(first > second, 0, 1) * (MANY // 2) + torch.arange(MANY // 2)
+    best = torch.where(first > second, 0, 1) * half + torch.arange(half)
     assert torch.equal(kept, best[scores[best].argsort(descending=True)])
 
 
-def test_votes_of_more_pairs_than_32_bits_count() -> None:
-    boxes = apart(MANY // 2).repeat(2, 1)
-    scores = torch.linspace(1, 0.5, MANY // 2).repeat(2)
+def test_votes_of_more_pairs_than_32_bits_count(many: int) -> None:
+    half = min(many, MANY) // 2
+    boxes = apart(half).repeat(2, 1)
+    scores = torch.linspace(1, 0.5, half).repeat(2)
     voted, strongest = vote_boxes(boxes, scores, 0.5)
-    assert torch.allclose(voted, boxes[: MANY // 2])
-    assert torch.equal(strongest, scores[: MANY // 2])
+    assert torch.allclose(voted, boxes[:half])
+    assert torch.equal(strongest, scores[:half])
 
 
 @pytest.mark.large

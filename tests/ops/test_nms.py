@@ -15,6 +15,7 @@ from torch import Tensor
 from s3fd.ops import batched_nms, nms, reference
 
 OPERATOR = torch.ops.s3fd.nms.default
+PADDED = torch.ops.s3fd.nms_padded.default
 BATCHED = torch.ops.s3fd.batched_nms.default
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 THRESHOLDS = (0.0, 1e-6, 0.01, 0.3, 1 / 3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
@@ -288,8 +289,8 @@ def test_strided_boxes_are_read_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("iou_threshold", [0.0, 0.5, 0.99])
-def test_two_hundred_thousand_boxes(iou_threshold: float) -> None:
-    n = 200_000
+def test_two_hundred_thousand_boxes(many: int, iou_threshold: float) -> None:
+    n = many
     scores = torch.rand(n, generator=torch.Generator().manual_seed(0))
     order = scores.argsort(descending=True, stable=True)
     one = torch.tensor([[0.0, 0, 10, 10]])
@@ -347,11 +348,99 @@ def test_no_groups_give_no_indices() -> None:
         assert kept.dtype == torch.int64
 
 
+# About the edges of words, warps, blocks and tiles of a GPU.
+EDGES = [1, 31, 32, 33, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 4097]
+
+
+@pytest.mark.parametrize("n", EDGES)
+@pytest.mark.parametrize("kind", [mixed, clustered, in_a_line])
+def test_sizes_about_edges_follow_the_greedy_rule(kind: Callable[[int], Tensor], n: int) -> None:
+    boxes, scores = make(kind, n, seed=n)
+    assert nms(boxes, scores, 0.3).tolist() == replay(boxes, scores, 0.3)
+
+
+@pytest.mark.parametrize("n", [64, 65, 1024, 1025, 2500])
+def test_boxes_in_a_row_suppress_every_other_one(n: int) -> None:
+    """Each depends on the one before: the longest chain of decisions there is."""
+    x = torch.arange(n)[:, None] * torch.tensor([4.0, 0, 4, 0])
+    boxes = x + torch.tensor([0.0, 0, 10, 10])  # IoU of neighbours 6 / 14
+    scores = torch.linspace(1, 0, n)
+    assert nms(boxes, scores, 0.4).tolist() == list(range(0, n, 2))
+    assert nms(boxes.flip(0), scores, 0.4).tolist() == list(range(0, n, 2))
+
+
+@pytest.mark.parametrize("distance", [32, 64, 100, 1000, 1024, 1500])
+@pytest.mark.parametrize("n", [3000, 9000])
+def test_a_box_suppresses_the_one_like_it_however_far_behind(n: int, distance: int) -> None:
+    corner = torch.arange(n) // (2 * distance) * distance + torch.arange(n) % distance
+    boxes = torch.stack([corner % 97, corner // 97, corner % 97 + 1, corner // 97 + 1], dim=1) * 9.0
+    expected = (torch.arange(n) // distance % 2 == 0).nonzero()[:, 0]
+    assert torch.equal(nms(boxes, torch.linspace(1, 0, n), 0.5), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [2049, 4097, 9000])
+def test_equal_scores_keep_their_order_in_long_lists(n: int, dtype: torch.dtype) -> None:
+    boxes = torch.arange(float(n))[:, None] * 2 + torch.tensor([0.0, 0, 1, 1])
+    scores = (torch.arange(n) % 3).to(dtype)
+    expected = scores.argsort(descending=True, stable=True)
+    assert torch.equal(nms(boxes, scores, 0.5), expected)
+
+
+def test_scores_in_double_are_told_apart_in_double() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10]]).expand(5000, 4)
+    scores = 1 + torch.arange(5000).double() % 1009 * 1e-12
+    assert nms(boxes, scores, 0.5).tolist() == [1008]
+
+
+@pytest.mark.parametrize("n", [0, 1, 33, 1500])
+@pytest.mark.parametrize("keep", [None, 1, 64, 65, 1024, 1030, 5000])
+def test_padded_indices_are_the_first_ones_and_then_minus_one(n: int, keep: int | None) -> None:
+    boxes, scores = make(mixed, n, seed=n)
+    rows = n if keep is None else keep
+    expected = replay(boxes, scores, 0.5)[:rows]
+    for function in (nms, reference.nms):
+        indices, count = function(boxes, scores, 0.5, padded=True, keep=keep)
+        assert indices.shape == (rows,)
+        assert indices.dtype == count.dtype == torch.int64
+        assert count.shape == ()
+        assert count == len(expected)
+        assert indices[:count].tolist() == expected
+        assert (indices[count:] == -1).all()
+        assert function(boxes, scores, 0.5, keep=keep).tolist() == expected
+
+
+@pytest.mark.parametrize("function", [nms, batched_nms])
+@pytest.mark.parametrize("count", [3, 2000])
+def test_groups_and_places_do_not_mix(function: Callable[..., Tensor], count: int) -> None:
+    """Groups whose numbers agree in their lower bits, boxes of many sizes in many places."""
+    boxes, scores = make(mixed, 9000)
+    groups = torch.arange(9000) % count * 2**40 - 2**45 if function is batched_nms else None
+    kept = function(boxes, scores, *(() if groups is None else (groups,)), 0.4)
+    members = [torch.arange(9000)] if groups is None else [
+        (groups == group).nonzero()[:, 0] for group in groups.unique()
+    ]  # fmt: skip
+    expected = torch.zeros(9000, dtype=torch.bool)
+    for member in members:
+        expected[member[replay(boxes[member], scores[member], 0.4)]] = True
+    order = scores.argsort(descending=True, stable=True)
+    assert torch.equal(kept, order[expected[order]])
+
+
+def test_groups_may_have_strides() -> None:
+    boxes, scores = make(clustered, LARGE)
+    groups = torch.arange(3 * LARGE).view(LARGE, 3)[:, 1] // 900
+    expected = batched_nms(boxes, scores, groups.contiguous(), 0.5)
+    assert torch.equal(batched_nms(boxes, scores, groups, 0.5), expected)
+
+
 @pytest.mark.parametrize("n", [0, 5, LARGE])
 def test_opcheck(n: int) -> None:
     boxes, scores = make(clustered, n)
     torch.library.opcheck(OPERATOR, (boxes, scores, 0.5))
     torch.library.opcheck(OPERATOR, (boxes.requires_grad_(), scores, 0.5))
+    for keep in (0, 3, n):
+        torch.library.opcheck(PADDED, (boxes.detach(), scores, 0.5, keep))
     torch.library.opcheck(BATCHED, (boxes.detach(), scores, torch.arange(n) % 3, 0.5))
 
 
@@ -387,6 +476,10 @@ def test_devices_without_a_kernel_run_the_twin() -> None:
     groups = torch.arange(LARGE) % 3
     elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
     assert torch.equal(OPERATOR._op_dk(elsewhere, boxes, scores, 0.5), nms(boxes, scores, 0.5))
+    for result, expected in zip(
+        PADDED._op_dk(elsewhere, boxes, scores, 0.5, 9), PADDED(boxes, scores, 0.5, 9), strict=True
+    ):
+        assert torch.equal(result, expected)
     assert torch.equal(
         BATCHED._op_dk(elsewhere, boxes, scores, groups, 0.5),
         batched_nms(boxes, scores, groups, 0.5),

@@ -192,7 +192,7 @@ def test_ties_are_decided_as_the_twin_decides_them(seed: int, dtype: torch.dtype
     def integers(low: int, high: int, *sizes: int) -> Tensor:
         return torch.randint(low, high, sizes, generator=generator)
 
-    for _ in range(100):
+    for _ in range(40):
         number, spread = int(integers(0, 12, 1)) ** 2 * 4, int(integers(2, 60, 1))
         corner, size = integers(0, spread, number, 2), integers(-1, spread, number, 2)
         boxes = torch.cat([corner, corner + size], dim=1).to(dtype)
@@ -205,12 +205,27 @@ def test_ties_are_decided_as_the_twin_decides_them(seed: int, dtype: torch.dtype
         assert torch.equal(found[1], wanted[1])
 
 
-def test_many_equal_boxes_become_one_and_many_apart_stay() -> None:
-    equal = torch.tensor([[0.0, 0, 8, 8]]).expand(200_000, 4)
-    boxes, _ = vote_boxes(equal, torch.ones(200_000), 0.3)
+def test_many_equal_boxes_become_one_and_many_apart_stay(many: int) -> None:
+    equal = torch.tensor([[0.0, 0, 8, 8]]).expand(many, 4)
+    boxes, _ = vote_boxes(equal, torch.ones(many), 0.3)
     assert boxes.tolist() == [[0, 0, 8, 8]]
-    apart = equal + torch.arange(200_000)[:, None] * 8
-    assert len(vote_boxes(apart, torch.rand(200_000), 0.3)[0]) == 200_000
+    apart = equal + torch.arange(many)[:, None] * 8
+    assert len(vote_boxes(apart, torch.rand(many), 0.3)[0]) == many
+
+
+@pytest.mark.parametrize("number", [1, 33, 257, 1023, 1024, 1025, 2049, 4097, 9000])
+@pytest.mark.parametrize("keep_single", [True, False])
+def test_members_are_added_up_in_the_order_of_their_scores(number: int, keep_single: bool) -> None:
+    """Groups of all sizes, large ones over all tiles; another order would round otherwise."""
+    generator = torch.Generator().manual_seed(number)
+    place = torch.rand(number, 1, generator=generator).square() * 40
+    corner = place.floor() * 30 + torch.rand(number, 2, generator=generator).double() / 3
+    boxes = torch.cat([corner, corner + 9 + torch.rand(number, 2, generator=generator)], dim=1)
+    scores = torch.rand(number, generator=generator, dtype=torch.float64)
+    found = vote_boxes(boxes, scores, 0.3, keep_single=keep_single)
+    wanted = reference.vote_boxes(boxes, scores, 0.3, keep_single=keep_single)
+    assert torch.equal(found[0], wanted[0])
+    assert torch.equal(found[1], wanted[1])
 
 
 def test_strides_and_opcheck() -> None:

@@ -28,7 +28,8 @@ def decode_detections(
     keep: int = 750,
     image_sizes: Sequence[tuple[int, int]] | None = None,
     variances: tuple[float, float] = (0.1, 0.2),
-) -> tuple[Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1]
+    padded: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1]; padded: see below
     """Joins the levels, and decodes image by image what passes the threshold."""
     return decode_above_margin(
         logits,
@@ -40,6 +41,7 @@ def decode_detections(
         keep,
         image_sizes,
         variances,
+        padded,
     )
 
 
@@ -53,6 +55,7 @@ def decode_above_margin(
     keep: int,
     image_sizes: Sequence[tuple[int, int]] | None,
     variances: tuple[float, float],
+    padded: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1]
     """The same, with the threshold given as the margin of the face over the background."""
     assert len(logits) == len(deltas) == grid.num_levels
@@ -78,10 +81,28 @@ def decode_above_margin(
         best = best[nms(box[best], margin[best], iou_threshold)[:keep]]  # [K]
         boxes.append(box[best])
         kept_margins.append(margin[best])
+    if padded:
+        return _pad(boxes, kept_margins, keep, margins)
     counts = torch.tensor([0, *map(len, boxes)], device=margins.device)  # [B + 1]
     none = anchors.new_zeros(0, 4)
     scores = torch.cat([none[:, 0], *kept_margins]).sigmoid()
     return torch.cat([none, *boxes]), scores, counts.cumsum(0)
+
+
+def _pad(
+    boxes: list[Tensor],  # of each image [K_i, 4]
+    margins: list[Tensor],  # of each image [K_i]
+    keep: int,
+    like: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # [B, keep, 4], [B, keep], int64 [B]
+    """As many rows for each image, those behind its detections 0."""
+    padded_boxes = like.new_zeros(len(boxes), keep, 4)
+    scores = like.new_zeros(len(boxes), keep)
+    for image, (box, margin) in enumerate(zip(boxes, margins, strict=True)):
+        padded_boxes[image, : len(box)] = box
+        scores[image, : len(box)] = margin.sigmoid()
+    counts = torch.tensor([len(box) for box in boxes], dtype=torch.int64, device=like.device)
+    return padded_boxes, scores, counts
 
 
 def score_to_margin(score: float) -> float:

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import torch
 from torch import Tensor
 
 from s3fd.ops.reference._iou import pairwise_iou, sides_and_areas
 
 
+@overload
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    *,
+    padded: Literal[False] = False,
+    keep: int | None = None,
+) -> Tensor: ...
+
+
+@overload
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    *,
+    padded: Literal[True],
+    keep: int | None = None,
+) -> tuple[Tensor, Tensor]: ...
+
+
 def nms(
     boxes: Tensor,  # [N, 4]
     scores: Tensor,  # [N]
     iou_threshold: float,
-) -> Tensor:  # int64 [K]
+    *,
+    padded: bool = False,
+    keep: int | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:  # int64 [K]; padded: int64 [keep], int64 []
     """Keeps the best box that is left, drops those that overlap it by more, and so on."""
+    kept = _keep_best(boxes, scores, iou_threshold)[:keep]  # [K]
+    if not padded:
+        return kept
+    indices = kept.new_full((len(boxes) if keep is None else keep,), -1)  # [keep]
+    indices[: len(kept)] = kept
+    return indices, kept.new_tensor(len(kept))
+
+
+def _keep_best(
+    boxes: Tensor,  # [N, 4]
+    scores: Tensor,  # [N]
+    iou_threshold: float,
+) -> Tensor:  # int64 [K]
     assert boxes.ndim == 2
     assert boxes.shape[1] == 4
     assert scores.shape == boxes.shape[:1]

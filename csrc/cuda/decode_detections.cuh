@@ -1,0 +1,287 @@
+// From raw head maps to detections, image by image, without the host knowing what is found.
+//
+//  1. One launch reads the class maps of all levels and images, a thread a cell. What passes the
+//     threshold, and decodes to a box that is one, is appended to its image's list, by warps.
+//  2. A block for each image that has more than the candidates selects them, by radix; not launched
+//     if images have no more anchors than that.
+//  3. The lists are sorted (sort.cuh) and suppressed (greedy_nms.cuh), all images at once.
+//  4. One launch writes the boxes and scores of those that stay.
+//
+// Of B images with A anchors in H * W cells of C logits together, n candidates, K kept: 5 launches,
+// one more for every further 1024 candidates, one for their ranks above 4096, one for the
+// selection; one for the splits, and then one wait for the device, unless the output is padded. The
+// class maps move once, the deltas of what passes only, and the lists are small: bound by the class
+// maps' bytes where images are large, by launches where they are not. roofline: decode_detections
+// launches=6 + (min(N, A) - 1) // 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K *
+// 20) operations=B * A * (C + 2) roofline: decode_detections_padded launches=5 + (min(N, A) - 1) //
+// 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K * 20) operations=B * A * (C + 2)
+// There A is the anchors of an image, C the logits of an anchor (a mean over levels), N the
+// candidates at most, K the boxes that an image keeps.
+#pragma once
+
+#include <cmath>
+
+#include "cuda/count_in_block.cuh"
+#include "cuda/device_grid.h"
+#include "cuda/greedy_nms.cuh"
+#include "cuda/launch.h"
+#include "cuda/sort.cuh"
+#include "score_key.h"
+#include "tensor.h"
+
+namespace s3fd::cuda {
+
+constexpr int kScanThreads = 256, kSelectThreads = 1024, kWriteThreads = 256;
+constexpr int kMostImageSizes = 32;  // that fit into the parameters of one launch
+
+template <typename T>
+struct LevelMaps {
+  View4<const T> logits, deltas;
+  int classes;
+  unsigned first_block;
+};
+
+struct ImageSize {
+  float height, width;
+};
+
+// What is found in each image, in no order.
+struct FoundLists {
+  unsigned* found;          // [B]: how many
+  NarrowEntry* entries;     // [B, anchors]: (key of the margin, anchor)
+  StoredBox<float>* boxes;  // [B, anchors]: of the anchors that were found
+  int64_t anchors;
+};
+
+// Everything that the scan needs, by value.
+template <typename T>
+struct HeadMaps {
+  DeviceGrid grid;
+  LevelMaps<T> levels[kMostLevels];
+  ImageSize image_sizes[kMostImageSizes];
+  FoundLists lists;
+  Variances<float> variances;
+  float lowest_margin;
+  int first_image;
+  bool is_clipped;
+};
+
+// Face less strongest background, NaN if any logit is.
+template <typename T>
+__device__ float margin_of(const T* logits, int64_t step, int classes) {
+  float strongest = static_cast<float>(logits[0]);
+  bool has_nan = strongest != strongest;
+  for (int k = 1; k < classes - 1; ++k) {
+    const float logit = static_cast<float>(logits[k * step]);
+    has_nan |= logit != logit;
+    strongest = logit > strongest ? logit : strongest;
+  }
+  const float face = static_cast<float>(logits[(classes - 1) * step]);
+  return has_nan ? NAN : face - strongest;
+}
+
+template <typename T>
+__device__ Delta<float> delta_at(const View4<const T>& deltas, int64_t image, int64_t shape,
+                                 int64_t row, int64_t column) {
+  const T* d = deltas.at(image, 4 * shape, row, column);
+  const int64_t step = deltas.stride[1];
+  return {static_cast<float>(d[0]), static_cast<float>(d[step]), static_cast<float>(d[2 * step]),
+          static_cast<float>(d[3 * step])};
+}
+
+// Appends what the lanes of a warp have found, all of which take part.
+__device__ inline void append(const FoundLists& lists, int64_t image, bool is_found, float margin,
+                              int64_t anchor, const Box<float>& box) {
+  const unsigned finding = __ballot_sync(kAllLanes, is_found);
+  if (finding == 0) return;
+  const unsigned lane = threadIdx.x % kWarp;
+  unsigned position = 0;
+  if (lane == 0) {
+    position = atomicAdd(lists.found + image, static_cast<unsigned>(__popc(finding)));
+  }
+  position = __shfl_sync(kAllLanes, position, 0);
+  if (!is_found) return;
+  position += static_cast<unsigned>(__popc(finding & ((1u << lane) - 1)));
+  lists.entries[image * lists.anchors + position] =
+      make_entry(falling_key(margin), static_cast<uint32_t>(anchor));
+  lists.boxes[image * lists.anchors + anchor] = {box};
+}
+
+// Grid: blocks of cells, level by level; images.
+template <typename T>
+__global__ void __launch_bounds__(kScanThreads) scan_maps_kernel(HeadMaps<T> maps) {
+  int l = maps.grid.num_levels - 1;
+  while (blockIdx.x < maps.levels[l].first_block) --l;
+  const LevelMaps<T>& level = maps.levels[l];
+  const auto columns = static_cast<unsigned>(maps.grid.levels[l].columns);
+  const auto rows = static_cast<unsigned>(maps.grid.levels[l].rows);
+  const unsigned cell = (blockIdx.x - level.first_block) * kScanThreads + threadIdx.x;
+  const bool exists = cell < rows * columns;
+  const int64_t row = exists ? cell / columns : 0, column = exists ? cell % columns : 0;
+  const int64_t image = maps.first_image + int64_t{blockIdx.y};
+  const int num_shapes = maps.grid.levels[l].num_shapes;
+  for (int shape = 0; shape < num_shapes; ++shape) {
+    float margin = NAN;
+    if (exists) {
+      margin = margin_of(level.logits.at(image, shape * level.classes, row, column),
+                         level.logits.stride[1], level.classes);
+    }
+    bool is_found = margin >= maps.lowest_margin;
+    if (!__any_sync(kAllLanes, is_found)) continue;
+    Box<float> box{};
+    const int64_t anchor =
+        maps.grid.levels[l].first_anchor + (row * columns + column) * num_shapes + shape;
+    if (is_found) {
+      box = decode(delta_at(level.deltas, image, shape, row, column),
+                   maps.grid.template box<float>(anchor), maps.variances);
+      if (maps.is_clipped) {
+        const ImageSize& size = maps.image_sizes[blockIdx.y];
+        box = clip(box, size.width, size.height);
+      }
+      is_found = is_proper(box);
+    }
+    append(maps.lists, image, is_found, margin, anchor, box);
+  }
+}
+
+// ---- Selection
+
+constexpr int kDigitBits = 11, kDigits = 1 << kDigitBits;
+
+// Where in a histogram the entry of a rank is.
+struct DigitOfRank {
+  unsigned digit, rank, count;  // the rank among those that share the digit, and how many do
+};
+
+// Looks up a rank, from 1, in a histogram of the block.
+__device__ inline DigitOfRank digit_of_rank(const unsigned* histogram, unsigned rank) {
+  S3FD_SHARED(DigitOfRank, result);
+  constexpr int kPerThread = kDigits / kSelectThreads;
+  const unsigned first = threadIdx.x * kPerThread;
+  unsigned sum = 0;
+  for (int i = 0; i < kPerThread; ++i) sum += histogram[first + i];
+  int total;
+  auto before = static_cast<unsigned>(sum_before<kSelectThreads>(static_cast<int>(sum), total));
+  for (int i = 0; i < kPerThread; ++i) {
+    const unsigned count = histogram[first + i];
+    if (before < rank && rank <= before + count) result = {first + i, rank - before, count};
+    before += count;
+  }
+  __syncthreads();
+  return result;
+}
+
+// The entry that so many of the list, itself among them, do not go behind; found digit by digit.
+__device__ inline NarrowEntry entry_of_rank(const NarrowEntry* entries, unsigned count,
+                                            unsigned rank) {
+  S3FD_SHARED(unsigned[kDigits], histogram);
+  NarrowEntry prefix = 0, known = 0;  // leading digits, and a mask of them
+  for (int shift = 64 - kDigitBits;; shift = shift > kDigitBits ? shift - kDigitBits : 0) {
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kSelectThreads) histogram[i] = 0;
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < count; i += kSelectThreads) {
+      const NarrowEntry entry = entries[i];
+      if ((entry & known) == prefix) atomicAdd(&histogram[entry >> shift & (kDigits - 1)], 1u);
+    }
+    __syncthreads();
+    const DigitOfRank found = digit_of_rank(histogram, rank);
+    prefix |= NarrowEntry{found.digit} << shift;
+    known = ~NarrowEntry{0} << shift;
+    // All that begin so are wanted, or nothing is left to tell apart.
+    if (found.count == found.rank || shift == 0) return prefix | ~known;
+    rank = found.rank;
+  }
+}
+
+// Brings the best candidates of each image that has more to the front of its list, by one block.
+__global__ void __launch_bounds__(kSelectThreads)
+    select_candidates_kernel(FoundLists lists, int64_t candidates) {
+  const unsigned count = lists.found[blockIdx.x];
+  if (count <= candidates) return;
+  NarrowEntry* entries = lists.entries + blockIdx.x * lists.anchors;
+  const NarrowEntry last = entry_of_rank(entries, count, static_cast<unsigned>(candidates));
+  unsigned selected = 0;
+  for (unsigned first = 0; first < count; first += kSelectThreads) {
+    const bool exists = threadIdx.x < count - first;
+    const NarrowEntry entry = exists ? entries[first + threadIdx.x] : 0;
+    const bool is_selected = exists && entry <= last;
+    int total;
+    // Behind its barriers nothing is overwritten that has not been read.
+    const int before = sum_before<kSelectThreads>(is_selected, total);
+    if (is_selected) entries[selected + before] = entry;
+    selected += static_cast<unsigned>(total);
+  }
+}
+
+// ---- Candidates in their order
+
+struct ByMargin {
+  using Entry = NarrowEntry;
+
+  FoundLists lists;
+  int64_t candidates;
+
+  __device__ int64_t count(int64_t image) const {
+    const int64_t found = lists.found[image];
+    return found < candidates ? found : candidates;
+  }
+
+  __device__ Entry operator()(int64_t image, int64_t i) const {
+    return lists.entries[image * lists.anchors + i];
+  }
+};
+
+struct CandidateSink {
+  FoundLists lists;
+  int64_t candidates;
+  StoredBox<float>* boxes;  // [B, candidates], as all below
+  float* margins;
+  int32_t* owners;
+
+  __device__ void operator()(int64_t image, int64_t rank, NarrowEntry entry) const {
+    const int64_t row = image * candidates + rank;
+    boxes[row] = lists.boxes[image * lists.anchors + number_of(entry)];
+    margins[row] = score_of_falling_key(static_cast<uint32_t>(entry >> 32));
+    owners[row] = kOpen;
+  }
+};
+
+// ---- Output
+
+// Where the detections of each image begin, by one warp.
+__global__ void __launch_bounds__(kWarp)
+    split_detections_kernel(const Progress* progress, int64_t images, int64_t* splits) {
+  int64_t end = 0;
+  for (int64_t first = 0; first < images; first += kWarp) {
+    const int64_t image = first + threadIdx.x;
+    int total;
+    const int kept = image < images ? progress[image].kept_end : 0;
+    const int before = sum_before<kWarp>(kept, total);
+    if (image < images) splits[image] = end + before;
+    end += total;
+  }
+  if (threadIdx.x == 0) splits[images] = end;
+}
+
+// Grid: blocks of rows, images. With splits an image's rows begin there; without, every image has
+// as many, those behind its detections 0, and their number is written too.
+__global__ void __launch_bounds__(kWriteThreads)
+    write_detections_kernel(GreedyLists<float> lists, const float* margins, const int64_t* splits,
+                            int64_t rows, StoredBox<float>* boxes, float* scores, int64_t* counts) {
+  const int64_t image = blockIdx.y, i = int64_t{blockIdx.x} * kWriteThreads + threadIdx.x;
+  const int32_t kept = lists.progress[image].kept_end;
+  if (i == 0 && counts != nullptr) counts[image] = kept;
+  if (i >= (splits == nullptr ? rows : kept)) return;
+  const int64_t row = (splits == nullptr ? image * rows : splits[image]) + i;
+  if (i < kept) {
+    const int64_t from = image * lists.capacity + lists.kept[image * lists.keep + i];
+    boxes[row] = lists.boxes[from];
+    scores[row] = 1 / (1 + std::exp(-margins[from]));
+  } else {
+    boxes[row] = {};
+    scores[row] = 0;
+  }
+}
+
+}  // namespace s3fd::cuda

@@ -1,0 +1,415 @@
+// Greedy suppression of several lists of boxes at once, exact, without a mask of all pairs.
+//
+// A list comes by falling score and is worked through in tiles of 1024 boxes. One launch finds, for
+// every box, which of those before it in its own tile overlap it too much (1024 bits a box), and
+// its last block decides the first tile from these bits. Then one launch a tile compares the boxes
+// that stay there with all later ones, and its last block decides the next tile. Nothing waits for
+// the host, and lists have their lengths on the device: blocks beyond a list's end return at once.
+//
+// Bytes: 16 a box and launch, 128 a box of bits, once each; operations bound it: a dozen for a pair
+// of boxes that do not meet, twice that with the division. The boxes that a block looks at share
+// bounds, and the boxes that stay but do not meet these are left out together: where `place` brings
+// boxes together that are close to each other, nearly all are. What is left is latency: a launch,
+// and the 16 steps of 64 boxes in which a tile is decided.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "cuda/host.h"
+#include "cuda/launch.h"
+#include "geometry.h"
+
+namespace s3fd::cuda {
+
+constexpr int kTile = 1024, kWordBits = 64, kWords = kTile / kWordBits;
+constexpr int kGreedyThreads = 256, kGreedyWarps = kGreedyThreads / kWarp;
+constexpr unsigned kAllLanes = 0xffffffff;
+constexpr int32_t kOpen = -1;  // the owner of a box that no box has suppressed yet
+
+// Boxes that are read and written in one piece.
+template <typename T>
+struct alignas(16) StoredBox : Box<T> {};
+
+// How far the suppression of a list has come. All 0 at first.
+struct Progress {
+  int32_t kept_begin, kept_end;  // what the last tile that was decided has kept
+  unsigned blocks_done;
+};
+
+// Memory of the suppression of lists of boxes: lists [L, capacity], tiles rounded up.
+template <typename T>
+struct GreedyLists {
+  const StoredBox<T>* boxes;  // by falling score
+  const int64_t* groups;      // of these boxes, if boxes of different groups never meet
+  const int32_t* place;       // all numbers of boxes, close ones together, or null: as they come
+  const unsigned* found;      // how many boxes the lists want to have, or null: the capacity
+  int32_t* owners;            // kOpen, and at the end by which box each was suppressed; or itself
+  uint64_t* overlaps;         // [L, tiles, kWords, kTile]: the boxes before each that overlap it
+  int32_t* kept;              // [L, keep]: numbers of those that stay
+  Progress* progress;         // [L]
+  int64_t capacity, keep;
+  T highest_iou;  // that does not suppress
+
+  __device__ int64_t count(int64_t list) const {
+    return found == nullptr || found[list] > capacity ? capacity : int64_t{found[list]};
+  }
+
+  __device__ uint64_t* overlaps_of(int64_t list, int64_t tile) const {
+    const int64_t tiles = (capacity + kTile - 1) / kTile;
+    return overlaps + (list * tiles + tile) * kWords * kTile;
+  }
+
+  __device__ bool overlap(const Box<T>& a, T area_a, const Box<T>& b, T area_b) const {
+    // Most boxes do not meet; that spares them the division.
+    return intersection(a, b) > 0 && iou(a, area_a, b, area_b) > highest_iou;
+  }
+};
+
+// Whether the block is the last of so many that come here; it then sees what the others wrote.
+__device__ inline bool is_last_block(unsigned* blocks_done, unsigned blocks) {
+  S3FD_SHARED(bool, is_last);
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    is_last = atomicAdd(blocks_done, 1u) == blocks - 1;
+    if (is_last) *blocks_done = 0;
+  }
+  __syncthreads();
+  const bool last = is_last;
+  if (last) __threadfence();
+  return last;
+}
+
+// ---- Deciding a tile
+
+// Of up to 64 boxes, each with those of them before it that overlap it (of lane l: `low` of box l,
+// `high` of box l + 32), which stay. In each round those stay that no open box is in the way of,
+// and what they overlap goes: as many rounds as boxes suppress each other in a row.
+__device__ inline uint64_t decide_word(uint64_t open, uint64_t low, uint64_t high) {
+  const auto of_all = [&](bool of_low, bool of_high) {
+    const uint64_t upper = __ballot_sync(kAllLanes, of_high);
+    return upper << 32 | __ballot_sync(kAllLanes, of_low);
+  };
+  uint64_t kept = 0;
+  while (open != 0) {
+    const uint64_t stay = open & of_all((low & open) == 0, (high & open) == 0);
+    kept |= stay;
+    open &= ~stay;
+    open &= ~of_all((low & kept) != 0, (high & kept) != 0);
+  }
+  return kept;
+}
+
+// What a block knows of the tile that it decides.
+struct TileState {
+  unsigned open[kTile / kWarp];  // a bit for each box that nothing has suppressed yet
+  uint64_t kept[kWords];
+};
+
+__device__ inline int first_bit(uint64_t bits) { return __ffsll(static_cast<long long>(bits)) - 1; }
+
+// Decides the boxes of one word, by the first warp of the block.
+template <typename T>
+__device__ void decide_word_of_tile(const GreedyLists<T>& lists, int64_t list, int64_t begin,
+                                    int size, int word, TileState& state) {
+  const int lane = static_cast<int>(threadIdx.x), first = word * kWordBits;
+  const uint64_t* overlaps = lists.overlaps_of(list, begin / kTile) + word * kTile;
+  const int low = first + lane, high = low + kWarp;
+  const uint64_t before_low = low < size ? overlaps[low] : 0;
+  const uint64_t before_high = high < size ? overlaps[high] : 0;
+  const uint64_t open = uint64_t{state.open[2 * word + 1]} << kWarp | state.open[2 * word];
+  const uint64_t kept = decide_word(open, before_low, before_high);
+  int32_t* owners = lists.owners + list * lists.capacity + begin;
+  const auto settle = [&](int i, uint64_t before) {
+    if ((open >> (i - first) & 1) == 0) return;
+    const bool stays = kept >> (i - first) & 1;
+    const int owner = stays ? i : first + first_bit(before & kept);
+    owners[i] = static_cast<int32_t>(begin + owner);
+  };
+  settle(low, before_low);
+  settle(high, before_high);
+  if (lane == 0) state.kept[word] = kept;
+}
+
+// Takes out the boxes of later words of the tile that overlap those kept in a word.
+template <typename T>
+__device__ void suppress_in_tile(const GreedyLists<T>& lists, int64_t list, int64_t begin, int size,
+                                 int word, TileState& state) {
+  const uint64_t kept = state.kept[word];
+  const uint64_t* overlaps = lists.overlaps_of(list, begin / kTile) + word * kTile;
+  int32_t* owners = lists.owners + list * lists.capacity + begin;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int of_warp = (word + 1) * kWordBits + static_cast<int>(threadIdx.x) - lane; of_warp < size;
+       of_warp += kGreedyThreads) {
+    const int i = of_warp + lane;
+    const unsigned open = state.open[of_warp / kWarp];
+    const uint64_t common = open >> lane & 1 ? overlaps[i] & kept : 0;
+    const unsigned gone = __ballot_sync(kAllLanes, common != 0);
+    if (common != 0) {
+      owners[i] = static_cast<int32_t>(begin + word * kWordBits + first_bit(common));
+    }
+    if (lane == 0) state.open[of_warp / kWarp] = open & ~gone;
+  }
+}
+
+// Appends what stays in the tile to the list of what is kept.
+template <typename T>
+__device__ void append_kept(const GreedyLists<T>& lists, int64_t list, int64_t begin, int words,
+                            const TileState& state, int32_t already) {
+  int total = 0;
+  for (int word = 0; word < words; ++word) {
+    const uint64_t kept = state.kept[word];
+    const int bit = static_cast<int>(threadIdx.x);
+    if (bit < kWordBits && (kept >> bit & 1)) {
+      const int before = __popcll(kept & ((uint64_t{1} << bit) - 1));
+      const int64_t position = int64_t{already} + total + before;
+      if (position < lists.keep) {
+        lists.kept[list * lists.keep + position] =
+            static_cast<int32_t>(begin + word * kWordBits + bit);
+      }
+    }
+    total += __popcll(kept);
+  }
+  if (threadIdx.x == 0) {
+    const int64_t end = int64_t{already} + total;
+    lists.progress[list].kept_begin = already;
+    lists.progress[list].kept_end = static_cast<int32_t>(end < lists.keep ? end : lists.keep);
+  }
+}
+
+// Decides which boxes of a tile stay, by one block: what earlier tiles suppress is known.
+template <typename T>
+__device__ void decide_tile(const GreedyLists<T>& lists, int64_t list, int64_t tile) {
+  S3FD_SHARED(TileState, state);
+  const int64_t begin = tile * kTile, left = lists.count(list) - begin;
+  const int size = static_cast<int>(left < kTile ? left : kTile);
+  const int words = (size + kWordBits - 1) / kWordBits;
+  const int32_t* owners = lists.owners + list * lists.capacity + begin;
+  const int32_t already = lists.progress[list].kept_end;
+  for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kGreedyThreads) {
+    const unsigned open = __ballot_sync(kAllLanes, i < size && owners[i] == kOpen);
+    if (i % kWarp == 0) state.open[i / kWarp] = open;
+  }
+  for (int word = 0; word < words; ++word) {
+    __syncthreads();
+    if (threadIdx.x < kWarp) decide_word_of_tile(lists, list, begin, size, word, state);
+    __syncthreads();
+    if (state.kept[word] != 0) suppress_in_tile(lists, list, begin, size, word, state);
+  }
+  __syncthreads();
+  append_kept(lists, list, begin, words, state, already);
+}
+
+// ---- Overlaps within the tiles
+
+// Grid: blocks of boxes, words of their tile, lists.
+template <typename T, bool kGrouped>
+__global__ void __launch_bounds__(kGreedyThreads) tile_overlaps_kernel(GreedyLists<T> lists) {
+  S3FD_SHARED(StoredBox<T>[kWordBits], boxes);
+  S3FD_SHARED(T[kWordBits], areas);
+  S3FD_SHARED(int64_t[kWordBits], groups);
+  const int64_t list = blockIdx.z, count = lists.count(list);
+  const int64_t i = int64_t{blockIdx.x} * kGreedyThreads + threadIdx.x;
+  const int64_t of_block = i - threadIdx.x, tile = of_block / kTile;
+  const int64_t first = tile * kTile + int64_t{blockIdx.y} * kWordBits;
+  if (of_block >= count || first >= of_block + kGreedyThreads) return;
+
+  const StoredBox<T>* all = lists.boxes + list * lists.capacity;
+  const int64_t* all_groups = lists.groups + (kGrouped ? list * lists.capacity : 0);
+  if (threadIdx.x < kWordBits && first + threadIdx.x < count) {
+    boxes[threadIdx.x] = all[first + threadIdx.x];
+    areas[threadIdx.x] = area<T>(boxes[threadIdx.x]);
+    if constexpr (kGrouped) groups[threadIdx.x] = all_groups[first + threadIdx.x];
+  }
+  __syncthreads();
+  if (i < count) {
+    const StoredBox<T> box = all[i];
+    const T box_area = area<T>(box);
+    const int64_t group = kGrouped ? all_groups[i] : 0;
+    const int before = static_cast<int>(i - first < kWordBits ? i - first : kWordBits);
+    uint64_t bits = 0;
+    for (int j = 0; j < before; ++j) {
+      if (kGrouped && groups[j] != group) continue;
+      if (lists.overlap(boxes[j], areas[j], box, box_area)) bits |= uint64_t{1} << j;
+    }
+    lists.overlaps_of(list, tile)[int64_t{blockIdx.y} * kTile + (i - tile * kTile)] = bits;
+  }
+
+  if (tile > 0) return;
+  const int64_t first_tile = count < kTile ? count : kTile;
+  const auto blocks = static_cast<unsigned>((first_tile + kGreedyThreads - 1) / kGreedyThreads);
+  // Block b of the tile has the words up to its own boxes.
+  constexpr unsigned kWordsPerBlock = kGreedyThreads / kWordBits;
+  const unsigned arriving = kWordsPerBlock * blocks * (blocks + 1) / 2;
+  if (is_last_block(&lists.progress[list].blocks_done, arriving)) decide_tile(lists, list, 0);
+}
+
+// ---- Later boxes against what stays in a tile
+
+// Where the open boxes of a block are, and in which groups.
+template <typename T, bool kGrouped>
+struct Reach {
+  Box<T> bounds;
+  int64_t first_group, last_group;
+
+  static __device__ Reach nowhere() {
+    constexpr T kInfinity = std::numeric_limits<T>::infinity();
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+    return {{kInfinity, kInfinity, -kInfinity, -kInfinity}, kMost, -kMost - 1};
+  }
+
+  __device__ void include(const Reach& other) {
+    bounds.x1 = min(bounds.x1, other.bounds.x1);
+    bounds.y1 = min(bounds.y1, other.bounds.y1);
+    bounds.x2 = max(bounds.x2, other.bounds.x2);
+    bounds.y2 = max(bounds.y2, other.bounds.y2);
+    if constexpr (kGrouped) {
+      first_group = min(first_group, other.first_group);
+      last_group = max(last_group, other.last_group);
+    }
+  }
+
+  // What the lane `step` away has.
+  __device__ Reach of_lane(int step) const {
+    const auto of_other = [&](auto value) { return __shfl_xor_sync(kAllLanes, value, step); };
+    Reach other{
+        {of_other(bounds.x1), of_other(bounds.y1), of_other(bounds.x2), of_other(bounds.y2)}, 0, 0};
+    if constexpr (kGrouped) {
+      other.first_group = of_other(first_group);
+      other.last_group = of_other(last_group);
+    }
+    return other;
+  }
+
+  __device__ bool meets(const Box<T>& box, int64_t group) const {
+    return box.x1 < bounds.x2 && box.x2 > bounds.x1 && box.y1 < bounds.y2 && box.y2 > bounds.y1 &&
+           (!kGrouped || (first_group <= group && group <= last_group));
+  }
+};
+
+template <typename T, bool kGrouped>
+__device__ Reach<T, kGrouped> reach_of_block(bool open, const Box<T>& box, int64_t group) {
+  using Reaches = Reach<T, kGrouped>[kGreedyWarps];
+  S3FD_SHARED(Reaches, of_warp);
+  Reach<T, kGrouped> reach = Reach<T, kGrouped>::nowhere();
+  if (open) reach = {box, group, group};
+  for (int step = kWarp / 2; step > 0; step /= 2) reach.include(reach.of_lane(step));
+  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = reach;
+  __syncthreads();
+  for (int warp = 0; warp < kGreedyWarps; ++warp) reach.include(of_warp[warp]);
+  return reach;
+}
+
+// Boxes that stay and that a block may meet, in the order of their scores.
+template <typename T>
+struct Suppressors {
+  StoredBox<T> boxes[kGreedyThreads];
+  T areas[kGreedyThreads];
+  int32_t numbers[kGreedyThreads];
+  int64_t groups[kGreedyThreads];
+  int of_warp[kGreedyWarps];
+};
+
+// Fills them with those of kept[begin ...] that are within reach; returns how many.
+template <typename T, bool kGrouped>
+__device__ int gather_suppressors(const GreedyLists<T>& lists, int64_t list, const int32_t* kept,
+                                  int size, const Reach<T, kGrouped>& reach,
+                                  Suppressors<T>& suppressors) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  StoredBox<T> box{};
+  int32_t number = 0;
+  int64_t group = 0;
+  bool meets = false;
+  if (thread < size) {
+    number = kept[thread];
+    box = lists.boxes[list * lists.capacity + number];
+    if constexpr (kGrouped) group = lists.groups[list * lists.capacity + number];
+    meets = reach.meets(box, group);
+  }
+  const unsigned meeting = __ballot_sync(kAllLanes, meets);
+  if (lane == 0) suppressors.of_warp[warp] = __popc(meeting);
+  __syncthreads();
+  int total = 0, position = __popc(meeting & ((1u << lane) - 1));
+  for (int other = 0; other < kGreedyWarps; ++other) {
+    if (other < warp) position += suppressors.of_warp[other];
+    total += suppressors.of_warp[other];
+  }
+  if (meets) {
+    suppressors.boxes[position] = box;
+    suppressors.areas[position] = area<T>(box);
+    suppressors.numbers[position] = number;
+    if constexpr (kGrouped) suppressors.groups[position] = group;
+  }
+  __syncthreads();
+  return total;
+}
+
+// Compares the block's boxes with those that the last tile keeps, until none is open.
+template <typename T, bool kGrouped>
+__device__ void suppress_boxes_of_block(const GreedyLists<T>& lists, int64_t list, bool open,
+                                        int32_t number, const Progress& progress) {
+  S3FD_SHARED(Suppressors<T>, suppressors);
+  const StoredBox<T> box = open ? lists.boxes[list * lists.capacity + number] : StoredBox<T>{};
+  const T box_area = area<T>(box);
+  const int64_t group = kGrouped && open ? lists.groups[list * lists.capacity + number] : 0;
+  open = open && is_proper<T>(box);
+  const Reach<T, kGrouped> reach = reach_of_block<T, kGrouped>(open, box, group);
+  for (int32_t begin = progress.kept_begin; begin < progress.kept_end; begin += kGreedyThreads) {
+    const int size = min(kGreedyThreads, progress.kept_end - begin);
+    const int total = gather_suppressors<T, kGrouped>(
+        lists, list, lists.kept + list * lists.keep + begin, size, reach, suppressors);
+    for (int j = 0; open && j < total; ++j) {
+      if (kGrouped && suppressors.groups[j] != group) continue;
+      if (!lists.overlap(suppressors.boxes[j], suppressors.areas[j], box, box_area)) continue;
+      lists.owners[list * lists.capacity + number] = suppressors.numbers[j];
+      open = false;
+    }
+    if (!__syncthreads_or(open)) return;
+  }
+}
+
+// Grid: blocks of boxes in their places, lists. Then decides the tile that comes next.
+template <typename T, bool kGrouped>
+__global__ void __launch_bounds__(kGreedyThreads)
+    suppress_later_kernel(GreedyLists<T> lists, int64_t tile) {
+  const int64_t list = blockIdx.y, count = lists.count(list), end = (tile + 1) * kTile;
+  const int64_t place = int64_t{blockIdx.x} * kGreedyThreads + threadIdx.x;
+  if (count <= end || place - threadIdx.x >= count) return;
+  const Progress progress = lists.progress[list];
+  if (progress.kept_end >= lists.keep) return;
+  bool open = place < count;
+  int32_t number = 0;
+  if (open) {
+    number = lists.place == nullptr ? static_cast<int32_t>(place) : lists.place[place];
+    open = number >= end && lists.owners[list * lists.capacity + number] == kOpen;
+  }
+  if (__syncthreads_or(open)) {
+    suppress_boxes_of_block<T, kGrouped>(lists, list, open, number, progress);
+  }
+  const auto blocks = static_cast<unsigned>((count + kGreedyThreads - 1) / kGreedyThreads);
+  if (is_last_block(&lists.progress[list].blocks_done, blocks)) {
+    decide_tile(lists, list, tile + 1);
+  }
+}
+
+// 64-bit words of GreedyLists::overlaps.
+constexpr int64_t overlap_words(int64_t lists, int64_t capacity) {
+  return lists * ceil_divide(capacity, kTile) * kTile * kWords;
+}
+
+// Decides all boxes: with owners kOpen and progress 0 at first, one launch and another one for each
+// tile but the last.
+template <typename T, bool kGrouped>
+void suppress_greedily(const GreedyLists<T>& lists, int64_t num_lists, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(lists.capacity, kGreedyThreads).x;
+  const auto grid_y = static_cast<unsigned>(num_lists);
+  launch(tile_overlaps_kernel<T, kGrouped>, dim3(blocks, kWords, grid_y), kGreedyThreads, 0, stream,
+         lists);
+  for (int64_t tile = 0; (tile + 1) * kTile < lists.capacity; ++tile) {
+    launch(suppress_later_kernel<T, kGrouped>, dim3(blocks, grid_y), kGreedyThreads, 0, stream,
+           lists, tile);
+  }
+}
+
+}  // namespace s3fd::cuda
