@@ -1,6 +1,7 @@
 # make detect PHOTO=me.jpg    find the faces of a photo
 # make test                   build, and run all tests
 # make sanitize               the operators' tests under the sanitizers of the compiler
+# make test-cuda              the tests that need a CUDA device, and compute-sanitizer
 # make lint                   format, lint and type checks
 # make format                 let the formatters have their way
 # make clean                  forget .venv and everything built
@@ -10,15 +11,19 @@
 PYTHON ?= python3
 # Any torch from 2.10 on; for example TORCH=torch==2.13.0 to choose one.
 TORCH ?= torch>=2.10
+# Build the CUDA kernels: AUTO (if nvcc is found), ON or OFF.
+CUDA ?= AUTO
 PHOTO ?= s3fd/assets/astronaut.jpg
 OUT ?= detected
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/* csrc/*/*)
-CPP := $(wildcard csrc/*.h csrc/*.cpp csrc/*/*.h csrc/*/*.cpp)
+CPP := $(wildcard $(foreach suffix,h cpp cu cuh,csrc/*.$(suffix) csrc/*/*.$(suffix) \
+	tests/cuda_emulator/*.$(suffix) tests/cuda_emulator/include/*.$(suffix) \
+	tests/cuda_emulator/include/*/*.$(suffix)))
 
-.PHONY: detect test sanitize lint format develop clean
+.PHONY: detect test sanitize test-cuda lint format develop clean
 
 detect: .venv/s3fd.stamp
 	$(BIN)/s3fd detect --out "$(OUT)" $(PHOTO)
@@ -28,6 +33,9 @@ test: .venv/test.stamp
 
 sanitize: .venv/test.stamp
 	.ci/sanitize $(BIN)/python $(SANITIZE)
+
+test-cuda: .venv/test.stamp
+	.ci/test_cuda $(BIN)/python
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff format --check .
@@ -43,14 +51,14 @@ format: .venv/lint.stamp
 develop: .venv/test.stamp .venv/lint.stamp
 
 # Built without isolation, beside the torch that will be used: with it, torch would be downloaded a
-# second time for its headers.
+# second time for its headers. In a folder that stays, so that what has not changed is not compiled.
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)" numpy "scikit-build-core>=0.11" "pybind11>=2.13" cmake ninja
 	touch $@
 
 .venv/s3fd.stamp: .venv/torch.stamp $(NATIVE)
-	$(PIP) --no-build-isolation --editable .
+	$(PIP) --no-build-isolation -C build-dir=build/develop -C cmake.define.S3FD_CUDA=$(CUDA) --editable .
 	touch $@
 
 # The tools of an extra of pyproject.toml, without another build of the package.
