@@ -223,19 +223,19 @@ struct LossTargets {
 struct FirstDigits {
   static constexpr int kCopies = 4;
 
-  uint32_t* counts;  // [bins, copies]
+  uint4* counts;  // [bins]
 
   __device__ void clear() const {
     for (unsigned i = threadIdx.x; i < Digits<uint32_t>::kBins; i += kLossThreads) {
-      reinterpret_cast<uint4*>(counts)[i] = uint4{};
+      counts[i] = uint4{};
     }
   }
   __device__ void add(uint32_t digit) const {
-    atomicAdd(counts + digit * kCopies + threadIdx.x % kCopies, 1u);
+    atomicAdd(reinterpret_cast<uint32_t*>(counts + digit) + threadIdx.x % kCopies, 1u);
   }
   __device__ void flush(uint32_t* histogram) const {
     for (unsigned i = threadIdx.x; i < Digits<uint32_t>::kBins; i += kLossThreads) {
-      const uint4 four = reinterpret_cast<const uint4*>(counts)[i];
+      const uint4 four = counts[i];
       const uint32_t count = four.x + four.y + four.z + four.w;
       if (count > 0) atomicAdd(histogram + i, count);
     }
@@ -265,7 +265,7 @@ template <typename T, typename U, typename Key = MarginKey<compute_t<T>>>
 __global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 2)
     label_kernel(LogitRows<T> logits, BatchRows<int64_t> matched, LossTargets<U> targets,
                  Mining<Key> mining, Chunks chunks, uint8_t* all_kept) {
-  S3FD_SHARED(uint32_t[Digits<Key>::kBins * FirstDigits::kCopies], digit_counts);
+  S3FD_SHARED(uint4[Digits<Key>::kBins], digit_counts);
   const FirstDigits digits{digit_counts};
   const int64_t image = chunks.image();
   const uint32_t end = chunks.end();
