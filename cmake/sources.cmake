@@ -16,8 +16,13 @@ set(S3FD_CPU_SOURCES
 )
 
 set(S3FD_CUDA_SOURCES
+    csrc/cuda/anchor_grid.cu
+    csrc/cuda/box_coding.cu
     csrc/cuda/decode_detections.cu
+    csrc/cuda/l2_normalize.cu
+    csrc/cuda/match_anchors.cu
     csrc/cuda/max_out_background.cu
+    csrc/cuda/multibox_loss.cu
     csrc/cuda/nms.cu
     csrc/cuda/vote_boxes.cu
 )

@@ -3,8 +3,8 @@
 #include <torch/csrc/stable/library.h>
 
 #include "anchor_levels.h"
-#include "tensor.h"
 #include "cpu/parallel.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "geometry.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

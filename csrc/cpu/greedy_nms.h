@@ -40,20 +40,14 @@ class SuppressedBoxes {
   // only if it deserves it.
   void add_overlapping(const Box<T>& box, int32_t begin, int32_t end) {
     for (int32_t first = begin / kBlock * kBlock; first < end; first += kBlock) {
-      add_block(box, area(box), highest_, first);
+      add_block(box, area(box), first);
     }
   }
 
-  // The same for all boxes there are. Returns how many are suppressed now.
-  int64_t add_overlapping(const Box<T>& box) {
+  // The same for all boxes from `first` on, or a little before. Returns how many it has added.
+  int64_t add_overlapping_from(const Box<T>& box, int32_t first) {
     const auto size = static_cast<int32_t>(suppressed_.size());
-    return vectorized([&] {
-      const T box_area = area(box), highest = highest_;
-      for (int32_t first = 0; first < size; first += kBlock) {
-        add_block(box, box_area, highest, first);
-      }
-      return static_cast<int64_t>(std::accumulate(suppressed_.begin(), suppressed_.end(), Flag{0}));
-    });
+    return vectorized([&] { return add_all(box, area(box), first / kBlock * kBlock, size); });
   }
 
  private:
@@ -61,7 +55,8 @@ class SuppressedBoxes {
   using Flag = std::conditional_t<std::is_same_v<T, double>, int64_t, int32_t>;  // as wide as T
 
   // A plain loop over arrays, which compilers vectorise.
-  void add_block(const Box<T>& box, T box_area, T highest, int32_t first) {
+  void add_block(const Box<T>& box, T box_area, int32_t first) {
+    const T highest = highest_;
     const T *x1 = &x1_[first], *y1 = &y1_[first], *x2 = &x2_[first], *y2 = &y2_[first];
     const T* areas = &areas_[first];
     Flag* __restrict suppressed = &suppressed_[first];
@@ -70,30 +65,42 @@ class SuppressedBoxes {
     }
   }
 
+  Flag add_all(const Box<T> box, T box_area, int32_t first, int32_t size) {
+    const T *x1 = x1_.data(), *y1 = y1_.data(), *x2 = x2_.data(), *y2 = y2_.data();
+    const T *areas = areas_.data(), highest = highest_;
+    Flag* __restrict suppressed = suppressed_.data();
+    Flag added = 0;
+    for (int32_t i = first; i < size; ++i) {
+      const Flag overlaps = iou(box, box_area, {x1[i], y1[i], x2[i], y2[i]}, areas[i]) > highest;
+      added += overlaps & ~suppressed[i];
+      suppressed[i] |= overlaps;
+    }
+    return added;
+  }
+
   T highest_;  // IoU that does not suppress
   std::vector<T> x1_, y1_, x2_, y2_, areas_;
   std::vector<Flag> suppressed_;
 };
 
-// Keeps the best boxes for as long as each of them suppresses a good part of all: comparing it with
-// every box is then less work than an index of them. Appends what it keeps, and returns the boxes,
-// by number, that it leaves undecided.
+// Keeps the best boxes for as long as each of them suppresses a good part of all, or to the end if
+// there are few: comparing it with every box that is left is then less work than an index of them.
+// Appends what it keeps, and returns the boxes, by number, that it leaves undecided.
 template <typename T>
 std::vector<int32_t> keep_dominant(const std::vector<Box<T>>& boxes, double iou_threshold,
                                    int64_t keep, std::vector<int32_t>& kept) {
   constexpr int64_t kGoodPart = 64;
+  constexpr int32_t kFew = 3072;
   const auto size = static_cast<int32_t>(boxes.size());
   SuppressedBoxes<T> suppressed(iou_threshold);
   suppressed.assign(size, [&](int32_t i) -> const Box<T>& { return boxes[i]; });
   int32_t next = 0;
-  int64_t before = 0;
   for (bool worthwhile = true; worthwhile && next < size; ++next) {
     if (suppressed.contains(next)) continue;
     if (static_cast<int64_t>(kept.size()) == keep) return {};
     kept.push_back(next);
-    const int64_t after = suppressed.add_overlapping(boxes[next]);
-    worthwhile = (after - before) * kGoodPart >= size;
-    before = after;
+    const int64_t added = suppressed.add_overlapping_from(boxes[next], next + 1);
+    worthwhile = size <= kFew || added * kGoodPart >= size;
   }
   std::vector<int32_t> left;
   for (; next < size; ++next) {

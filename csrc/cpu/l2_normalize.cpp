@@ -5,19 +5,18 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <cmath>
 #include <tuple>
 #include <type_traits>
 #include <vector>
 
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "l2_normalize.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {
 
-constexpr double kEpsilon = 1e-10;
 constexpr int64_t kTile = 256;         // pixels of a tile
 constexpr int64_t kTilesPerBlock = 2;  // what one task takes at least
 constexpr int64_t kLanes = 16;         // sums that a row is added up in, side by side
@@ -83,19 +82,6 @@ Map<T> map_of(const Tensor& tensor) {
   return {data, tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)};
 }
 
-// What becomes of a pixel's features x, gradients g and weights w, given sum(x^2) and sum(g w x):
-// its output is scale x w, and its gradient scale g w - pull x.
-template <typename C>
-struct Factors {
-  C scale, pull;
-
-  Factors(C squares, C products) {
-    const C norm = std::sqrt(squares);
-    scale = 1 / (norm + static_cast<C>(kEpsilon));
-    pull = norm > 0 ? products / norm * scale * scale : C(0);
-  }
-};
-
 using One = std::integral_constant<int64_t, 1>;
 
 // The output of a tile whose pixels are `step` apart.
@@ -113,7 +99,7 @@ void scale_rows(const T* in, int64_t in_channel, Step in_step, T* result, int64_
       sum[i] += x * x;
     }
   }
-  for (int64_t i = 0; i < size; ++i) sum[i] = Factors<C>(sum[i], 0).scale;
+  for (int64_t i = 0; i < size; ++i) sum[i] = NormFactors<C>(sum[i], 0).scale;
   for (int64_t c = 0; c < channels; ++c) {
     const T* row = in + c * in_channel;
     T* out_row = out + c * out_channel;
@@ -142,7 +128,7 @@ void scale_pixel(const T* in, T* result, const C* weight, int64_t channels) {
   }
   C squares = 0;
   for (const C lane : lanes) squares += lane;
-  const C scale = Factors<C>(squares, 0).scale;
+  const C scale = NormFactors<C>(squares, 0).scale;
   for (int64_t c = 0; c < channels; ++c) {
     out[c] = static_cast<T>(static_cast<C>(in[c]) * scale * weight[c]);
   }
@@ -176,7 +162,7 @@ void scale_rows_backward(Rows<const T, Step> gradient, Rows<const T, Step> featu
     }
   }
   for (int64_t i = 0; i < size; ++i) {
-    const Factors<C> factors(squares[i], products[i]);
+    const NormFactors<C> factors(squares[i], products[i]);
     squares[i] = factors.scale;
     products[i] = factors.pull;
   }
@@ -223,21 +209,12 @@ void scale_pixel_backward(const T* g, const T* x, T* result, const C* weight, in
   for (int64_t c = whole; c < channels; ++c) add(c, c - whole);
   C square = 0, product = 0;
   for (int64_t i = 0; i < kLanes; ++i) square += squares[i], product += products[i];
-  const Factors<C> factors(square, product);
+  const NormFactors<C> factors(square, product);
   for (int64_t c = 0; c < channels; ++c) {
     const C feature = static_cast<C>(x[c]), scaled = static_cast<C>(g[c]) * factors.scale;
     out[c] = static_cast<T>(scaled * weight[c] - factors.pull * feature);
     of_weight[c] += scaled * feature;
   }
-}
-
-void check(const Tensor& features, const Tensor& weight) {
-  const bool in_double = features.scalar_type() == ScalarType::Double;
-  STD_TORCH_CHECK(
-      features.dim() == 4 && weight.dim() == 1 && weight.size(0) == features.size(1) &&
-          weight.scalar_type() == (in_double ? ScalarType::Double : ScalarType::Float),
-      "s3fd::l2_normalize: expected features [B, C, H, W] and a weight [C] in float32, or float64 "
-      "for float64 features");
 }
 
 template <typename C>
@@ -265,7 +242,7 @@ Tiling tile(std::initializer_list<const Tensor*> maps) {
 }
 
 Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
-  check(features, weight);
+  check_l2_normalize(features, weight);
   Tensor output = empty_in_format_of(features, features.size(1));
   if (features.numel() == 0) return output;
   const Tiling tiling = tile({&features, &output});
@@ -304,12 +281,8 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
 
 std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const Tensor& features,
                                                  const Tensor& weight) {
-  check(features, weight);
-  for (int dimension = 0; dimension < 4; ++dimension) {
-    STD_TORCH_CHECK(gradient.dim() == 4 && gradient.size(dimension) == features.size(dimension) &&
-                        gradient.scalar_type() == features.scalar_type(),
-                    "s3fd::l2_normalize_backward: gradient does not fit the features");
-  }
+  check_l2_normalize(features, weight);
+  check_l2_normalize_gradient(gradient, features);
   const int64_t channels = features.size(1);
   Tensor output = empty_in_format_of(features, channels);
   const std::array<int64_t, 1> sizes{channels};

@@ -5,13 +5,14 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
+#include "anchor_bounds.h"
+#include "anchor_grid.h"
 #include "anchor_levels.h"
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -64,9 +65,7 @@ class AnchorList {
     for (size_t block = 0; block < bounds.size(); ++block) {
       if (block == best || !(bounds[block] > 0)) continue;
       const double enough = least();
-      if (static_cast<double>(bounds[block]) * (1 + kSlack) >= enough) {
-        visit_block(block, box, enough, visit);
-      }
+      if (AnchorBounds::allows(bounds[block], enough)) visit_block(block, box, enough, visit);
     }
   }
 
@@ -86,28 +85,23 @@ class AnchorList {
 
  private:
   static constexpr int64_t kBlock = 64;
-  static constexpr double kSlack = 1e-5;   // what rounding may add to a bound or an IoU
-  static constexpr float kLeast = 1e-45f;  // where a bound rounds to 0
+  static constexpr double kSlack = 1e-5;  // what rounding may add to an IoU
 
   void fill_block(size_t block, const Box<float>* anchors, int64_t count) {
-    float left = INFINITY, top = INFINITY, right = -INFINITY, bottom = -INFINITY;
-    float smallest = INFINITY, largest = 0;
+    AnchorBounds bounds = AnchorBounds::none();
     for (int64_t i = 0; i < count; ++i) {
       const Box<float>& anchor = anchors[i];
       const size_t at = block * kBlock + static_cast<size_t>(i);
       x1_[at] = anchor.x1, y1_[at] = anchor.y1, x2_[at] = anchor.x2, y2_[at] = anchor.y2;
       areas_[at] = area(anchor);
-      if (!is_proper(anchor)) continue;
-      left = std::min(left, anchor.x1), top = std::min(top, anchor.y1);
-      right = std::max(right, anchor.x2), bottom = std::max(bottom, anchor.y2);
-      smallest = std::min(smallest, areas_[at]), largest = std::max(largest, areas_[at]);
+      bounds.add(AnchorBounds::of(anchor));
     }
-    left_[block] = left, top_[block] = top, right_[block] = right, bottom_[block] = bottom;
-    smallest_[block] = smallest, largest_[block] = largest;
+    left_[block] = bounds.left, top_[block] = bounds.top;
+    right_[block] = bounds.right, bottom_[block] = bounds.bottom;
+    smallest_[block] = bounds.smallest, largest_[block] = bounds.largest;
   }
 
-  // Of each block the largest IoU that its anchors can have with a box, about, and 0 if they share
-  // nothing with it; which block's is the largest, or the number of blocks if all are 0.
+  // The bounds of all blocks; which one is the largest, or the number of blocks if all are 0.
   size_t bound_blocks(const Box<float>& box, float* __restrict bounds) const {
     const size_t count = left_.size();
     const float box_area = area(box);
@@ -115,11 +109,9 @@ class AnchorList {
     const float *bottom = bottom_.data(), *smallest = smallest_.data(), *largest = largest_.data();
     vectorized([&] {
       for (size_t i = 0; i < count; ++i) {
-        const float width = std::min(right[i], box.x2) - std::max(left[i], box.x1);
-        const float height = std::min(bottom[i], box.y2) - std::max(top[i], box.y1);
-        const float common = std::min(std::min(width * height, largest[i]), box_area);
-        const float bound = common / std::max(smallest[i], box_area);
-        bounds[i] = (width > 0) & (height > 0) ? std::max(bound, kLeast) : 0.0f;
+        bounds[i] =
+            AnchorBounds{left[i], top[i], right[i], bottom[i], smallest[i], largest[i]}.iou_bound(
+                box, box_area);
       }
     });
     size_t best = count;
@@ -165,7 +157,7 @@ class Grid {
   explicit Grid(std::vector<AnchorLevel> levels) : levels_(std::move(levels)) {
     for (const AnchorLevel& level : levels_) {
       for (int64_t shape = 0; shape < level.num_shapes; ++shape) {
-        shapes_.push_back(make_shape(level, shape));
+        shapes_.push_back({&level, shape, size_, AnchorReach<double>(level, shape)});
       }
       size_ += level.num_anchors();
     }
@@ -199,7 +191,7 @@ class Grid {
     };
     std::vector<Ranked> order;
     order.reserve(shapes_.size());
-    for (const Shape& shape : shapes_) order.push_back({iou_bound(shape, box), &shape});
+    for (const Shape& shape : shapes_) order.push_back({shape.reach.iou_bound(box), &shape});
     std::sort(order.begin(), order.end(),
               [](const Ranked& a, const Ranked& b) { return a.bound > b.bound; });
     for (const auto& [bound, shape] : order) {
@@ -209,73 +201,18 @@ class Grid {
     }
   }
 
-  // The anchors of one shape on one level. Anchors are rounded to float: their edges are at most
-  // `rounding` from where they should be.
+  // The anchors of one shape on one level, whose anchors begin at `first`.
   struct Shape {
     const AnchorLevel* level;
     int64_t shape, first;
-    double width, height, rounding;
+    AnchorReach<double> reach;
   };
 
-  struct Range {
-    int64_t begin, end;
-  };
-
-  // Bounds are computed in double from sizes that are rounded, and compared with IoUs that are
-  // rounded to float: this much leaves room for both.
-  static constexpr double kSlack = 1e-5;
-
-  Shape make_shape(const AnchorLevel& level, int64_t shape) const {
-    const double width = level.shapes[2 * shape], height = level.shapes[2 * shape + 1];
-    const double cells = static_cast<double>(std::max(level.rows, level.columns));
-    const double farthest =
-        (cells + std::abs(level.offset)) * level.stride + std::max(width, height);
-    return {&level, shape, size_, width, height, farthest * 0x1p-23};
-  }
-
-  static double least_area(const Shape& shape) {
-    return std::max(shape.width - 2 * shape.rounding, 0.0) *
-           std::max(shape.height - 2 * shape.rounding, 0.0);
-  }
-
-  // The IoU of the box with an anchor of this shape that lies as well as possible, or more.
-  static double iou_bound(const Shape& shape, const Box<float>& box) {
-    const double box_width = double(box.x2) - box.x1, box_height = double(box.y2) - box.y1;
-    const double shared = std::min(shape.width + 2 * shape.rounding, box_width) *
-                          std::min(shape.height + 2 * shape.rounding, box_height);
-    const double together = least_area(shape) + box_width * box_height - shared;
-    return shared / std::max(together, shared) * (1 + kSlack);
-  }
-
-  // The cells of an axis whose anchors share at least `share` of it with [low, high].
-  static Range cells(double low, double high, double share, double length, double stride,
-                     double offset, int64_t count) {
-    const double first = (low + share - length / 2) / stride - offset;
-    const double last = (high - share + length / 2) / stride - offset;
-    const double scale = (std::abs(low) + std::abs(high) + share + length) / stride;
-    const double slack = 1e-9 * (1 + std::abs(offset) + scale);
-    const double begin = std::max(std::ceil(first - slack), 0.0);
-    const double end = std::min(std::floor(last + slack) + 1, static_cast<double>(count));
-    if (!(begin < end)) return {0, 0};
-    return {static_cast<int64_t>(begin), static_cast<int64_t>(end)};
-  }
-
-  // IoU >= enough means shared >= enough / (1 + enough) * (sum of the areas), and so a least share
-  // of either axis, since of the other one no more can be shared than the smaller length.
   template <typename Visit>
   static void visit_window(const Shape& shape, const Box<float>& box, double enough,
                            const Visit& visit) {
     const AnchorLevel& level = *shape.level;
-    const double margin = 2 * shape.rounding;
-    const double box_width = double(box.x2) - box.x1, box_height = double(box.y2) - box.y1;
-    const double shared =
-        enough / (1 + enough) * (1 - kSlack) * (least_area(shape) + box_width * box_height);
-    const double share_x = shared / std::min(shape.height + margin, box_height) - margin;
-    const double share_y = shared / std::min(shape.width + margin, box_width) - margin;
-    const Range columns = cells(box.x1, box.x2, std::max(share_x, 0.0), shape.width, level.stride,
-                                level.offset, level.columns);
-    const Range rows = cells(box.y1, box.y2, std::max(share_y, 0.0), shape.height, level.stride,
-                             level.offset, level.rows);
+    const auto [rows, columns] = shape.reach.window(box, enough);
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       for (int64_t column = columns.begin; column < columns.end; ++column) {
         visit(shape.first + level.index(row, column, shape.shape),

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

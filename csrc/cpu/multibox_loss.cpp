@@ -6,18 +6,17 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <tuple>
 #include <type_traits>
 #include <vector>
 
-#include "tensor.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "geometry.h"
-#include "score_key.h"
+#include "multibox_loss.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {
@@ -26,10 +25,6 @@ namespace {
 constexpr int64_t kStretch = 1024, kGroup = 16;
 // Anchors that one task has at least, so that small batches stay on one thread.
 constexpr int64_t kAnchorsPerTask = 8192;
-
-// What the mask `kept` says of an anchor. While its image is mined, kNegative marks all
-// backgrounds.
-constexpr uint8_t kNothing = 0, kNegative = 1, kPositive = 2;
 
 // One image of a tensor [B, A] or [B, A, C], read through its strides.
 template <typename T>
@@ -55,15 +50,7 @@ Row read(const T* values, int64_t stride) {
 }
 
 template <typename T>
-using Key = std::conditional_t<std::is_same_v<T, double>, uint64_t, uint32_t>;
-
-// Rises with the margin of a background's logits, as its loss does. NaN counts as infinity; 0 is
-// below every margin.
-template <typename C>
-Key<C> rising_key(C background, C face) {
-  const C margin = face - background;
-  return ~falling_key(margin == margin ? margin : std::numeric_limits<C>::infinity());
-}
+using Key = MarginKey<T>;
 
 // How many anchors are positive and how many background, and whether all matches are -2, -1, or
 // below the number of boxes.
@@ -280,31 +267,6 @@ void for_each_kept(const uint8_t* kept, int64_t size, const Visit& visit) {
   }
 }
 
-// Softmax of two logits. Where one of them is NaN or infinity, `smaller` is NaN as in log_softmax.
-template <typename C>
-struct TwoLogits {
-  bool face_is_larger;
-  C difference;  // smaller - larger, at most 0
-  C smaller;     // exp(difference)
-
-  TwoLogits(C background, C face) : face_is_larger(!(background > face)) {
-    const C larger = face_is_larger ? face : background;
-    difference = (face_is_larger ? background : face) - larger;
-    smaller = std::exp(difference) + (larger - larger);
-  }
-
-  C cross_entropy(bool is_face) const {
-    const C normaliser = std::log(1 + smaller);
-    return is_face == face_is_larger ? normaliser : normaliser - difference;
-  }
-
-  // The derivative of the cross-entropy in the face's logit; in the background's it is opposite.
-  C gradient(bool is_face) const {
-    const C other = (is_face == face_is_larger ? smaller : C(1)) / (1 + smaller);
-    return is_face ? -other : other;
-  }
-};
-
 template <typename T>
 TwoLogits<compute_t<T>> two_logits(const Rows<T>& logits, int64_t row) {
   using C = compute_t<T>;
@@ -332,9 +294,8 @@ ImageLoss class_loss(const Rows<T>& logits, const Rows<int64_t>& matched, int64_
     std::fill_n(kept, size, kNothing);
     return loss;
   }
-  const double ratio = std::min(negative_ratio, static_cast<double>(size));
-  const int64_t wanted = std::min(
-      static_cast<int64_t>(static_cast<double>(counts.positives) * ratio), counts.backgrounds);
+  const int64_t wanted =
+      wanted_negatives(counts.positives, counts.backgrounds, negative_ratio, size);
   loss.kept = counts.positives + wanted;
   Threshold<Key<T>> threshold{std::numeric_limits<Key<T>>::max(), 0};
   if (wanted == counts.backgrounds) {
@@ -402,43 +363,11 @@ struct Targets {
   }
 };
 
-template <typename C>
-C smooth_l1(C error) {
-  const C size = std::abs(error);
-  return size < 1 ? size * size / 2 : size - C(0.5);
-}
-
-// NaN stays NaN.
-template <typename C>
-C smooth_l1_gradient(C error) {
-  return error < -1 ? C(-1) : error > 1 ? C(1) : error;
-}
-
-ScalarType computed_in(const Tensor& tensor) {
-  return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 Targets checked_targets(const Tensor& logits, const Tensor& deltas, const Tensor& anchors,
                         const Tensor& boxes, const Tensor& splits, const Tensor& matched,
                         double centre_variance, double size_variance) {
-  STD_TORCH_CHECK(logits.dim() == 3 && logits.size(2) == 2 && deltas.dim() == 3 &&
-                      deltas.size(2) == 4 && matched.dim() == 2 &&
-                      matched.scalar_type() == ScalarType::Long && anchors.dim() == 2 &&
-                      anchors.size(1) == 4,
-                  "s3fd::multibox_loss: expected logits [B, A, 2], deltas [B, A, 4], "
-                  "anchors [A, 4] and matched int64 [B, A]");
-  const int64_t batch = logits.size(0), size = logits.size(1);
-  STD_TORCH_CHECK(deltas.size(0) == batch && matched.size(0) == batch && deltas.size(1) == size &&
-                      matched.size(1) == size && anchors.size(0) == size,
-                  "s3fd::multibox_loss: logits, deltas, anchors and matched do not fit together");
-  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && boxes.is_contiguous() &&
-                      boxes.scalar_type() == computed_in(deltas) &&
-                      anchors.scalar_type() == computed_in(deltas),
-                  "s3fd::multibox_loss: expected contiguous boxes [T, 4], and boxes and anchors in "
-                  "the dtype that deltas are computed in");
-  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) == batch + 1 && splits.is_contiguous() &&
-                      splits.scalar_type() == ScalarType::Long,
-                  "s3fd::multibox_loss: expected splits as contiguous int64 [B + 1]");
+  check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
+  const int64_t batch = logits.size(0);
   const auto* data = static_cast<const int64_t*>(splits.const_data_ptr());
   STD_TORCH_CHECK(
       data[0] == 0 && data[batch] == boxes.size(0) && std::is_sorted(data, data + batch + 1),
@@ -472,8 +401,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
     double size_variance) {
   const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
                                           centre_variance, size_variance);
-  STD_TORCH_CHECK(negative_ratio >= 0,
-                  "s3fd::multibox_loss: expected a negative_ratio of at least 0");
+  check_negative_ratio(negative_ratio);
   const std::array<int64_t, 2> sizes{logits.size(0), logits.size(1)};
   Tensor kept = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Byte, std::nullopt,
                                      logits.device());
@@ -540,13 +468,7 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
   const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
                                           centre_variance, size_variance);
   const int64_t size = logits.size(1);
-  STD_TORCH_CHECK(class_gradient.numel() == 1 && box_gradient.numel() == 1 && kept.dim() == 2 &&
-                      kept.size(0) == logits.size(0) && kept.size(1) == size &&
-                      kept.is_contiguous() && kept.scalar_type() == ScalarType::Byte &&
-                      counts.numel() == 2 && counts.is_contiguous() &&
-                      counts.scalar_type() == ScalarType::Long,
-                  "s3fd::multibox_loss_backward: expected two scalars as gradients, and kept and "
-                  "counts as multibox_loss returns them");
+  check_multibox_loss_results(class_gradient, box_gradient, logits, kept, counts);
   const auto* marks = static_cast<const uint8_t*>(kept.const_data_ptr());
   const auto* count = static_cast<const int64_t*>(counts.const_data_ptr());
   const double of_class = value_of(class_gradient) / static_cast<double>(count[0]);

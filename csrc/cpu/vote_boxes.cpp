@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "cpu/box_index.h"
-#include "tensor.h"
 #include "cpu/order.h"
 #include "score_key.h"
+#include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -8,6 +8,15 @@
 
 #include "anchor_grid.h"
 #include "anchor_levels.h"
+#include "cuda/divide.h"
+#include "cuda/launch.h"
+
+// A kernel's parameter that is read where the launch put it, and not copied to be indexed.
+#ifdef __CUDACC__
+#define S3FD_GRID_CONSTANT __grid_constant__
+#else
+#define S3FD_GRID_CONSTANT
+#endif
 
 namespace s3fd::cuda {
 
@@ -19,6 +28,7 @@ struct DeviceGrid {
     int64_t rows, columns, first_anchor;
     double stride;
     int first_shape, num_shapes;
+    bool is_exact;  // in float: see AnchorLevel::is_exact_in_float()
   };
 
   Level levels[kMostLevels];
@@ -43,10 +53,21 @@ struct DeviceGrid {
   template <typename T>
   __device__ Box<T> box(int64_t anchor) const {
     const int l = level_of(anchor);
-    const AnchorLevel at = level(l);
     const int64_t in_level = anchor - levels[l].first_anchor;
-    const int64_t cell = in_level / at.num_shapes;
-    return at.template box<T>(cell / at.columns, cell % at.columns, in_level % at.num_shapes);
+    const int64_t cell = divide(in_level, levels[l].num_shapes);
+    const int64_t row = divide(cell, levels[l].columns);
+    return box<T>(l, row, cell - row * levels[l].columns,
+                  static_cast<int>(in_level - cell * levels[l].num_shapes));
+  }
+
+  // In float where that is the same: many GPUs have few units for doubles.
+  template <typename T>
+  __device__ Box<T> box(int l, int64_t row, int64_t column, int shape) const {
+    if (!levels[l].is_exact) return level(l).template box<T>(row, column, shape);
+    const double* sides = shapes + 2 * (levels[l].first_shape + shape);
+    return anchor_box<T, float>(row, column, static_cast<float>(levels[l].stride),
+                                static_cast<float>(offset), static_cast<float>(sides[0] / 2),
+                                static_cast<float>(sides[1] / 2));
   }
 };
 
@@ -58,9 +79,13 @@ inline DeviceGrid make_device_grid(const std::vector<AnchorLevel>& levels) {
     STD_TORCH_CHECK(grid.num_shapes + level.num_shapes <= kMostShapes,
                     "s3fd: the CUDA kernels know grids of at most ", kMostShapes,
                     " shapes in all levels together");
-    grid.levels[grid.num_levels++] = {level.rows,       level.columns,
-                                      grid.num_anchors, level.stride,
-                                      grid.num_shapes,  static_cast<int>(level.num_shapes)};
+    grid.levels[grid.num_levels++] = {level.rows,
+                                      level.columns,
+                                      grid.num_anchors,
+                                      level.stride,
+                                      grid.num_shapes,
+                                      static_cast<int>(level.num_shapes),
+                                      level.is_exact_in_float()};
     for (int64_t i = 0; i < level.num_shapes; ++i, ++grid.num_shapes) {
       grid.shapes[2 * grid.num_shapes] = level.shapes[2 * i];
       grid.shapes[2 * grid.num_shapes + 1] = level.shapes[2 * i + 1];

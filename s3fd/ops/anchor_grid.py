@@ -31,6 +31,7 @@ class AnchorGrid:
     on a level with stride ``s`` are centred at ``((col + offset) * s, (row + offset) * s)``.
 
     A level's head maps have ``shapes * classes`` and ``shapes * 4`` channels, shape-major.
+    The CUDA kernels take grids of up to 16 levels, with 96 shapes in all of them together.
 
     Args:
         strides: pixels of the image per cell, of each level; positive integers.

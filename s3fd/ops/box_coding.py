@@ -43,7 +43,7 @@ def encode_boxes(
             devices, variances that are not two positive numbers.
 
     Under autocast it computes and answers in float32. On devices without a kernel of their own
-    (all but the CPU at present) it runs its PyTorch twin.
+    (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch
@@ -89,7 +89,7 @@ def decode_boxes(
             devices, variances that are not two positive numbers, a negative image size.
 
     Under autocast it computes and answers in float32. On devices without a kernel of their own
-    (all but the CPU at present) it runs its PyTorch twin.
+    (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch

@@ -40,7 +40,7 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
         TypeError: an argument is no floating-point tensor.
         ValueError: a shape does not fit, or the two are on different devices.
 
-    On devices without a kernel of their own (all but the CPU at present) it runs its PyTorch twin.
+    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +17,7 @@ from s3fd.ops._checks import (
     check_tensor,
     describe,
 )
+from s3fd.ops._ragged import splits_of
 
 if TYPE_CHECKING:
     from s3fd.ops.anchor_grid import AnchorGrid
@@ -81,8 +81,10 @@ def match_anchors(
 
     Memory grows with ``A + G`` alone; anchors that are listed row by row are looked at in blocks of
     neighbours, most of which a box passes by.
-    :meth:`s3fd.ops.AnchorGrid.match` gives the same for the anchors of a grid, far faster. On
-    devices without a kernel of their own (all but the CPU at present) both run their PyTorch twin.
+    :meth:`s3fd.ops.AnchorGrid.match` gives the same for the anchors of a grid, far faster. On CUDA
+    neither waits for the device; there can be 2^31 - 1 anchors at most, and 2^29 - 1 boxes in a
+    batch. On devices without a kernel of their own (all but the CPU and CUDA) both run their
+    PyTorch twin.
 
     Example:
         >>> import torch
@@ -151,14 +153,13 @@ def _check_device(
 
 def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     """All rows after each other, float32 [T, 4], and where each tensor's begin, int64 [B + 1]."""
-    splits = list(accumulate((tensor.shape[0] for tensor in tensors), initial=0))
     if len(tensors) == 1:
         rows = _float32(tensors[0])
     elif tensors:
         rows = torch.cat([_float32(tensor) for tensor in tensors])
     else:
         rows = torch.empty(0, 4, device=device)
-    return rows, torch.tensor(splits, device=device)
+    return rows, splits_of(tensors, device)
 
 
 def _float32(tensor: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from s3fd.ops._checks import (
     check_variances,
     describe,
 )
+from s3fd.ops._ragged import splits_of
 from s3fd.ops.reference.multibox_loss import kept_losses, mine
 from s3fd.ops.reference.multibox_loss import multibox_loss_backward as _twin_backward
 
@@ -70,10 +71,12 @@ def multibox_loss(
     Raises:
         TypeError: an argument is not of the kind above.
         ValueError: a shape, a device or a number does not fit, or ``matched`` names a box that an
-            image does not have.
+            image does not have. On CUDA nobody waits for ``matched``: such a box stops the kernel
+            with a message, and is an error wherever the device is next waited for.
 
-    Differentiable once. On devices without a kernel of their own (all but the CPU at present) it
-    runs its PyTorch twin.
+    Differentiable once. On CUDA neither the losses nor their gradients wait for the device. The
+    order of all sums is fixed: the same input gives the same numbers on the same kind of device.
+    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch
@@ -119,12 +122,9 @@ def _joined(boxes: Sequence[Tensor], anchors: Tensor, dtype: torch.dtype) -> tup
 
     They are in the dtype that deltas of ``dtype`` are computed in.
     """
-    splits = [0]
-    for image_boxes in boxes:
-        splits.append(splits[-1] + len(image_boxes))
     rows = torch.cat([*boxes] if len(boxes) > 0 else [anchors[:0]])
     rows = rows.detach().to(_compute_dtype(dtype))
-    return rows, torch.tensor(splits, device=anchors.device)
+    return rows, splits_of(boxes, anchors.device)
 
 
 def _compute_dtype(dtype: torch.dtype) -> torch.dtype:

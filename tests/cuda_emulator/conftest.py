@@ -102,11 +102,10 @@ def emulated_python(emulator_folder: Path) -> Callable[..., subprocess.Completed
         ROOT / "s3fd", stage / "s3fd", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     shutil.copy(emulator_folder / "_C.so", stage / "s3fd")
-    # An editable install would be found before the copy.
+    # An editable install puts its own finder before PYTHONPATH, and would find the other package.
     (stage / "sitecustomize.py").write_text(
         "import sys\n"
-        "finders = [f for f in sys.meta_path if not type(f).__name__.startswith('ScikitBuild')]\n"
-        "sys.meta_path[:] = finders\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]\n"
     )
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

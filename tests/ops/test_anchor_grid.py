@@ -84,6 +84,24 @@ def test_the_papers_grid() -> None:
     assert anchors[-1].tolist() == [320, 320, 832, 832]
 
 
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 85, 86, 255, 256, 257])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_all_lengths_are_listed(columns: int, dtype: torch.dtype) -> None:
+    feature_sizes = [(1, columns), (0, 0), (2, 3)]
+    anchors = SEVERAL_SHAPES.anchors(feature_sizes, dtype=dtype)
+    assert torch.equal(anchors, reference.anchors(SEVERAL_SHAPES, feature_sizes, dtype=dtype))
+
+
+@pytest.mark.parametrize("columns", [16_300, 16_384, 300_000])
+@pytest.mark.parametrize("offset", [0.5, 1 / 16, 1 / 32, 0.3])
+@pytest.mark.parametrize("side", [16.0, 2**-7 * 3, 2**-8 * 3, 0.1])
+def test_anchors_are_rounded_once_wherever_they_are(
+    columns: int, offset: float, side: float
+) -> None:
+    grid = AnchorGrid((4,), (side,), offset)
+    assert torch.equal(grid.anchors([(1, columns)]), reference.anchors(grid, [(1, columns)]))
+
+
 def test_large_maps_are_shared_out_among_threads() -> None:
     grid = AnchorGrid.s3fd()
     feature_sizes = grid.feature_sizes((2048, 1500))

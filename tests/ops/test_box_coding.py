@@ -120,6 +120,42 @@ def test_any_strides_are_read_as_they_are() -> None:
         assert torch.equal(decode_boxes(same, anchors), expected)
 
 
+@pytest.mark.parametrize(("batch", "count"), [(1, 1), (255, 1), (1, 257), (3, 85), (33, 31)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batches_of_all_sizes_are_coded(batch: int, count: int, dtype: torch.dtype) -> None:
+    anchors, deltas = random_boxes(count, dtype=dtype), random_deltas(batch, count, dtype=dtype)
+    boxes = decode_boxes(deltas, anchors)
+    assert boxes.shape == (batch, count, 4)
+    exact = reference.decode_boxes(deltas.double(), anchors.double())
+    torch.testing.assert_close(
+        boxes.double(), exact, rtol=4 * torch.finfo(dtype).eps, atol=200 * torch.finfo(dtype).eps
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("moved_by", [1, 2, 4])
+def test_rows_may_lie_anywhere_in_memory(dtype: torch.dtype, moved_by: int) -> None:
+    def move(tensor: Tensor) -> Tensor:
+        memory = torch.empty(tensor.numel() + moved_by, dtype=dtype)
+        return memory[moved_by:].view(tensor.shape).copy_(tensor)
+
+    anchors, deltas = random_boxes(2, 6, dtype=dtype), random_deltas(2, 6, dtype=dtype)
+    wide = torch.full((2, 6, 4 + moved_by), math.nan, dtype=dtype)
+    wide[..., :4] = deltas
+    for same in (move(deltas), wide[..., :4]):
+        assert torch.equal(decode_boxes(same, move(anchors)), decode_boxes(deltas, anchors))
+
+
+def test_gradients_of_any_strides_are_read_as_they_are() -> None:
+    anchors, values = random_boxes(5).requires_grad_(), random_boxes(3, 5).requires_grad_()
+    for function in (encode_boxes, decode_boxes):
+        output = function(values, anchors)
+        ones, spread = torch.ones_like(output), output.new_ones(1, 1, 1).expand_as(output)
+        by_ones = torch.autograd.grad(output, (values, anchors), ones, retain_graph=True)
+        by_spread = torch.autograd.grad(output, (values, anchors), spread)
+        assert all(map(torch.equal, by_ones, by_spread))
+
+
 def test_many_boxes_are_shared_out_among_threads() -> None:
     anchors = random_boxes(20_000, dtype=torch.float32)
     deltas = random_deltas(3, 20_000, dtype=torch.float32)

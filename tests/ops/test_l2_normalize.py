@@ -116,6 +116,65 @@ def test_output_and_gradients_are_those_of_the_twin(
     )
 
 
+def assert_like_twin(features: Tensor, weight: Tensor, gradient: Tensor) -> None:
+    """Output and gradients, against those of the twin in double."""
+    output = torch.ops.s3fd.l2_normalize(features, weight)
+    found = (output, *torch.ops.s3fd.l2_normalize_backward(gradient, features, weight))
+    exact = [t.double() for t in (gradient, features, weight)]
+    expected = (reference.l2_normalize(*exact[1:]), *l2_normalize_backward(*exact))
+    # What cancels in the gradient is of this size.
+    pull = (
+        exact[0].abs().amax(1) / exact[1].norm(dim=1)
+    ).amax().item() * weight.abs().amax().item()
+    for ours, twin in zip(found, expected, strict=True):
+        tolerance = 8 * torch.finfo(ours.dtype).eps
+        torch.testing.assert_close(
+            ours.double(), twin, rtol=tolerance, atol=tolerance * max(pull, twin.abs().amax())
+        )
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed"])
+@pytest.mark.parametrize(
+    "channels", [1, 2, 31, 32, 33, 64, 127, 128, 129, 256, 257, 512, 513, 516, 520, 1024, 1100]
+)
+def test_any_number_of_channels(channels: int, layout: str) -> None:
+    generator = torch.Generator().manual_seed(channels)
+    for dtype in (torch.float32, torch.float16, torch.float64):
+        features, gradient = (
+            in_layout(layout, torch.randn(1, channels, 3, 4, generator=generator).to(dtype))
+            for _ in range(2)
+        )
+        weight = torch.rand(channels, generator=generator, dtype=torch.float64) + 0.5
+        weight = weight.to(torch.promote_types(dtype, torch.float32))
+        assert_like_twin(features, weight, gradient)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("pixels", [1, 7, 8, 9, 31, 32, 33, 255, 256, 257, 1023, 1025, 8200, 33000])
+def test_any_number_of_pixels(pixels: int, layout: str) -> None:
+    generator = torch.Generator().manual_seed(pixels)
+    features, gradient = (
+        in_layout(layout, torch.randn(1, 4, 1, pixels, generator=generator)) for _ in range(2)
+    )
+    assert_like_twin(features, torch.tensor([1.0, -2, 0.5, 3]), gradient)
+
+
+def test_more_channels_than_a_block_has_room_for() -> None:
+    features = in_layout("channels_last", torch.rand(1, 12_300, 1, 3) + 0.1)
+    assert_like_twin(features, torch.rand(12_300), in_layout("channels_last", features.flip(1)))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_features_and_weight_may_begin_anywhere(layout: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    wide = in_layout(layout, torch.randn(2, 17, 3, 5, generator=generator))
+    gradient = in_layout(layout, torch.randn(2, 16, 3, 5, generator=generator))
+    weights = torch.rand(33, generator=generator)
+    for features in (wide[:, 1:], wide[:, :16]):
+        for weight in (weights[:16], weights[1:17], weights[:32:2]):
+            assert_like_twin(features, weight, gradient)
+
+
 def test_the_twin_has_the_gradient_that_autograd_finds() -> None:
     features = torch.randn(2, 5, 3, 4, dtype=torch.float64).requires_grad_()
     weight = torch.randn(5, dtype=torch.float64).requires_grad_()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from s3fd.ops import AnchorGrid, match_anchors, multibox_loss, reference
 from s3fd.ops.multibox_loss import _joined
+from s3fd.ops.reference.multibox_loss import mine
 
 OPERATOR = torch.ops.s3fd.multibox_loss.default
 BACKWARD = torch.ops.s3fd.multibox_loss_backward.default
@@ -248,7 +249,7 @@ def results_of(
     sizes=st.sampled_from([(0, 5), (1, 0), (1, 1), (2, 7), (1, 100), (3, 1023), (1, 2500)]),
     negative_ratio=st.sampled_from([0, 0.5, 1, 2.5, 3, 20, 1e300, math.inf]),
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
-    layout=st.sampled_from(["contiguous", "channels_first", "sliced"]),
+    layout=st.sampled_from(["contiguous", "channels_first", "sliced", "unaligned"]),
     odd=st.sampled_from([None, math.nan, math.inf, -math.inf, -0.0]),
     rare=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
@@ -277,6 +278,10 @@ def test_losses_and_gradients_are_the_twins(
         logits, deltas, anchors, matched = (
             t.repeat_interleave(2, dim=-1)[..., ::2] for t in (logits, deltas, anchors, matched)
         )
+    elif layout == "unaligned":
+        logits, deltas = (
+            torch.cat([t.new_zeros(1), t.flatten()])[1:].view_as(t) for t in (logits, deltas)
+        )
     results = [
         results_of(f, logits, deltas, anchors, boxes, matched, negative_ratio=negative_ratio)
         for f in (multibox_loss, reference.multibox_loss)
@@ -286,6 +291,80 @@ def test_losses_and_gradients_are_the_twins(
         torch.testing.assert_close(ours, expected, equal_nan=True)
     if odd is None:
         assert torch.equal(results[0][2] != 0, results[1][2] != 0)
+
+
+def kept_by_operator(logits: Tensor, matched: Tensor, negative_ratio: float = 3) -> Tensor:
+    """The mask of the kept anchors, of whose number the operator has to be sure."""
+    batch, size = matched.shape
+    anchors = torch.tensor(ANCHOR).expand(size, 4)
+    boxes = torch.tensor(ANCHOR).repeat(batch * 3, 1)
+    splits = 3 * torch.arange(batch + 1)
+    deltas = torch.zeros(batch, size, 4)
+    _, _, kept, counts = OPERATOR(
+        logits, deltas, anchors, boxes, splits, matched, negative_ratio, 0.1, 0.2
+    )
+    assert counts.tolist() == [(kept > 0).sum(), (kept == 2).sum()]
+    return kept
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 511, 512, 513, 1023, 1024, 1025, 2049, 3073])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_same_anchors_are_kept_as_by_the_twin(size: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(size)
+    matched = torch.randint(-40, 3, (4, size), generator=generator).clamp(min=-2)
+    matched[matched == -2] = -1
+    matched[0, -1] = 0  # the only positive of an image may be its last anchor
+    matched[1] = -1
+    matched[2, ::5] = -2
+    logits = torch.randn(4, size, 2, generator=generator).to(dtype)
+    for values in (logits, (2 * logits).round()):  # rounded ones tie
+        for negative_ratio in (0.5, 3, 17):
+            kept = kept_by_operator(values, matched, negative_ratio)
+            assert torch.equal(kept, mine(values, matched, negative_ratio))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("middle", [-3.0, 1.0, 2.0])
+@pytest.mark.parametrize("wanted", [1, 700, 1500, 2998])
+def test_margins_that_differ_in_their_last_bits_are_told_apart(
+    dtype: torch.dtype, middle: float, wanted: int
+) -> None:
+    whole = torch.int64 if dtype == torch.float64 else torch.int32
+    first = torch.tensor(middle, dtype=dtype).view(whole)
+    order = torch.randperm(3000, generator=torch.Generator().manual_seed(wanted))
+    margin = (first + order.to(whole) - 1500).view(dtype)  # 3000 neighbours of a number
+    logits = torch.stack([torch.zeros_like(margin), margin], dim=1)[None]
+    matched = torch.full((1, 3000), -1)
+    matched[0, 1234] = 0
+    kept = kept_by_operator(logits, matched, wanted)
+    assert torch.equal(kept, mine(logits, matched, wanted))
+    assert (kept == 1).sum() == wanted
+
+
+@pytest.mark.parametrize("wanted", [1, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049, 4998])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_equal_losses_the_lower_indices_are_taken_wherever_they_end(
+    wanted: int, dtype: torch.dtype
+) -> None:
+    size = 5000
+    logits = torch.zeros(2, size, 2, dtype=dtype)
+    logits[:, 100:200, 1] = 1  # always taken, or first
+    logits[:, 3000:3010, 1] = -1  # never before the others
+    matched = torch.full((2, size), -1)
+    matched[0, 4999] = 0
+    matched[1, 0] = 1
+    for image, kept in enumerate(kept_by_operator(logits, matched, wanted)):
+        rank = torch.argsort(-logits[image, :, 1], stable=True)
+        rank = rank[matched[image, rank] == -1][:wanted]
+        assert torch.equal((kept == 1).nonzero()[:, 0], rank.sort().values)
+
+
+def test_a_large_batch_keeps_the_same_anchors_as_the_twin() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(8, 66_000, 2, generator=generator).bfloat16()  # of which many tie
+    matched = torch.full((8, 66_000), -1)
+    matched[torch.rand(matched.shape, generator=generator) < 0.002] = 0
+    assert torch.equal(kept_by_operator(logits, matched), mine(logits, matched, 3))
 
 
 @pytest.mark.parametrize("order", ["rising", "falling", "equal", "random"])
@@ -365,6 +444,28 @@ def test_devices_without_a_kernel_run_the_twin(dtype: torch.dtype) -> None:
     torch.testing.assert_close(OPERATOR._op_dk(elsewhere, *arguments), OPERATOR(*arguments))
     arguments = backward_arguments(dtype)
     torch.testing.assert_close(BACKWARD._op_dk(elsewhere, *arguments), BACKWARD(*arguments))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_gradients_of_the_losses_may_be_of_any_dtype(dtype: torch.dtype) -> None:
+    arguments = backward_arguments()
+    others = *(gradient.to(dtype) for gradient in arguments[:2]), *arguments[2:]
+    torch.testing.assert_close(BACKWARD(*others), BACKWARD(*arguments), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 1023, 1024, 1025])
+def test_every_anchor_gets_its_gradient(size: int) -> None:
+    generator = torch.Generator().manual_seed(size)
+    matched = torch.zeros(3, size, dtype=torch.int64)  # all are positive
+    logits = torch.randn(3, size, 2, generator=generator)
+    deltas = torch.randn(3, size, 4, generator=generator)
+    arguments = logits, deltas, torch.tensor(ANCHOR).expand(size, 4), [torch.tensor([ANCHOR])] * 3
+    ours, expected = (
+        results_of(f, *arguments, matched) for f in (multibox_loss, reference.multibox_loss)
+    )
+    torch.testing.assert_close(ours, expected)
+    assert (ours[2] != 0).all()
+    assert (ours[3] != 0).all()
 
 
 def test_double_backward_is_refused_by_name() -> None:

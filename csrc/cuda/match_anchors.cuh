@@ -1,0 +1,306 @@
+// Two-stage matching of anchors to boxes, for all images of a batch at once. No matrix of IoUs is
+// held: a block of threads takes one box, and walks the anchors that it can overlap enough
+// (match_grid.cuh, match_list.cuh).
+//
+// While boxes compete, an anchor's place in the output holds the strongest claim on it as one
+// integer: first the rule that it was made by, then the IoU, then the lower box. An atomic maximum
+// settles all ties and all ranks, whatever the order of the claims, so that an anchor of stage 1
+// can't be taken away in stage 2, and ignore regions may be marked at any time. What a box owns
+// after stage 1 is counted as claims replace each other; sums of integers don't depend on their
+// order either.
+//
+// claim_kernel          stage 1: a block a box; and the ignore regions: four blocks each
+// compensate_kernel     stage 2: a block a box; those that have enough anchors leave at once
+// settle_kernel         claims become indices: a thread an anchor
+//
+// The output is set to 0, and read and written once more: 24 bytes an anchor and image, of which
+// the L2 cache keeps most. That, and the five launches (two of them set memory; a list of anchors
+// has a sixth for its bounds), is what small batches take. With many boxes the walks count: about
+// 40 operations a visit, one visit in stage 1 and four to seven in stage 2.
+//
+// B images, A anchors, G boxes an image, K anchors in the reach of a box, 130 on the paper's grid;
+// of a list three times as many are visited, after a look at the bounds of all groups of 64:
+// roofline: match_grid launches=5 bytes=24*B*A+64*B*G operations=40*7*B*G*K
+// roofline: match_anchors launches=6 bytes=24*B*A+64*B*G+17*A operations=40*7*B*G*3*K+20*8*B*G*A/64
+#pragma once
+
+#include "cuda/device_grid.h"
+#include "cuda/match_block.cuh"
+
+namespace s3fd::cuda {
+
+constexpr Key kBackground = static_cast<Key>(-1), kIgnored = static_cast<Key>(-2);
+
+// What an anchor's place holds until it is settled: nothing, or that a region hides it, or a claim.
+constexpr Key kUnclaimed = 0, kHidden = 1;
+
+// The rules that a claim can be made by, the stronger the higher.
+enum class Rule : unsigned { kCompensation = 1, kOverlap = 2, kBestAnchor = 3 };
+
+__device__ inline Key make_claim(Rule rule, float overlap, int64_t box) {
+  return Key{static_cast<unsigned>(rule)} << (kIouBits + 32) | Key{bits_of(overlap)} << 32 |
+         ~static_cast<uint32_t>(box);
+}
+
+__device__ inline uint32_t box_of(Key claim) { return ~static_cast<uint32_t>(claim); }
+
+// Thresholds as floats that an IoU, a float, compares with as with the doubles that were asked for:
+// IoUs from positive_iou on, and above candidate_iou.
+struct MatchOptions {
+  float positive_iou, candidate_iou;
+  int64_t top_n;  // negative: the mean of stage 1
+  bool keep_best;
+};
+
+// Where in the batch a box is.
+struct BoxPlace {
+  int64_t image, first_box, num_boxes;
+};
+
+// Boxes of several images, one after the other: those of image i are rows[splits[i]:splits[i + 1]].
+struct BoxBatch {
+  const Box<float>* rows;
+  const int64_t* splits;
+  int64_t num_rows, num_images;
+
+  // The last image that begins at or before a row. The threads of a block search together, and
+  // for up to as many images as they are in one step.
+  __device__ BoxPlace place_of(int64_t row) const {
+    int64_t first = 0, count = num_images;
+    while (count > 1) {
+      const int64_t step = (count + kMatchThreads - 1) / kMatchThreads;
+      const int64_t probe = threadIdx.x * step;
+      const int begun = __syncthreads_count(probe < count && splits[first + probe] <= row);
+      const int64_t skipped = begun > 1 ? (begun - 1) * step : 0;
+      first += skipped;
+      count = std::min(step, count - skipped);
+    }
+    const int64_t begin = splits[first], end = splits[first + 1];
+    S3FD_DEVICE_CHECK(begin <= row && row < end,
+                      "s3fd::match: expected splits that rise from 0 to the number of boxes");
+    return {first, begin, end - begin};
+  }
+
+  __device__ void check() const {
+    for (int64_t i = threadIdx.x; i < num_images; i += kMatchThreads) {
+      const int64_t begin = splits[i], end = splits[i + 1];
+      S3FD_DEVICE_CHECK(
+          begin <= end && (i > 0 || begin == 0) && (i < num_images - 1 || end == num_rows),
+          "s3fd::match: expected splits that rise from 0 to the number of boxes");
+    }
+  }
+};
+
+// How many anchors stage 1 gives to each box, and to the boxes of each image; null if nobody asks.
+struct MatchCounts {
+  int *of_boxes, *of_images;
+};
+
+// The claims that one box makes in stage 1.
+struct Claimant {
+  Key* cells;           // of its image
+  int* counts;          // of the boxes of its image, or null
+  int64_t box;          // among them
+  unsigned gained = 0;  // anchors that this thread won for it
+  unsigned fresh = 0;   // those of them that were nobody's
+
+  __device__ void claim(uint32_t anchor, Rule rule, float overlap) {
+    const Key claim = make_claim(rule, overlap, box);
+    const Key before = atomicMax(cells + anchor, claim);
+    if (counts == nullptr || before >= claim) return;
+    ++gained;
+    if (before <= kHidden) {
+      ++fresh;
+    } else {
+      atomicSub(counts + box_of(before), 1);
+    }
+  }
+};
+
+// An anchor that a box overlaps; of equal IoUs the lower anchor is better.
+__device__ inline Key make_candidate(float overlap, uint32_t anchor) {
+  return Key{bits_of(overlap)} << 32 | ~anchor;
+}
+
+template <typename Anchors>
+__device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, int64_t row,
+                                 const MatchOptions& options, const MatchCounts& counts, Key* cells,
+                                 typename Anchors::Scratch& scratch) {
+  S3FD_SHARED(BlockSlots, candidates);
+  S3FD_SHARED(BlockSlots, sums_of_warps);
+  const BoxPlace place = boxes.place_of(row);
+  const Box<float> box = boxes.rows[row];
+  if (!is_proper(box)) return;
+  const float box_area = area(box);
+  float enough = options.positive_iou;
+  if (options.keep_best) enough = std::min(enough, anchors.some_iou(box, scratch));
+  Claimant claimant{cells + place.image * anchors.size(),
+                    counts.of_boxes == nullptr ? nullptr : counts.of_boxes + place.first_box,
+                    row - place.first_box};
+  Key best = 0;
+  anchors.look(box, enough, scratch);
+  anchors.walk(box, enough, scratch, [&](uint32_t index, const Box<float>& anchor) {
+    const float overlap = iou(anchor, area(anchor), box, box_area);
+    if (!(overlap > 0)) return;
+    best = std::max(best, make_candidate(overlap, index));
+    if (overlap >= options.positive_iou) claimant.claim(index, Rule::kOverlap, overlap);
+  });
+  if (options.keep_best) {
+    best = max_of_block(best, candidates);
+    if (threadIdx.x == 0 && best > 0) {
+      claimant.claim(~static_cast<uint32_t>(best), Rule::kBestAnchor,
+                     std::bit_cast<float>(static_cast<uint32_t>(best >> 32)));
+    }
+  }
+  if (counts.of_boxes == nullptr) return;
+  const Key sums = sum_of_block(Key{claimant.gained} << 32 | claimant.fresh, sums_of_warps);
+  if (threadIdx.x == 0 && sums > 0) {
+    atomicAdd(counts.of_boxes + row, static_cast<int>(sums >> 32));
+    atomicAdd(counts.of_images + place.image, static_cast<int>(static_cast<uint32_t>(sums)));
+  }
+}
+
+// A region may be a crowd, and hold most anchors of an image: so many blocks share it.
+constexpr int kRegionBlocks = 4;
+
+// Marks the anchors of whose own area at least half lies in a region, or a part of them.
+template <typename Anchors>
+__device__ void hide(const Anchors& anchors, const BoxBatch& regions, int64_t row, int part,
+                     Key* cells, typename Anchors::Scratch& scratch) {
+  const BoxPlace place = regions.place_of(row);
+  const Box<float> region = regions.rows[row];
+  if (!is_proper(region)) return;
+  cells += place.image * anchors.size();
+  anchors.look(region, 0, scratch);
+  const auto hide_one = [&](uint32_t index, const Box<float>& anchor) {
+    if (is_proper(anchor) && intersection(anchor, region) >= 0.5f * area(anchor)) {
+      atomicMax(cells + index, kHidden);
+    }
+  };
+  anchors.walk(region, 0, scratch, hide_one, part, kRegionBlocks);
+}
+
+// A block for each box, and then kRegionBlocks for each ignore region.
+template <typename Anchors>
+__global__ void __launch_bounds__(kMatchThreads)
+    claim_kernel(const S3FD_GRID_CONSTANT Anchors anchors, BoxBatch boxes, BoxBatch regions,
+                 MatchOptions options, MatchCounts counts, Key* cells) {
+  S3FD_SHARED(typename Anchors::Scratch, scratch);
+  const int64_t row = blockIdx.x;
+  if (row == 0) {
+    boxes.check();
+    regions.check();
+  }
+  if (row < boxes.num_rows) {
+    claim_by_overlap(anchors, boxes, row, options, counts, cells, scratch);
+  } else {
+    const int64_t i = row - boxes.num_rows;
+    hide(anchors, regions, i / kRegionBlocks, static_cast<int>(i % kRegionBlocks), cells, scratch);
+  }
+}
+
+constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
+
+// Of the digits that the keys have at some place, that of the last key that is wanted, counting
+// from the largest; how many keys have a larger one, and how many the same. No digit if fewer keys
+// are there than are wanted.
+struct FoundDigit {
+  unsigned digit, above, same;
+  bool exists;
+};
+
+// Each warp finds it for itself. histogram: how many keys have each digit.
+__device__ inline FoundDigit find_digit(const unsigned* histogram, unsigned wanted) {
+  constexpr int kOfLane = kDigits / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  const int highest = kDigits - 1 - lane * kOfLane;
+  unsigned own = 0;
+  for (int i = 0; i < kOfLane; ++i) own += histogram[highest - i];
+  unsigned until = own;  // keys in the digits of this lane and of those before it
+  for (int step = 1; step < kWarp; step *= 2) {
+    const unsigned other = __shfl_up_sync(kAllLanes, until, step);
+    if (lane >= step) until += other;
+  }
+  const unsigned reached = __ballot_sync(kAllLanes, until >= wanted);
+  if (reached == 0) return {0, 0, 0, false};
+  unsigned above = until - own;
+  int digit = highest;
+  for (int i = 1; i < kOfLane && above + histogram[digit] < wanted; ++i) {
+    above += histogram[digit--];
+  }
+  const int winner = __ffs(static_cast<int>(reached)) - 1;
+  digit = __shfl_sync(kAllLanes, digit, winner);
+  above = __shfl_sync(kAllLanes, above, winner);
+  return {static_cast<unsigned>(digit), above, histogram[digit], true};
+}
+
+// The `wanted`-th largest of different keys of key_bits bits, or 0 if there are fewer: a radix
+// selection that stops as soon as all keys with the digits found so far are wanted.
+// walk(visit): calls visit(key) for every key, each in one of the block's threads.
+template <typename Walk>
+__device__ Key select_key(const Walk& walk, unsigned wanted, int key_bits, unsigned* histogram) {
+  Key prefix = 0;
+  for (int high = key_bits; high > 0;) {
+    const int low = std::max(high - kDigitBits, 0);
+    __syncthreads();  // the histogram may still be read, from the digit before
+    for (int i = threadIdx.x; i < kDigits; i += kMatchThreads) histogram[i] = 0;
+    __syncthreads();
+    walk([&](Key key) {
+      if (key >> high == prefix)
+        atomicAdd(histogram + (key >> low & ((1u << (high - low)) - 1)), 1u);
+    });
+    __syncthreads();
+    const FoundDigit found = find_digit(histogram, wanted);
+    if (!found.exists) return 0;
+    wanted -= found.above;
+    prefix = prefix << (high - low) | found.digit;
+    high = low;
+    if (found.same == wanted) return prefix << low;
+  }
+  return prefix;
+}
+
+template <typename Anchors>
+__global__ void __launch_bounds__(kMatchThreads, 8)
+    compensate_kernel(const S3FD_GRID_CONSTANT Anchors anchors, BoxBatch boxes,
+                      MatchOptions options, MatchCounts counts, Key* cells) {
+  S3FD_SHARED(typename Anchors::Scratch, scratch);
+  S3FD_SHARED(unsigned[kDigits], histogram);
+  const int64_t row = blockIdx.x;
+  const BoxPlace place = boxes.place_of(row);
+  const Box<float> box = boxes.rows[row];
+  int64_t wanted = options.top_n;
+  if (wanted < 0) wanted = std::max<int64_t>(1, counts.of_images[place.image] / place.num_boxes);
+  if (counts.of_boxes[row] >= wanted || !is_proper(box)) return;
+  const float box_area = area(box);
+  const float enough = options.candidate_iou;
+  anchors.look(box, enough, scratch);
+  // Anchors are numbered with as few bits as they need, from the last.
+  const auto last = static_cast<uint32_t>(anchors.size() - 1);
+  const int anchor_bits = 32 - __clz(static_cast<int>(last));
+  const auto walk = [&](const auto& visit) {
+    anchors.walk(box, enough, scratch, [&](uint32_t index, const Box<float>& anchor) {
+      const float overlap = iou(anchor, area(anchor), box, box_area);
+      if (overlap > enough) visit(Key{bits_of(overlap)} << anchor_bits | (last - index));
+    });
+  };
+  const Key least = select_key(walk, static_cast<unsigned>(std::min(wanted, anchors.size())),
+                               kIouBits + anchor_bits, histogram);
+  cells += place.image * anchors.size();
+  walk([&](Key key) {
+    if (key < least) return;
+    const uint32_t index = last - static_cast<uint32_t>(key & ((Key{1} << anchor_bits) - 1));
+    const float overlap = std::bit_cast<float>(static_cast<uint32_t>(key >> anchor_bits));
+    atomicMax(cells + index, make_claim(Rule::kCompensation, overlap, row - place.first_box));
+  });
+}
+
+// `cells` is the output, int64.
+__global__ void __launch_bounds__(kPlainThreads) settle_kernel(Key* cells, int64_t size) {
+  const int64_t i = int64_t{blockIdx.x} * kPlainThreads + threadIdx.x;
+  if (i >= size) return;
+  const Key cell = cells[i];
+  cells[i] = cell == kUnclaimed ? kBackground : cell == kHidden ? kIgnored : box_of(cell);
+}
+
+}  // namespace s3fd::cuda

@@ -1,0 +1,163 @@
+#include "cuda/multibox_loss.cuh"
+
+#include <algorithm>
+#include <array>
+#include <tuple>
+
+namespace s3fd::cuda {
+namespace {
+
+// About as many blocks as run side by side on a large card.
+constexpr int64_t kBlocks = 512;
+
+template <typename T>
+BatchRows<T> batch_rows(const Tensor& tensor) {
+  return {data<T>(tensor), tensor.stride(0), tensor.stride(1),
+          tensor.dim() == 3 ? tensor.stride(2) : 1};
+}
+
+template <typename T>
+LogitRows<T> logit_rows(const Tensor& logits) {
+  return {batch_rows<T>(logits), can_be_packed(logits, 2, 2)};
+}
+
+template <typename U>
+LossTargets<U> loss_targets(const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
+                            const Tensor& splits, double centre_variance, double size_variance) {
+  using C = compute_t<U>;
+  return {batch_rows<U>(deltas), can_be_packed(deltas, 2, 4),
+          data<C>(anchors),      anchors.stride(0),
+          anchors.stride(1),     reinterpret_cast<const Box<C>*>(data<C>(boxes)),
+          data<int64_t>(splits), deltas.size(0),
+          boxes.size(0),         {static_cast<C>(centre_variance), static_cast<C>(size_variance)}};
+}
+
+Chunks cut_into_chunks(const Tensor& kept) {
+  const int64_t images = kept.size(0), anchors = kept.size(1);
+  STD_TORCH_CHECK(anchors < int64_t{1} << 31,
+                  "s3fd::multibox_loss: expected less than 2^31 anchors");
+  const int64_t rounds =
+      std::min(ceil_divide(kept.numel(), kLossRound * kBlocks), ceil_divide(anchors, kLossRound));
+  const int64_t length = rounds * kLossRound;
+  return {images, static_cast<uint32_t>(anchors), static_cast<uint32_t>(length),
+          static_cast<uint32_t>(ceil_divide(anchors, length))};
+}
+
+// The memory of a call, one tensor: what has to be 0 lies at its beginning.
+template <typename Key>
+struct MiningMemory {
+  Tensor bytes;
+  Mining<Key> mining;
+
+  MiningMemory(const Chunks& chunks, double negative_ratio, const Tensor& like,
+               cudaStream_t stream) {
+    using D = Digits<Key>;
+    const int64_t images = chunks.images, blocks = images * chunks.per_image;
+    const std::array<int64_t, 7> sizes{images * D::kCount * D::kBins * int64_t{sizeof(uint32_t)},
+                                       images * 2 * int64_t{sizeof(uint32_t)},
+                                       int64_t{sizeof(uint32_t)},
+                                       images * (D::kCount - 1) * int64_t{sizeof(Selection<Key>)},
+                                       blocks * D::kLastBins * int64_t{sizeof(uint32_t)},
+                                       blocks * int64_t{sizeof(double)},
+                                       blocks * int64_t{sizeof(double)}};
+    std::array<int64_t, 8> begin{};
+    for (size_t i = 0; i < sizes.size(); ++i)
+      begin[i + 1] = begin[i] + ceil_divide(sizes[i], 16) * 16;
+    bytes = empty({begin.back()}, ScalarType::Byte, like);
+    auto* memory = mutable_data<unsigned char>(bytes);
+    STD_CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<size_t>(begin[3]), stream));
+    mining = {reinterpret_cast<uint32_t*>(memory),
+              reinterpret_cast<uint32_t*>(memory + begin[1]),
+              reinterpret_cast<uint32_t*>(memory + begin[2]),
+              reinterpret_cast<Selection<Key>*>(memory + begin[3]),
+              reinterpret_cast<uint32_t*>(memory + begin[4]),
+              reinterpret_cast<double*>(memory + begin[5]),
+              reinterpret_cast<double*>(memory + begin[6]),
+              negative_ratio};
+  }
+};
+
+LossOutput loss_output(const Tensor& loss) {
+  return {loss.mutable_data_ptr(), loss.scalar_type() == ScalarType::Double};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
+    const Tensor& logits, const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
+    const Tensor& splits, const Tensor& matched, double negative_ratio, double centre_variance,
+    double size_variance) {
+  check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
+  check_negative_ratio(negative_ratio);
+  const OnDeviceOf device(logits);
+  const cudaStream_t stream = device.stream();
+  Tensor kept = empty({logits.size(0), logits.size(1)}, ScalarType::Byte, logits);
+  if (kept.numel() == 0) {
+    return {zeros({}, computed_in(logits), logits, stream),
+            zeros({}, computed_in(deltas), logits, stream), kept,
+            zeros({2}, ScalarType::Long, logits, stream)};
+  }
+  Tensor class_loss = empty({}, computed_in(logits), logits);
+  Tensor box_loss = empty({}, computed_in(deltas), logits);
+  Tensor counts = empty({2}, ScalarType::Long, logits);
+  auto* marks = mutable_data<uint8_t>(kept);
+  const LossOutputs outputs{loss_output(class_loss), loss_output(box_loss),
+                            mutable_data<int64_t>(counts)};
+  const Chunks chunks = cut_into_chunks(kept);
+  const dim3 blocks = blocks_for(chunks.images * chunks.per_image, 1);
+  dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
+    using Key = MarginKey<compute_t<T>>;
+    const MiningMemory<Key> memory(chunks, negative_ratio, logits, stream);
+    const LogitRows<T> rows = logit_rows<T>(logits);
+    dispatch_floating(deltas.scalar_type(), "multibox_loss", [&]<typename U>() {
+      launch(label_kernel<T, U>, blocks, kLossThreads, 0, stream, rows,
+             batch_rows<int64_t>(matched),
+             loss_targets<U>(deltas, anchors, boxes, splits, centre_variance, size_variance),
+             memory.mining, chunks, marks);
+    });
+    for (int digit = 1; digit < Digits<Key>::kCount; ++digit) {
+      launch(count_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, digit,
+             marks);
+    }
+    launch(mark_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, outputs,
+           marks);
+  });
+  return {class_loss, box_loss, kept, counts};
+}
+
+std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
+                                                  const Tensor& box_gradient, const Tensor& logits,
+                                                  const Tensor& deltas, const Tensor& anchors,
+                                                  const Tensor& boxes, const Tensor& splits,
+                                                  const Tensor& matched, const Tensor& kept,
+                                                  const Tensor& counts, double centre_variance,
+                                                  double size_variance) {
+  check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
+  check_multibox_loss_results(class_gradient, box_gradient, logits, kept, counts);
+  const OnDeviceOf device(logits);
+  const int64_t images = logits.size(0), size = logits.size(1);
+  Tensor of_logits = empty({images, size, 2}, logits.scalar_type(), logits);
+  Tensor of_deltas = empty({images, size, 4}, deltas.scalar_type(), logits);
+  const LossGradients gradients{{class_gradient.const_data_ptr(), class_gradient.scalar_type()},
+                                {box_gradient.const_data_ptr(), box_gradient.scalar_type()},
+                                data<int64_t>(counts)};
+  dispatch_floating(logits.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
+    dispatch_floating(deltas.scalar_type(), "multibox_loss_backward", [&]<typename U>() {
+      launch(
+          multibox_loss_backward_kernel<T, U>,
+          blocks_for(kept.numel(), kGradientThreads * kGradientBatch), kGradientThreads, 0,
+          device.stream(), gradients, logit_rows<T>(logits), batch_rows<int64_t>(matched),
+          loss_targets<U>(deltas, anchors, boxes, splits, centre_variance, size_variance),
+          data<uint8_t>(kept), size, kept.numel(),
+          LossGradientOutputs<T, U>{reinterpret_cast<Packed<T, 2>*>(mutable_data<T>(of_logits)),
+                                    reinterpret_cast<Packed<U, 4>*>(mutable_data<U>(of_deltas))});
+    });
+  });
+  return {of_logits, of_deltas};
+}
+
+}  // namespace
+}  // namespace s3fd::cuda
+
+S3FD_REGISTER_KERNELS(library) {
+  library.impl("multibox_loss", TORCH_BOX(&s3fd::cuda::multibox_loss));
+  library.impl("multibox_loss_backward", TORCH_BOX(&s3fd::cuda::multibox_loss_backward));
+}
