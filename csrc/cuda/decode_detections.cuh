@@ -109,7 +109,8 @@ __device__ inline void append(const FoundLists& lists, int64_t image, bool is_fo
 
 // Grid: blocks of cells, level by level; images.
 template <typename T>
-__global__ void __launch_bounds__(kScanThreads) scan_maps_kernel(HeadMaps<T> maps) {
+__global__ void __launch_bounds__(kScanThreads)
+    scan_maps_kernel(const S3FD_GRID_CONSTANT HeadMaps<T> maps) {
   int l = maps.grid.num_levels - 1;
   while (blockIdx.x < maps.levels[l].first_block) --l;
   const LevelMaps<T>& level = maps.levels[l];
@@ -133,7 +134,7 @@ __global__ void __launch_bounds__(kScanThreads) scan_maps_kernel(HeadMaps<T> map
         maps.grid.levels[l].first_anchor + (row * columns + column) * num_shapes + shape;
     if (is_found) {
       box = decode(delta_at(level.deltas, image, shape, row, column),
-                   maps.grid.template box<float>(anchor), maps.variances);
+                   maps.grid.template box<float>(l, row, column, shape), maps.variances);
       if (maps.is_clipped) {
         const ImageSize& size = maps.image_sizes[blockIdx.y];
         box = clip(box, size.width, size.height);
