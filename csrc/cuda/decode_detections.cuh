@@ -7,13 +7,13 @@
 //  3. The lists are sorted (sort.cuh) and suppressed (greedy_nms.cuh), all images at once.
 //  4. One launch writes the boxes and scores of those that stay.
 //
-// Of B images with A anchors in H * W cells of C logits together, n candidates, K kept: 5 launches,
+// Of B images with A anchors in H * W cells of C logits together, n candidates, K kept: 4 launches,
 // one more for every further 1024 candidates, one for their ranks above 4096, one for the
 // selection; one for the splits, and then one wait for the device, unless the output is padded. The
 // class maps move once, the deltas of what passes only, and the lists are small: bound by the class
 // maps' bytes where images are large, by launches where they are not.
 // roofline: decode_detections launches=6 + (min(N, A) - 1) // 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K * 20) operations=B * A * (C + 2)
-// roofline: decode_detections_padded launches=5 + (min(N, A) - 1) // 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K * 20) operations=B * A * (C + 2)
+// roofline: decode_detections_padded launches=4 + (min(N, A) - 1) // 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K * 20) operations=B * A * (C + 2)
 // There A is the anchors of an image, C the logits of an anchor (a mean over levels), N the
 // candidates at most, K the boxes that an image keeps.
 #pragma once
@@ -108,7 +108,8 @@ __device__ inline void append(const FoundLists& lists, int64_t image, bool is_fo
 
 // Grid: blocks of cells, level by level; images.
 template <typename T>
-__global__ void __launch_bounds__(kScanThreads) scan_maps_kernel(HeadMaps<T> maps) {
+__global__ void __launch_bounds__(kScanThreads)
+    scan_maps_kernel(const S3FD_GRID_CONSTANT HeadMaps<T> maps) {
   int l = maps.grid.num_levels - 1;
   while (blockIdx.x < maps.levels[l].first_block) --l;
   const LevelMaps<T>& level = maps.levels[l];
@@ -132,7 +133,7 @@ __global__ void __launch_bounds__(kScanThreads) scan_maps_kernel(HeadMaps<T> map
         maps.grid.levels[l].first_anchor + (row * columns + column) * num_shapes + shape;
     if (is_found) {
       box = decode(delta_at(level.deltas, image, shape, row, column),
-                   maps.grid.template box<float>(anchor), maps.variances);
+                   maps.grid.template box<float>(l, row, column, shape), maps.variances);
       if (maps.is_clipped) {
         const ImageSize& size = maps.image_sizes[blockIdx.y];
         box = clip(box, size.width, size.height);

@@ -162,7 +162,7 @@ def test_candidates_are_the_best_of_all_that_pass(candidates: int, keep: int) ->
     maps = make_maps(S3FD_GRID, (256, 256), batch=2)
     arguments: dict[str, Any] = {
         "score_threshold": 0.0,
-        "iou_threshold": 0.5,
+        "iou_threshold": 0.1,
         "candidates": candidates,
         "keep": keep,
     }
