@@ -10,10 +10,17 @@ from s3fd.evaluation.average_precision import (
     OperatingPoint,
     PrecisionRecall,
     average_precision,
+    voc_average_precision,
 )
 from s3fd.evaluation.fddb import FddbPhoto, read_fddb
 from s3fd.evaluation.matching import match_detections
 from s3fd.evaluation.photos import Evaluation, LabelledPhoto, evaluate_detector
+from s3fd.evaluation.wider_face import WiderFaceCurve, WiderFaceResult, evaluate_wider_face
+from s3fd.evaluation.wider_face_ground_truth import WiderFaceGroundTruth, read_wider_face
+from s3fd.evaluation.wider_face_predictions import (
+    WiderFacePredictions,
+    read_wider_face_predictions,
+)
 
 __all__ = [
     "Evaluation",
@@ -21,9 +28,17 @@ __all__ = [
     "LabelledPhoto",
     "OperatingPoint",
     "PrecisionRecall",
+    "WiderFaceCurve",
+    "WiderFaceGroundTruth",
+    "WiderFacePredictions",
+    "WiderFaceResult",
     "annotated_photos",
     "average_precision",
     "evaluate_detector",
+    "evaluate_wider_face",
     "match_detections",
     "read_fddb",
+    "read_wider_face",
+    "read_wider_face_predictions",
+    "voc_average_precision",
 ]

@@ -151,9 +151,7 @@ def _sequence(name: str, value: object) -> Sequence[object]:
     return value
 
 
-def check_detections(
-    name: str, pair: object
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def check_detections(name: str, pair: object) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Boxes ``[D, 4]`` and scores ``[D]`` of one image.
 
     Raises:

@@ -56,10 +56,15 @@ class PixelOverlaps:
             int8 ``[D]``. 1: the first to reach the threshold with its best face; 0: a false
             positive; -1: its best face, reached, is one that does not count.
         """
-        return compiled_module().judge_detections(
-            self.best, self.overlap, self.splits, counted, self.face_splits,
+        outcome: NDArray[np.int8] = compiled_module().judge_detections(
+            self.best,
+            self.overlap,
+            self.splits,
+            counted,
+            self.face_splits,
             iou_threshold=float(iou_threshold),
-        )  # fmt: skip
+        )
+        return outcome
 
     def matched(self, outcome: NDArray[np.int8]) -> list[NDArray[np.int64]]:
         """The answer of `judge` image by image, in the order that the detections came in.
@@ -93,21 +98,17 @@ def pixel_overlaps(
         threads: None for as many as there are processors to run on.
     """
     splits = np.cumsum([0, *map(len, scores)], dtype=np.int64)
-    orders = [np.argsort(-values, kind="stable") for values in scores]
-    joined = np.empty((splits[-1], 4))
-    for first, rows, order in zip(splits[:-1], boxes, orders, strict=True):
-        np.take(rows, order, axis=0, out=joined[first : first + len(order)])
+    sorted_boxes, sorted_scores = np.empty((splits[-1], 4)), np.empty(splits[-1])
+    order = np.empty(splits[-1], dtype=np.int64)
+    for first, rows, values in zip(splits[:-1], boxes, scores, strict=True):
+        falling = np.argsort(-values, kind="stable")
+        here = slice(first, first + len(values))
+        sorted_boxes[here], sorted_scores[here] = rows[falling], values[falling]
+        order[here] = first + falling
     best, overlap = compiled_module().best_overlaps(
-        joined, splits, faces, face_splits, threads=threads or available_threads()
+        sorted_boxes, splits, faces, face_splits, threads=threads or available_threads()
     )
-    return PixelOverlaps(
-        scores=_joined([s[order] for s, order in zip(scores, orders, strict=True)]),
-        best=best,
-        overlap=overlap,
-        order=_joined([first + order for first, order in zip(splits[:-1], orders, strict=True)]),
-        splits=splits,
-        face_splits=face_splits,
-    )
+    return PixelOverlaps(sorted_scores, best, overlap, order, splits, face_splits)
 
 
 def available_threads() -> int:
@@ -115,7 +116,3 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)

@@ -64,8 +64,11 @@ def _json_prediction(line: str, where: str) -> tuple[str, Prediction]:
         if "error" in record:
             raise ValueError(f"{where}: {photo} was not read ({record['error']}); detect again")
         faces = record["faces"]
-        boxes = np.array([face["box"] for face in faces], np.float64).reshape(-1, 4)
-        scores = np.array([face["score"] for face in faces], np.float64).reshape(-1)
+        rows = [[*face["box"], face["score"]] for face in faces]
+        if any(len(row) != 5 for row in rows):
+            raise TypeError("a box has four numbers")
+        table = np.array(rows, np.float64).reshape(-1, 5)
+        boxes, scores = table[:, :4].copy(), table[:, 4].copy()
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{where}: expected an object with photo, and faces with box and score, as `s3fd "

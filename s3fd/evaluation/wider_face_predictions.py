@@ -114,8 +114,8 @@ def _read(file: Path, name: str) -> Prediction | None:
         raise ValueError(f"{file}:{wrong + 3}: expected x y width height score, got {line!r}")
     if len(rows) != int(count):
         raise ValueError(
-            f"{file}: says {int(count)} detections, but has {len(rows)}: it is truncated or wrongly "
-            "counted"
+            f"{file}: says {int(count)} detections, but has {len(rows)}: it is truncated or "
+            "wrongly counted"
         )
     boxes, scores = rows[:, :4].copy(), rows[:, 4].copy()
     boxes[:, 2:] += boxes[:, :2]
