@@ -23,6 +23,10 @@ PYBIND11_MODULE(_evaluation, module) {
              py::arg("iou_threshold"),
              "Of each detection: 1 if it finds its best face, 0 for a false positive, -1 where it "
              "counts neither way.");
+  module.def("region_overlaps", &s3fd::region_overlaps, py::arg("faces"), py::arg("face_splits"),
+             py::arg("detections"), py::arg("detection_splits"), py::arg("sizes"), py::kw_only(),
+             py::arg("threads"),
+             "IoUs of ellipses with ellipses or rectangles, counted in pixels of photos.");
   module.def("read_number_lines", &s3fd::read_number_lines, py::arg("text"), py::kw_only(),
              py::arg("start"), py::arg("columns"),
              "The numbers of a text, and the first line that holds anything else, or -1.");

@@ -36,6 +36,15 @@ Array<int8_t> judge_detections(const Array<int64_t>& best, const Array<double>& 
                                const Array<uint8_t>& counted, const Array<int64_t>& face_splits,
                                double iou_threshold);
 
+// IoUs of ellipses (major radius, minor radius, angle, x, y) with detections in photos, counted in
+// pixels. Detections are such ellipses, or rectangles (x1, y1, x2, y2). `sizes` are the width and
+// height of each photo, 0 where they are not known. Image after image a table, a row for each
+// ellipse.
+Array<double> region_overlaps(const Array<double>& faces, const Array<int64_t>& face_splits,
+                              const Array<double>& detections,
+                              const Array<int64_t>& detection_splits, const Array<int64_t>& sizes,
+                              size_t threads);
+
 // The numbers of a text from byte `start` on, `columns` a line, blank lines passed over; and -1, or
 // the first line, from 0, that holds anything else.
 std::pair<Array<double>, int64_t> read_number_lines(const pybind11::bytes& text, size_t start,

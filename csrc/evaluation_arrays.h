@@ -13,8 +13,7 @@
 namespace s3fd {
 
 template <typename T>
-using Array =
-    pybind11::array_t<T, pybind11::array::c_style | pybind11::array::forcecast>;
+using Array = pybind11::array_t<T, pybind11::array::c_style | pybind11::array::forcecast>;
 
 // Rows of several images: those of image i are rows splits[i] to splits[i + 1]. Row is a struct of
 // numbers of one type, Value.

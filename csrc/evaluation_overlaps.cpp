@@ -68,8 +68,9 @@ std::pair<Array<int64_t>, Array<double>> best_overlaps(const Array<double>& dete
 }
 
 Array<int8_t> judge_detections(const Array<int64_t>& best, const Array<double>& overlap,
-                               const Array<int64_t>& detection_splits, const Array<uint8_t>& counted,
-                               const Array<int64_t>& face_splits, double iou_threshold) {
+                               const Array<int64_t>& detection_splits,
+                               const Array<uint8_t>& counted, const Array<int64_t>& face_splits,
+                               double iou_threshold) {
   const Ragged<int64_t, int64_t> chosen(best, detection_splits);
   const Ragged<uint8_t, uint8_t> counts(counted, face_splits);
   if (overlap.ndim() != 1 || overlap.shape(0) != best.shape(0)) {

@@ -28,6 +28,15 @@ def judge_detections(
     *,
     iou_threshold: float,
 ) -> NDArray[np.int8]: ...
+def region_overlaps(
+    faces: NDArray[np.float64],
+    face_splits: NDArray[np.int64],
+    detections: NDArray[np.float64],
+    detection_splits: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    *,
+    threads: int,
+) -> NDArray[np.float64]: ...
 def read_number_lines(
     text: bytes, *, start: int, columns: int
 ) -> tuple[NDArray[np.float64], int]: ...

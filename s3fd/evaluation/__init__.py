@@ -13,6 +13,9 @@ from s3fd.evaluation.average_precision import (
     voc_average_precision,
 )
 from s3fd.evaluation.fddb import FddbPhoto, read_fddb
+from s3fd.evaluation.fddb_predictions import read_fddb_predictions
+from s3fd.evaluation.fddb_regression import EllipseRegression, regress_ellipses
+from s3fd.evaluation.fddb_roc import FddbResult, RocCurve, evaluate_fddb
 from s3fd.evaluation.matching import match_detections
 from s3fd.evaluation.photos import Evaluation, LabelledPhoto, evaluate_detector
 from s3fd.evaluation.wider_face import WiderFaceCurve, WiderFaceResult, evaluate_wider_face
@@ -23,11 +26,14 @@ from s3fd.evaluation.wider_face_predictions import (
 )
 
 __all__ = [
+    "EllipseRegression",
     "Evaluation",
     "FddbPhoto",
+    "FddbResult",
     "LabelledPhoto",
     "OperatingPoint",
     "PrecisionRecall",
+    "RocCurve",
     "WiderFaceCurve",
     "WiderFaceGroundTruth",
     "WiderFacePredictions",
@@ -35,10 +41,13 @@ __all__ = [
     "annotated_photos",
     "average_precision",
     "evaluate_detector",
+    "evaluate_fddb",
     "evaluate_wider_face",
     "match_detections",
     "read_fddb",
+    "read_fddb_predictions",
     "read_wider_face",
     "read_wider_face_predictions",
+    "regress_ellipses",
     "voc_average_precision",
 ]

@@ -176,4 +176,5 @@ def _first_thresholds(scores: NDArray[np.float64]) -> NDArray[np.int64]:
         return np.full(len(scores), THRESHOLDS)
     thresholds = 1 - np.arange(1, THRESHOLDS + 1) / THRESHOLDS
     stretched = (scores - low) / (high - low)
-    return np.searchsorted(-thresholds, -stretched).astype(np.int64, copy=False)
+    steps: NDArray[np.int64] = np.searchsorted(-thresholds, -stretched)
+    return steps
