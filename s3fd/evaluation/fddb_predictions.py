@@ -43,10 +43,7 @@ def read_fddb_predictions(
             there has to be one that is.
     """
     path = Path(file)
-    if is_json(path):
-        predictions = read_json_predictions(path, _PARTS)
-    else:
-        predictions = _read_text(path)
+    predictions = read_json_predictions(path, _PARTS) if is_json(path) else _read_text(path)
     wanted = {name: predictions[name] for name in names if name in predictions}
     return in_order(wanted, names, str(path))
 

@@ -25,9 +25,9 @@ class EllipseRegression:
     """A linear map from the shape of a box to the ellipse in it.
 
     Attributes:
-        weights: float64 ``[2, 5]``. For a box of width w and height h, ``(1, log(w / h)) @ weights``
-            are the ellipse's major radius by h, minor radius by w, angle from upright, and the
-            shift of its centre by w and h.
+        weights: float64 ``[2, 5]``. For a box of width w and height h, ``(1, log(w / h))``
+            times them are the major radius by h, the minor radius by w, the angle from upright,
+            and the shift of the centre by w and h.
     """
 
     weights: FloatArray

@@ -230,7 +230,7 @@ def _follow(table: FloatArray, scores: FloatArray) -> tuple[_Progress, NDArray[n
     levels = np.unique(scores)[::-1]
     discrete, continuous = np.zeros(len(levels) + 1, np.int64), np.zeros(len(levels) + 1)
     matched = np.full(len(scores), FALSE_POSITIVE, dtype=np.int64)
-    touching = (table > 0).any(axis=0)  # [D]: the others change nothing
+    touching = np.asarray((table > 0).any(axis=0))  # [D]: the others change nothing
     for step, level in enumerate(levels, start=1):
         discrete[step], continuous[step] = discrete[step - 1], continuous[step - 1]
         if touching[scores == level].any():
