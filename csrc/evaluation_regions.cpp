@@ -37,8 +37,10 @@ struct Canvas {
   int64_t low, right, bottom;
 };
 
+constexpr double kFarthest = 1e5;  // no photo is that large
+
 // To the nearest whole number, the even one of two, like OpenCV; far numbers to far pixels.
-int64_t to_pixel(double value) { return std::lrint(std::clamp(value, -1e6, 1e6)); }
+int64_t to_pixel(double value) { return std::lrint(std::clamp(value, -kFarthest, kFarthest)); }
 
 // A convex region: one run of pixels in each row.
 class Region {
@@ -111,8 +113,7 @@ void add_line(Point from, Point to, const Canvas& canvas, Region& region) {
   if (width >= height) {
     if (from.x > to.x) std::swap(from, to);
     const double slope = width > 0 ? (to.y - from.y) / width : 0;
-    const double last = std::min(std::floor(to.x), double(canvas.right) + 1);
-    for (double x = std::max(std::ceil(from.x), double(canvas.low) - 1); x <= last; ++x) {
+    for (double x = std::ceil(from.x); x <= std::floor(to.x); ++x) {
       region.add(int64_t(x), int64_t(x), round(from.y + (x - from.x) * slope));
     }
   } else {
@@ -131,8 +132,8 @@ void add_line(Point from, Point to, const Canvas& canvas, Region& region) {
 Region draw(const Ellipse& ellipse, const Canvas& canvas) {
   Region region(canvas);
   const double x = double(to_pixel(ellipse.x)), y = double(to_pixel(ellipse.y));
-  const double major = std::trunc(std::min(std::abs(ellipse.major), 1e6));
-  const double minor = std::trunc(std::min(std::abs(ellipse.minor), 1e6));
+  const double major = std::trunc(std::min(std::abs(ellipse.major), kFarthest));
+  const double minor = std::trunc(std::min(std::abs(ellipse.minor), kFarthest));
   const double degree = std::numbers::pi / 180;
   const double angle = std::nearbyint(std::remainder(ellipse.angle / degree, 360)) * degree;
   const double larger = std::max(major, minor);

@@ -129,14 +129,25 @@ def check_json_file(json_file: str | None, photos: Iterable[Path] = ()) -> None:
     """
     if json_file in (None, "-"):
         return
-    path = Path(os.path.realpath(json_file))
+    check_output_file(Path(json_file or ""), "--json", photos)
+
+
+def check_output_file(file: Path, option: str, photos: Iterable[Path] = ()) -> None:
+    """Finds what would keep the file of an option from being written before any work is done.
+
+    Args:
+        file: to be written.
+        option: its name, such as ``--json``.
+        photos: files that it must not replace.
+    """
+    path = Path(os.path.realpath(file))
     if path.is_dir():
-        raise typer.BadParameter(f"{json_file} is a folder", param_hint="--json")
+        raise typer.BadParameter(f"{file} is a folder", param_hint=option)
     if any(os.path.realpath(photo) == str(path) for photo in photos):
         raise typer.BadParameter(
-            f"{json_file} is one of the photos, which are never overwritten", param_hint="--json"
+            f"{file} is one of the photos, which are never overwritten", param_hint=option
         )
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--json")
+        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint=option)
     if why_not := why_not_writable(path.parent):
-        raise typer.BadParameter(why_not, param_hint="--json")
+        raise typer.BadParameter(why_not, param_hint=option)

@@ -86,8 +86,8 @@ def _prediction(
         if len(columns) > 1:
             raise ValueError(f"{path}:{number}: expected rectangles alone, or ellipses alone")
         rows.append(row)
-    table = np.array(rows, np.float64).reshape(len(rows), -1)
-    regions, scores = _regions(table), table[:, -1] if rows else np.empty(0)
+    table = np.array(rows, np.float64) if rows else np.empty((0, 5))
+    regions, scores = _regions(table), table[:, -1]
     check_finite(regions, scores, f"{path}: {name}")
     return regions, scores
 
@@ -95,7 +95,7 @@ def _prediction(
 def _regions(table: NDArray[np.float64]) -> NDArray[np.float64]:
     if table.shape[1] == 6:
         return table[:, :5]
-    boxes = table[:, :4].copy() if len(table) else np.empty((0, 4))
+    boxes = table[:, :4].copy()
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
