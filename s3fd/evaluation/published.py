@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s3fd.evaluation.average_precision import voc_average_precision
+
 SETTINGS = ("easy", "medium", "hard")
 
 _NAME = re.compile(r"wider_pr_info_(?P<detector>.+)_(?P<setting>easy|medium|hard)_\w+\.mat")
@@ -43,9 +45,7 @@ class PublishedCurve:
     @property
     def average_precision(self) -> float:
         """Area under the curve as the benchmark's tool computes it: VOC's "all points" rule."""
-        precision = np.concatenate([np.nan_to_num(self.precision), [0.0]])
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        return float(np.sum(np.diff(self.recall, prepend=0.0) * envelope[:-1]))
+        return voc_average_precision(self.recall, self.precision)
 
 
 def read_published_curve(file: str | Path) -> PublishedCurve:
