@@ -30,9 +30,9 @@ class FaceDetector:
 
     Images are shrunk by their own factor (antialiased, never enlarged but in `detect_multiscale`),
     padded on the right and below with what the network sees as its mean colour, and go through the
-    network together. How
-    much an image is padded depends on its own size alone, and only images of one padded size share
-    a batch: what is found in an image does not depend on the others, but for rounding.
+    network together. How much an image is padded depends on its own size alone, and only images of
+    one padded size share a batch: what is found in an image does not depend on the others, but for
+    rounding.
 
     The detector may be called from several threads.
 
@@ -202,7 +202,7 @@ class FaceDetector:
                 up to it. The default is the authors' (Caffe's largest input).
             min_face: faces whose longest side is smaller are dropped, in pixels of the original
                 image. No scale is larger than such a face needs to meet the smallest anchors.
-            keep_single: whether boxes that only one pass has found stay. The authors drop them
+            keep_single: whether boxes that no other box supports stay. The authors drop them
                 (False); that costs faces which only one scale can see.
             batch_size: images of one size in one forward pass at most.
 

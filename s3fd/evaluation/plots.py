@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,19 +95,17 @@ def plot_precision_recall(
         ValueError, ImportError: as `check_plot_files`; or there is no panel, or a curve's points do
             not fit.
     """
-    prepared = _prepared(panels)
 
-    def draw(axes: Any, title: str) -> None:
-        for curve, x, y, style in prepared[title]:
+    def draw(axes: Any, curves: Sequence[_Prepared]) -> None:
+        for curve, x, y, style in curves:
             if len(x):
                 x, y = np.insert(x, 0, 0.0), np.insert(y, 0, np.max(y))
             axes.plot(x, y, label=_label(curve), **style)
         axes.set(xlim=(0, 1), ylim=(0, 1.005), xlabel="Recall", ylabel="Precision")
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.set_yticks(np.linspace(0, 1, 6))
-        _add_legend(axes, "lower left")
 
-    _save(files, list(panels), draw, title)
+    _save(files, _prepared(panels), draw, title, legend="lower left")
 
 
 def plot_roc(
@@ -136,16 +134,15 @@ def plot_roc(
     first = 1 if log else 0
     bottom = _bottom((x, y) for curves in prepared.values() for _, x, y, _ in curves)
 
-    def draw(axes: Any, title: str) -> None:
-        for curve, x, y, style in prepared[title]:
+    def draw(axes: Any, curves: Sequence[_Prepared]) -> None:
+        for curve, x, y, style in curves:
             axes.plot(x, y, label=_label(curve), drawstyle="steps-post", **style)
         if log:
             axes.set_xscale("log")
         axes.set(xlim=(first, most_false_positives), ylim=(bottom, 1))
         axes.set(xlabel="False positives", ylabel="True positive rate")
-        _add_legend(axes, "lower right")
 
-    _save(files, list(panels), draw, title)
+    _save(files, prepared, draw, title, legend="lower right")
 
 
 def check_plot_files(files: str | Path | Sequence[str | Path]) -> None:
@@ -179,7 +176,8 @@ def _prepared(panels: Mapping[str, Sequence[Curve]]) -> dict[str, list[_Prepared
     """The curves of each panel, best first, with their points and style; a name has one style."""
     if not panels:
         raise ValueError("panels: expected at least one")
-    everything = [curve for curves in panels.values() for curve in curves]
+    # The best have the plainest lines.
+    everything = sorted((curve for curves in panels.values() for curve in curves), key=_rank)
     own = list(dict.fromkeys(curve.name for curve in everything if curve.own))
     others = list(dict.fromkeys(curve.name for curve in everything if not curve.own))
     prepared: dict[str, list[_Prepared]] = {}
@@ -224,16 +222,10 @@ def _label(curve: Curve) -> str:
     return f"{curve.value:.3f}  {name}"
 
 
-def _add_legend(axes: Any, where: str) -> None:
-    """A few names go into the panel, many beside or below it, where they hide nothing."""
+def _add_legend(axes: Any, place: Mapping[str, Any]) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
-    place: dict[str, Any] = {"loc": where}
-    if len(handles) > _MOST_INSIDE:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
-        if len(axes.figure.axes) == 1:
-            place = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
     legend = axes.legend(handles, labels, frameon=True, handlelength=2.2, **place)
     legend.get_frame().set(facecolor="white", edgecolor="none", alpha=0.85)
     for handle, text in zip(handles, legend.get_texts(), strict=True):
@@ -248,23 +240,28 @@ def _bottom(points: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]) -
 
 
 def _save(
-    files: str | Path | Sequence[str | Path], titles: Sequence[str], draw: Any, title: str
+    files: str | Path | Sequence[str | Path],
+    panels: Mapping[str, Sequence[_Prepared]],
+    draw: Callable[[Any, Sequence[_Prepared]], None],
+    title: str,
+    *,
+    legend: str,
 ) -> None:
     check_plot_files(files)
     import matplotlib
     from matplotlib.figure import Figure
 
+    size, place = _layout(panels, legend)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(layout="constrained")
-        panels = figure.subplots(1, len(titles), squeeze=False)[0]
-        for axes, panel in zip(panels, titles, strict=True):
-            draw(axes, panel)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (panel, curves) in zip(grid, panels.items(), strict=True):
+            draw(axes, curves)
             axes.set_title(panel)
             axes.set_axisbelow(True)
-            if axes is not panels[0]:
+            if axes is not grid[0]:
                 axes.set_ylabel("")
-        names = max(len(axes.get_lines()) for axes in panels)
-        figure.set_size_inches(_size(len(titles), names if names > _MOST_INSIDE else 0))
+            _add_legend(axes, place)
         if title:
             figure.suptitle(title, fontsize=10)
         for path in _paths(files):
@@ -279,8 +276,18 @@ def _save(
                 )
 
 
-def _size(panels: int, names_outside: int) -> tuple[float, float]:
-    """Width and height of a figure, in inches."""
-    if panels == 1:
-        return 4.6 + (2.2 if names_outside else 0), 3.6
-    return 3.3 * panels, 3.2 + 0.17 * names_outside
+def _layout(
+    panels: Mapping[str, Sequence[_Prepared]], legend: str
+) -> tuple[tuple[float, float], dict[str, Any]]:
+    """Width and height of a figure in inches, and where its legends are.
+
+    A few names go into the panel, many beside or below it, where they hide nothing.
+    """
+    names = max(map(len, panels.values()))
+    inside = names <= _MOST_INSIDE
+    if len(panels) == 1:
+        beside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+        return (4.6, 3.6) if inside else (6.8, 3.6), {"loc": legend} if inside else beside
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
+    height = 3.2 if inside else 3.2 + 0.17 * names
+    return (3.3 * len(panels), height), {"loc": legend} if inside else below

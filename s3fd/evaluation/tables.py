@@ -69,7 +69,7 @@ class ResultTable:
         lines = [["detector", *self.columns], ["---", *["---:"] * len(self.columns)]]
         for name, figures in self.rows:
             cells = [name, *map(_decimal, figures)]
-            lines.append([f"**{cell}**" for cell in cells] if name in self.own else cells)
+            lines.append([_bold(cell) for cell in cells] if name in self.own else cells)
         text = "".join(f"| {' | '.join(map(_cell, cells))} |\n" for cells in lines)
         return f"{text}\n{self.caption}\n" if self.caption else text
 
@@ -110,6 +110,10 @@ def _rank(figure: float | None) -> float:
 def _decimal(figure: float | None) -> str:
     known = _known(figure)
     return "-" if known is None else f"{known:.4f}"
+
+
+def _bold(cell: str) -> str:
+    return cell if cell == "-" else f"**{cell}**"
 
 
 def _cell(text: str) -> str:
