@@ -28,7 +28,7 @@ from s3fd.commands.evaluate_report import (
     warn,
     warn_of_missing,
 )
-from s3fd.commands.evaluate_run import DetectorRun
+from s3fd.commands.evaluate_run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
 
@@ -153,10 +153,9 @@ def _read(photos: list[FddbPhoto], predictions: Path) -> _Found:
 
 def _detect(photos: list[FddbPhoto], run: DetectorRun, listed: int) -> _Found:
     found = run.find([photo.path for photo in photos])
-    pairs = [detections.numpy() for detections in found]
     return _Found(
         photos,
-        [(boxes.astype(float), scores.astype(float)) for boxes, scores in pairs],
+        as_predictions(found),
         [detections.image_size for detections in found],
         run.settings,
         listed - len(photos),

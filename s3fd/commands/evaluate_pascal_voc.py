@@ -23,7 +23,7 @@ from s3fd.commands.evaluate_options import (
     require_one_source,
 )
 from s3fd.commands.evaluate_report import Report, curve_figures, curve_rows, warn_of_missing
-from s3fd.commands.evaluate_run import DetectorRun
+from s3fd.commands.evaluate_run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
 
@@ -90,9 +90,7 @@ def evaluate_pascal_voc(
             max_pixels=max_pixels,
             drop_single=drop_single,
         )
-        pairs = [detections.numpy() for detections in run.find(files)]
-        found: list[Prediction] = [(boxes.astype(float), s.astype(float)) for boxes, s in pairs]
-        settings = run.settings
+        found, settings = as_predictions(run.find(files)), run.settings
     else:
         names = [image.name for image in images]
         found, missing = read_pascal_voc_predictions(predictions or Path(), names)

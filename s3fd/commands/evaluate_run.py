@@ -16,6 +16,7 @@ from s3fd.commands.options import face_finder, load_detector
 if TYPE_CHECKING:
     from s3fd.detections import Detections
     from s3fd.evaluation import Evaluation, LabelledPhoto
+    from s3fd.evaluation.predictions import Prediction
 
 
 class DetectorRun:
@@ -91,6 +92,12 @@ class DetectorRun:
             )
         self.seconds = time.perf_counter() - start
         return found
+
+
+def as_predictions(found: Sequence[Detections]) -> list[Prediction]:
+    """Detections in the form of those that are read from files: arrays, in double precision."""
+    pairs = (detections.numpy() for detections in found)
+    return [(boxes.astype(float), scores.astype(float)) for boxes, scores in pairs]
 
 
 def _progress() -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ from s3fd.commands.evaluate_options import (
     require_one_source,
 )
 from s3fd.commands.evaluate_report import Report, decimal, number, warn_of_missing
-from s3fd.commands.evaluate_run import DetectorRun
+from s3fd.commands.evaluate_run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
 
@@ -77,7 +78,7 @@ def evaluate_wider_face(
     --photos names the folder WIDER_val/images.
     """
     from s3fd.evaluation import evaluate_wider_face as compare
-    from s3fd.evaluation import read_wider_face, read_wider_face_predictions
+    from s3fd.evaluation import read_wider_face
 
     require_one_source(predictions, model)
     if photos is None and (model is not None or gallery is not None):
@@ -85,10 +86,11 @@ def evaluate_wider_face(
     outputs = Outputs(json_file, markdown, plot, gallery)
     others = _published(published)
     truth = read_wider_face(ground_truth)
-    settings: dict[str, Any] = {"predictions": str(predictions)}
     start = time.perf_counter()
-    if model is not None and photos is not None:
-        run = DetectorRun(
+    run = (
+        None
+        if model is None
+        else DetectorRun(
             model,
             device,
             max_size=max_size,
@@ -98,20 +100,9 @@ def evaluate_wider_face(
             max_pixels=max_pixels,
             drop_single=drop_single,
         )
-        found: list[Prediction] = [
-            (boxes.astype(float), scores.astype(float))
-            for boxes, scores in (
-                detections.numpy()
-                for detections in run.find([photos / f"{image}.jpg" for image in truth.images])
-            )
-        ]
-        missing: list[str] = []
-        settings = run.settings
-    else:
-        read = read_wider_face_predictions(predictions or Path(), truth)
-        found, missing = read.detections, read.missing
-    warn_of_missing(missing, len(truth.images))
-    result = compare(truth, found)
+    )
+    found = _detect(truth, run, photos) if run and photos else _read(truth, predictions or Path())
+    result = compare(truth, found.detections)
     record = {
         "benchmark": "WIDER FACE, validation set",
         "ground_truth": {
@@ -119,23 +110,45 @@ def evaluate_wider_face(
             "version": truth.version,
             "sha256": dict(truth.checksums),
         },
-        **settings,
+        **found.settings,
         "images": len(truth.images),
-        "missing": len(missing),
-        "detections": sum(len(scores) for _, scores in found),
+        "missing": len(found.missing),
+        "detections": sum(len(scores) for _, scores in found.detections),
         **_figures(result, all_ious),
+        "seconds": round(time.perf_counter() - start, 2),
     }
-    record["seconds"] = round(time.perf_counter() - start, 2)
     detector = name or model or (predictions or Path()).resolve().stem
     Report(
         title=f"{detector} on WIDER FACE, validation set",
         rows=_rows(detector, record, truth),
         record=record,
         panels=_panels(detector, result, others),
-        photos=lambda: _judged_photos(result, found, photos),
+        photos=lambda: _judged_photos(result, found.detections, photos),
         caption=f"WIDER FACE, validation set, IoU 0.5; ground truth: {truth.describe()}",
         score_threshold=_GALLERY_SCORE,
     ).publish(outputs)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Detections in all images, and where they are from."""
+
+    detections: list[Prediction]
+    settings: dict[str, Any]
+    missing: list[str]
+
+
+def _read(truth: WiderFaceGroundTruth, predictions: Path) -> _Found:
+    from s3fd.evaluation import read_wider_face_predictions
+
+    read = read_wider_face_predictions(predictions, truth)
+    warn_of_missing(read.missing, len(truth.images))
+    return _Found(read.detections, {"predictions": str(predictions)}, read.missing)
+
+
+def _detect(truth: WiderFaceGroundTruth, run: DetectorRun, photos: Path) -> _Found:
+    found = run.find([photos / f"{image}.jpg" for image in truth.images])
+    return _Found(as_predictions(found), run.settings, [])
 
 
 def _published(folder: Path | None) -> list[tuple[str, Curve]]:

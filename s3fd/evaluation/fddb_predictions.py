@@ -93,11 +93,11 @@ def _prediction(
 
 
 def _regions(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    if table.shape[1] == 6:
-        return table[:, :5]
-    boxes = table[:, :4].copy()
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
+    """The regions of rows with a score at their end: ellipses, or boxes of rectangles."""
+    regions: NDArray[np.float64] = table[:, :-1].copy()
+    if regions.shape[1] == 4:
+        regions[:, 2:] += regions[:, :2]
+    return regions
 
 
 def _numbers(text: str) -> list[float]:
