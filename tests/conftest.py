@@ -11,7 +11,7 @@ settings.register_profile("s3fd", deadline=None)
 settings.load_profile("s3fd")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared():
     """The folder of real data, which is no part of the project."""
     folder = Path(os.environ.get("S3FD_SHARED", Path(__file__).parents[2] / "shared"))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from s3fd import __version__
+from s3fd import FaceDetector, __version__
 from s3fd.cli import app
 from s3fd.models import pretrained_path
 
@@ -44,6 +44,17 @@ def test_one_photo_gives_a_table_a_picture_and_json(tmp_path):
     assert record["photo"] == str(ASTRONAUT)
     assert record["drawn"] == str(drawn)
     assert len(record["faces"]) == 1
+
+
+def test_several_scales_are_one_option_away(tmp_path):
+    options = ["--multi-scale", "--drop-single", "--max-pixels", "300000", "--threshold", "0.9"]
+    result = run("detect", ASTRONAUT, *options, "--json", tmp_path / "faces.jsonl")
+    assert result.exit_code == 0
+    (face,) = json.loads((tmp_path / "faces.jsonl").read_text())["faces"]
+    faces = FaceDetector.from_pretrained(device="cpu").detect_multiscale(
+        ASTRONAUT, keep_single=False, max_pixels=300000, score_threshold=0.9
+    )
+    assert face == faces.to_dict()["faces"][0]
 
 
 def test_bad_files_are_reported_and_the_others_done(photos, tmp_path):
@@ -94,6 +105,9 @@ def test_globs_are_expanded_and_a_photo_is_done_once(photos):
         (["detect", ASTRONAUT, "--model", __file__], 2, "model"),
         (["detect", ASTRONAUT, "--json", "gone/faces.json"], 2, "there is no folder"),
         (["detect", ASTRONAUT, "--out", __file__], 2, "not a folder"),
+        (["detect", ASTRONAUT, "--multi-scale", "--max-size", "64"], 2, "--max-size"),
+        (["detect", ASTRONAUT, "--max-pixels", "90000"], 2, "--max-pixels"),
+        (["detect", ASTRONAUT, "--drop-single"], 2, "--drop-single"),
         (["dance"], 2, "No such command"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, TypeAlias
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,20 +21,23 @@ from s3fd.commands.files import Photo, ResultNames, find_photos, whole_file, why
 from s3fd.commands.options import (
     BatchSize,
     Device,
+    DropSingle,
+    MaxPixels,
     MaxSize,
     Model,
+    MultiScale,
     check_json_file,
+    face_finder,
     load_detector,
 )
-from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_SIZE, SCORE_THRESHOLD
+from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from s3fd.commands.options import Finder
     from s3fd.detections import Detections
     from s3fd.images import UInt8Array
-
-    Detector: TypeAlias = Callable[[Sequence[UInt8Array]], Sequence[Detections]]
 
 
 def detect(
@@ -74,6 +77,9 @@ def detect(
         float, typer.Option(min=0, help="Leave out faces smaller than this, in pixels.")
     ] = 0,
     batch_size: BatchSize = BATCH_SIZE,
+    multi_scale: MultiScale = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    drop_single: DropSingle = False,
 ) -> None:
     """Find the faces of photos.
 
@@ -82,24 +88,25 @@ def detect(
     """
     found = find_photos(photos, without=out)
     _check_results(out, json_file, found.photos)
-    loaded = load_detector(model, device) if found.photos else None
-
-    def find(pictures: Sequence[UInt8Array]) -> Sequence[Detections]:
-        assert loaded is not None
-        return loaded(
-            pictures,
+    find: Finder | None = None
+    if found.photos:
+        find = face_finder(
+            load_detector(model, device),
             score_threshold=threshold,
             iou_threshold=iou_threshold,
-            max_size=max_size or None,
-            min_face=min_face or None,
+            max_size=max_size,
+            min_face=min_face,
             batch_size=batch_size,
+            multi_scale=multi_scale,
+            max_pixels=max_pixels,
+            drop_single=drop_single,
         )
-
     with _json_lines(json_file) as write_json:
         report = _Report(None if out is None else ResultNames(out, found.photos), write_json)
         for what, why in found.problems:
             report.fail(what, why)
-        _detect_all(found.photos, find, batch_size, report)
+        if find is not None:
+            _detect_all(found.photos, find, batch_size, report)
     if json_file != "-":
         report.print_table()
     if report.failures:
@@ -165,9 +172,7 @@ class _Report:
             console.print(Text(f"Drawn: {drawn[0] if single else where}"), soft_wrap=True)
 
 
-def _detect_all(
-    photos: Sequence[Photo], detector: Detector, batch_size: int, report: _Report
-) -> None:
+def _detect_all(photos: Sequence[Photo], find: Finder, batch_size: int, report: _Report) -> None:
     """Reads a batch of photos in parallel, finds their faces, and reports in their order."""
     # Pillow's warnings are about files that it reads nevertheless.
     warnings.filterwarnings("ignore", module="PIL")
@@ -184,7 +189,7 @@ def _detect_all(
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
             pictures = list(pool.map(_read, batch))
-            found = iter(detector([p for p in pictures if not isinstance(p, str)]))
+            found = iter(find([p for p in pictures if not isinstance(p, str)]))
             for photo, picture in zip(batch, pictures, strict=True):
                 if isinstance(picture, str):
                     report.fail(str(photo.path), picture)

@@ -1,8 +1,10 @@
 """How good a detector is: average precision on labelled photos.
 
 `average_precision` compares detections with ground truth, for any detector. `evaluate_detector`
-runs one over labelled photos: those of an ``annotations.json`` (`annotated_photos`) or of FDDB
-(`read_fddb`).
+runs one over labelled photos, such as those of an ``annotations.json`` (`annotated_photos`).
+
+The benchmarks as their own tools compute them: `evaluate_wider_face`, `evaluate_fddb`, and
+`evaluate_pascal_voc` for AFW and PASCAL faces.
 """
 
 from s3fd.evaluation.annotations import annotated_photos
@@ -10,20 +12,56 @@ from s3fd.evaluation.average_precision import (
     OperatingPoint,
     PrecisionRecall,
     average_precision,
+    voc_average_precision,
 )
 from s3fd.evaluation.fddb import FddbPhoto, read_fddb
+from s3fd.evaluation.fddb_predictions import read_fddb_predictions
+from s3fd.evaluation.fddb_regression import EllipseRegression, regress_ellipses
+from s3fd.evaluation.fddb_roc import FddbResult, RocCurve, evaluate_fddb
 from s3fd.evaluation.matching import match_detections
+from s3fd.evaluation.pascal_voc import (
+    PascalVocImage,
+    PascalVocResult,
+    evaluate_pascal_voc,
+    read_pascal_voc,
+    read_pascal_voc_predictions,
+)
 from s3fd.evaluation.photos import Evaluation, LabelledPhoto, evaluate_detector
+from s3fd.evaluation.wider_face import WiderFaceCurve, WiderFaceResult, evaluate_wider_face
+from s3fd.evaluation.wider_face_ground_truth import WiderFaceGroundTruth, read_wider_face
+from s3fd.evaluation.wider_face_predictions import (
+    WiderFacePredictions,
+    read_wider_face_predictions,
+)
 
 __all__ = [
+    "EllipseRegression",
     "Evaluation",
     "FddbPhoto",
+    "FddbResult",
     "LabelledPhoto",
     "OperatingPoint",
+    "PascalVocImage",
+    "PascalVocResult",
     "PrecisionRecall",
+    "RocCurve",
+    "WiderFaceCurve",
+    "WiderFaceGroundTruth",
+    "WiderFacePredictions",
+    "WiderFaceResult",
     "annotated_photos",
     "average_precision",
     "evaluate_detector",
+    "evaluate_fddb",
+    "evaluate_pascal_voc",
+    "evaluate_wider_face",
     "match_detections",
     "read_fddb",
+    "read_fddb_predictions",
+    "read_pascal_voc",
+    "read_pascal_voc_predictions",
+    "read_wider_face",
+    "read_wider_face_predictions",
+    "regress_ellipses",
+    "voc_average_precision",
 ]

@@ -123,6 +123,34 @@ class PrecisionRecall:
         )
 
 
+def voc_average_precision(recall: ArrayLike, precision: ArrayLike) -> float:
+    """Area under a precision-recall curve that is given by its points (VOC's "all points" rule).
+
+    Args:
+        recall: ``[K]``, rising.
+        precision: ``[K]``; NaN, where nothing is detected yet, counts as 0.
+
+    Returns:
+        The area, precision at a recall being the largest one at this or any later point, and 0
+        beyond the last one. No point gives 0.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> voc_average_precision([0.25, 0.5, 0.5], [1.0, 0.5, 0.25])
+        0.375
+    """
+    recalls, precisions = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
+    if recalls.ndim != 1 or recalls.shape != precisions.shape:
+        raise ValueError(
+            "recall, precision: expected two arrays [K], "
+            f"got shapes {list(recalls.shape)} and {list(precisions.shape)}"
+        )
+    envelope = np.maximum.accumulate(np.nan_to_num(precisions)[::-1])[::-1]
+    return float(np.sum(np.diff(recalls, prepend=0) * envelope))
+
+
 def average_precision(
     detections: Sequence[tuple[ArrayLike, ArrayLike]],
     ground_truths: Sequence[ArrayLike],

@@ -1,8 +1,8 @@
 """FDDB, the Face Detection Data Set and Benchmark (Jain and Learned-Miller, 2010).
 
-Its faces are ellipses, in ten folds of photos. Here they are compared as boxes: a detection finds a
-face if its IoU with the box around the ellipse is large enough. (The benchmark's own score, the IoU
-of the ellipse itself with the detected region, is another measure.)
+Its faces are ellipses, in ten folds of photos. `s3fd.evaluation.fddb_roc` compares detections with
+them as the benchmark does. `FddbPhoto.labelled` has the boxes around them, for an average precision
+like that of other photos, which is another measure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FddbPhoto:
 
     Attributes:
         name: as in the lists, such as ``2002/08/11/big/img_591``.
-        fold: 1 to 10.
+        fold: 1 to 10; 0 where no list tells.
         path: its file, which need not exist.
         ellipses: float64 ``[N, 5]``, the faces: major radius, minor radius, angle of the major
             axis to the x axis in radians, centre x, centre y, in pixels.
@@ -64,7 +64,9 @@ def ellipse_boxes(ellipses: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.stack(sides, axis=1).astype(np.float32)
 
 
-def read_fddb(root: str | Path, folds: Sequence[int] | None = None) -> list[FddbPhoto]:
+def read_fddb(
+    root: str | Path, folds: Sequence[int] | None = None, annotations: str | Path | None = None
+) -> list[FddbPhoto]:
     """Reads the lists of photos and faces of FDDB's folds.
 
     Args:
@@ -73,45 +75,65 @@ def read_fddb(root: str | Path, folds: Sequence[int] | None = None) -> list[Fddb
             of faces, and a line for each: the five numbers of an ellipse, and a 1), and the photos,
             ``images/NAME.jpg``.
         folds: from 1 to 10; None for all whose lists are there.
+        annotations: a file of all photos' ellipses, in the form of the lists, to be used instead of
+            those of the folds. Without `folds`, all its photos are read, whether a list of `root`
+            says their fold or not.
 
     Returns:
-        The photos in the order of the lists, those too whose file is missing.
+        The photos in the order of the lists, or of `annotations`; those too whose file is missing.
 
     Raises:
         FileNotFoundError: there are no lists, or not those of a fold that is asked for.
         ValueError: a list is malformed (the message names file and line), the two lists of a fold
-            name different photos, or `folds` is not as above.
+            name different photos, `annotations` lacks a photo of a fold that is asked for, or
+            `folds` is not as above.
     """
     lists = Path(root) / "folds"
-    if folds is None:
-        found = (re.fullmatch(r"FDDB-fold-(\d\d)\.txt", path.name) for path in lists.glob("*.txt"))
-        folds = sorted(int(match[1]) for match in found if match is not None)
-        if not folds:
-            raise FileNotFoundError(
-                f"data: there is no {lists / 'FDDB-fold-01.txt'} or list of another fold; name "
-                "the folder that holds folds/ and images/"
-            )
-    if any(fold not in range(1, 11) for fold in folds) or len(set(folds)) != len(folds):
-        raise ValueError(f"folds: expected different numbers from 1 to 10, got {list(folds)}")
-    photos = []
-    for fold in folds:
+    numbers = _listed_folds(lists) if folds is None else list(folds)
+    if not numbers and annotations is None:
+        raise FileNotFoundError(
+            f"data: there is no {lists / 'FDDB-fold-01.txt'} or list of another fold; name "
+            "the folder that holds folds/ and images/"
+        )
+    if any(fold not in range(1, 11) for fold in numbers) or len(set(numbers)) != len(numbers):
+        raise ValueError(f"folds: expected different numbers from 1 to 10, got {numbers}")
+    fold_of: dict[str, int] = {}
+    ellipses = {} if annotations is None else read_ellipses(Path(annotations))
+    for fold in numbers:
         names = _read_names(lists / f"FDDB-fold-{fold:02d}.txt")
-        ellipses_file = lists / f"FDDB-fold-{fold:02d}-ellipseList.txt"
-        ellipses = read_ellipses(ellipses_file)
-        if only_in_one := sorted(ellipses.keys() ^ set(names)):
-            raise ValueError(
-                f"{ellipses_file}: names other photos than FDDB-fold-{fold:02d}.txt beside it: "
-                f"{only_in_one[0]} is in one of them alone"
-            )
-        for name in names:
-            path = Path(root) / "images" / f"{name}.jpg"
-            photos.append(FddbPhoto(name, fold, path, ellipses[name]))
-    return photos
+        fold_of |= dict.fromkeys(names, fold)
+        if annotations is None:
+            ellipses |= _ellipses_of_fold(lists, fold, names)
+    order = list(ellipses) if folds is None and annotations is not None else list(fold_of)
+    if absent := [name for name in order if name not in ellipses]:
+        raise ValueError(f"{annotations}: has no faces of {absent[0]}, not even none")
+    return [
+        FddbPhoto(name, fold_of.get(name, 0), Path(root) / "images" / f"{name}.jpg", ellipses[name])
+        for name in order
+    ]
+
+
+def _listed_folds(lists: Path) -> list[int]:
+    found = (re.fullmatch(r"FDDB-fold-(\d\d)\.txt", path.name) for path in lists.glob("*.txt"))
+    return sorted(int(match[1]) for match in found if match is not None)
+
+
+def _ellipses_of_fold(
+    lists: Path, fold: int, names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    file = lists / f"FDDB-fold-{fold:02d}-ellipseList.txt"
+    ellipses = read_ellipses(file)
+    if only_in_one := sorted(ellipses.keys() ^ set(names)):
+        raise ValueError(
+            f"{file}: names other photos than FDDB-fold-{fold:02d}.txt beside it: "
+            f"{only_in_one[0]} is in one of them alone"
+        )
+    return ellipses
 
 
 def _read_names(file: Path) -> list[str]:
     names: dict[str, None] = {}
-    for number, name in _lines(file):
+    for number, name in numbered_lines(file):
         if name in names:
             raise ValueError(f"{file}:{number}: {name} comes twice")
         names[name] = None
@@ -129,7 +151,7 @@ def read_ellipses(file: Path) -> dict[str, NDArray[np.float64]]:
         ValueError: it is malformed; the message names file and line.
     """
     ellipses: dict[str, NDArray[np.float64]] = {}
-    lines = _lines(file)
+    lines = numbered_lines(file)
     for number, name in lines:
         if name in ellipses:
             raise ValueError(f"{file}:{number}: {name} comes twice")
@@ -163,7 +185,7 @@ def _ellipse(text: str, what: str) -> list[float]:
     return values[:5]
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
     """The lines of a list with their numbers, from 1; empty ones are passed over."""
     try:
         text = file.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,8 +84,9 @@ def check_images(
             )
     checked = CheckedImages([], [], [], [])
     for index, pair in enumerate(detections):
-        boxes, scores = _detections(f"detections[{index}]", pair)
-        checked.boxes.append(boxes)
+        boxes, scores = check_detections(f"detections[{index}]", pair)
+        with np.errstate(over="ignore"):
+            checked.boxes.append(boxes.astype(np.float32))
         checked.scores.append(scores)
     for index, rows in enumerate(ground_truths):
         checked.ground_truths.append(_known_boxes(f"ground_truths[{index}]", rows))
@@ -95,11 +97,33 @@ def check_images(
 
 def match_checked(images: CheckedImages, iou_threshold: float) -> list[NDArray[np.int64]]:
     """As `match_detections`."""
+    check_iou_threshold(iou_threshold)
+    boxes, splits = _joined(images.boxes)
+    image = np.repeat(np.arange(len(images.boxes)), np.diff(splits))  # [D]
+    scores = np.concatenate([*images.scores, np.empty(0)])  # [D]
+    order = np.lexsort((-scores, image))  # stable: the lower index of equal scores first
+    matched = np.empty(len(boxes), dtype=np.int64)
+    matched[order] = compiled_module().match_detections(
+        boxes[order],
+        splits,
+        *_joined(images.ground_truths),
+        *_joined(images.ignore),
+        iou_threshold=float(iou_threshold),
+    )
+    return np.split(matched, splits[1:-1]) if images.boxes else []
+
+
+def check_iou_threshold(value: float) -> None:
+    """Raises `TypeError` or `ValueError` unless it is a number in (0, 1]."""
     expected = "iou_threshold: expected a number in (0, 1]"
-    if isinstance(iou_threshold, bool) or not isinstance(iou_threshold, Real):
-        raise TypeError(f"{expected}, got {type(iou_threshold).__name__} {iou_threshold!r}")
-    if not 0 < iou_threshold <= 1:
-        raise ValueError(f"{expected}, got {iou_threshold!r}")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{expected}, got {type(value).__name__} {value!r}")
+    if not 0 < value <= 1:
+        raise ValueError(f"{expected}, got {value!r}")
+
+
+def compiled_module() -> ModuleType:
+    """`s3fd._evaluation`; an `ImportError` says what to do where it can't be loaded."""
     try:
         from s3fd import _evaluation
     except ImportError as error:
@@ -108,19 +132,7 @@ def match_checked(images: CheckedImages, iou_threshold: float) -> list[NDArray[n
             "Install the package so that it is built: `pip install .` in the source folder.",
             name="s3fd._evaluation",
         ) from error
-    boxes, splits = _joined(images.boxes)
-    image = np.repeat(np.arange(len(images.boxes)), np.diff(splits))  # [D]
-    scores = np.concatenate([*images.scores, np.empty(0)])  # [D]
-    order = np.lexsort((-scores, image))  # stable: the lower index of equal scores first
-    matched = np.empty(len(boxes), dtype=np.int64)
-    matched[order] = _evaluation.match_detections(
-        boxes[order],
-        splits,
-        *_joined(images.ground_truths),
-        *_joined(images.ignore),
-        iou_threshold=float(iou_threshold),
-    )
-    return np.split(matched, splits[1:-1]) if images.boxes else []
+    return _evaluation
 
 
 def _joined(
@@ -139,7 +151,12 @@ def _sequence(name: str, value: object) -> Sequence[object]:
     return value
 
 
-def _detections(name: str, pair: object) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def check_detections(name: str, pair: object) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes ``[D, 4]`` and scores ``[D]`` of one image.
+
+    Raises:
+        TypeError, ValueError: they are no such pair, or a score is NaN.
+    """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(
             f"{name}: expected a pair of boxes [D, 4] and scores [D], got {type(pair).__name__}; "
@@ -157,21 +174,21 @@ def _detections(name: str, pair: object) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def _known_boxes(name: str, value: object) -> NDArray[np.float32]:
-    boxes = _boxes(name, value)
+    with np.errstate(over="ignore"):
+        boxes = _boxes(name, value).astype(np.float32)
     if not np.isfinite(boxes).all():
         row = (~np.isfinite(boxes)).any(axis=1).argmax()
         raise ValueError(f"{name}: box {row} is not finite: {boxes[row].tolist()}")
     return boxes
 
 
-def _boxes(name: str, value: object) -> NDArray[np.float32]:
+def _boxes(name: str, value: object) -> NDArray[np.float64]:
     boxes = _numbers(name, value)
     if boxes.shape == (0,):  # an empty list
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name}: expected boxes [N, 4], got shape {list(boxes.shape)}")
-    with np.errstate(over="ignore"):
-        return boxes.astype(np.float32)
+    return boxes
 
 
 def _numbers(name: str, value: object) -> NDArray[np.float64]:
@@ -181,4 +198,4 @@ def _numbers(name: str, value: object) -> NDArray[np.float64]:
         raise ValueError(f"{name}: expected an array of numbers ({error})") from error
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)

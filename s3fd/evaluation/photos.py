@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ Detector: TypeAlias = Callable[[Sequence[UInt8Array]], Sequence[Detections]]
 
 The average precision is that of all scores it gives: let it give small ones.
 """
+
+Photo = TypeVar("Photo")
 
 LOWEST_SCORE = 0.01
 """The score threshold that detectors are evaluated with: smaller scores hardly change the curve."""
@@ -53,6 +55,7 @@ class Evaluation:
         photos: number of photos.
         ignore_boxes: number of boxes in which detections count neither way.
         seconds: for reading the photos and finding their faces.
+        detections: of each photo.
     """
 
     curve: PrecisionRecall
@@ -60,6 +63,7 @@ class Evaluation:
     photos: int
     ignore_boxes: int
     seconds: float
+    detections: list[Detections]
 
 
 def evaluate_detector(
@@ -90,10 +94,42 @@ def evaluate_detector(
         0
     """
     start = time.perf_counter()
+    found = find_faces(detector, photos, _read, at_once=at_once, advance=advance)
+    seconds = time.perf_counter() - start
+    curve = average_precision(
+        [detections.numpy() for detections in found],
+        [photo.boxes for photo in photos],
+        ignore=[photo.ignore for photo in photos],
+        iou_threshold=iou_threshold,
+    )
+    ignore_boxes = sum(len(photo.ignore) for photo in photos)
+    return Evaluation(curve, iou_threshold, len(photos), ignore_boxes, seconds, found)
+
+
+def find_faces(
+    detector: Detector,
+    photos: Sequence[Photo],
+    read: Callable[[Photo], UInt8Array],
+    *,
+    at_once: int = 32,
+    advance: Callable[[int], object] | None = None,
+) -> list[Detections]:
+    """Finds the faces of photos; some are read, in parallel, while memory holds no others.
+
+    Args:
+        detector: see `Detector`.
+        photos: anything that `read` understands.
+        read: gives the pixels of one.
+        at_once: photos that are read, and given to the detector, together.
+        advance: called with the number of photos just done, for a progress bar.
+
+    Raises:
+        ValueError: the detector answers with another number of `Detections` than it got photos.
+    """
     found: list[Detections] = []
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(photos), at_once):
-            pictures = list(pool.map(_read, photos[first : first + at_once]))
+            pictures = list(pool.map(read, photos[first : first + at_once]))
             answer = detector(pictures)
             if len(answer) != len(pictures):
                 raise ValueError(
@@ -103,15 +139,7 @@ def evaluate_detector(
             found += answer
             if advance is not None:
                 advance(len(pictures))
-    seconds = time.perf_counter() - start
-    curve = average_precision(
-        [detections.numpy() for detections in found],
-        [photo.boxes for photo in photos],
-        ignore=[photo.ignore for photo in photos],
-        iou_threshold=iou_threshold,
-    )
-    ignore_boxes = sum(len(photo.ignore) for photo in photos)
-    return Evaluation(curve, iou_threshold, len(photos), ignore_boxes, seconds)
+    return found
 
 
 def _read(photo: LabelledPhoto) -> UInt8Array:

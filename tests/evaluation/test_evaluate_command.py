@@ -59,6 +59,28 @@ def test_annotations_are_evaluated(annotations, model, tmp_path):
     assert {path.name for path in tmp_path.glob("*json*")} == {"annotations.json", "result.json"}
 
 
+def test_several_scales_are_evaluated_and_recorded(annotations, model):
+    data = ["annotations", "--data", annotations, "--model", model, "--max-pixels", 10000]
+    result = run(*data, "--multi-scale", "--json", "-")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    scales = [record[name] for name in ("multi_scale", "max_pixels", "drop_single")]
+    assert scales == [True, 10000, False]
+    assert "max_size" not in record
+    result = run(*data)
+    assert (result.exit_code, "--max-pixels" in result.output) == (2, True)
+
+
+def test_a_plot_a_table_and_a_gallery_are_written(annotations, model, tmp_path):
+    files = {name: tmp_path / name for name in ("curve.png", "table.md", "worst.html")}
+    options = zip(("--plot", "--markdown", "--gallery"), files.values(), strict=True)
+    outputs = [part for option in options for part in option]
+    result = run("annotations", "--data", annotations, "--model", model, *outputs, "--name", "mine")
+    assert result.exit_code == 0, result.output
+    assert all(file.stat().st_size for file in files.values())
+    assert "mine" in files["table.md"].read_text()
+
+
 def test_fddb_is_evaluated_and_missing_photos_are_counted(fddb, model):
     result = run("fddb", "--data", fddb, "--model", model, "--max-size", 64, "--json", "-")
     assert result.exit_code == 0, result.output

@@ -1,0 +1,144 @@
+"""What ``s3fd evaluate`` prints and writes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from s3fd.commands.evaluate_options import Outputs
+from s3fd.commands.files import whole_file
+from s3fd.defaults import SCORE_THRESHOLD
+
+if TYPE_CHECKING:
+    from s3fd.evaluation import PrecisionRecall
+    from s3fd.evaluation.gallery import JudgedPhoto
+    from s3fd.evaluation.plots import Curve
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of an evaluation, ready to be shown.
+
+    Attributes:
+        title: which detector, and which data.
+        rows: what is printed.
+        record: what is written as JSON.
+        panels: the curves of the plot, and the columns of the table in Markdown.
+        photos: makes what the gallery shows.
+        is_roc: whether the curves are ROC curves.
+        caption: for the table in Markdown.
+        score_threshold: from which on the gallery shows false positives.
+    """
+
+    title: str
+    rows: Mapping[str, str]
+    record: dict[str, Any]
+    panels: Mapping[str, Sequence[Curve]]
+    photos: Callable[[], Iterable[JudgedPhoto]]
+    is_roc: bool = False
+    caption: str = ""
+    score_threshold: float = field(default=SCORE_THRESHOLD)
+
+    def publish(self, outputs: Outputs) -> None:
+        """Prints the table, or the JSON instead, and writes all files that are asked for."""
+        text = json.dumps(self.record, indent=2)
+        if outputs.json_file == "-":
+            typer.echo(text)
+        else:
+            Console(highlight=False).print(_table(self.rows))
+        if outputs.json_file not in (None, "-"):
+            with whole_file(Path(outputs.json_file or "")) as file:
+                file.write(text.encode() + b"\n")
+        if outputs.markdown is not None:
+            self._write_markdown(outputs.markdown)
+        if outputs.plot is not None:
+            self._plot(outputs.plot)
+        if outputs.gallery is not None:
+            from s3fd.evaluation.gallery import write_gallery
+
+            write_gallery(
+                outputs.gallery,
+                self.photos(),
+                title=self.title,
+                score_threshold=self.score_threshold,
+            )
+
+    def _write_markdown(self, path: Path) -> None:
+        from s3fd.evaluation.tables import ResultTable
+
+        table = ResultTable.from_curves(self.panels, self.caption)
+        with whole_file(path) as file:
+            file.write(table.markdown().encode())
+
+    def _plot(self, path: Path) -> None:
+        from s3fd.evaluation.plots import plot_precision_recall, plot_roc
+
+        (plot_roc if self.is_roc else plot_precision_recall)(path, self.panels, title=self.title)
+
+
+def warn(text: str) -> None:
+    """Says on the standard error what a user should know of the figures."""
+    message = Text.assemble(("warning: ", "bold yellow"), text)
+    Console(stderr=True, highlight=False).print(message, soft_wrap=True)
+
+
+def warn_of_missing(missing: Sequence[str], images: int) -> None:
+    """Says how many images have no prediction, if there are any."""
+    if missing:
+        warn(
+            f"{len(missing)} of {images} images have no predictions, such as {missing[0]}: they "
+            "count as images without detections"
+        )
+
+
+def curve_figures(curve: PrecisionRecall) -> dict[str, Any]:
+    """Average precision, and what the default score threshold gives."""
+    point = curve.at(SCORE_THRESHOLD)
+    return {
+        "average_precision": number(curve.average_precision),
+        "at_default_threshold": {
+            "score_threshold": SCORE_THRESHOLD,
+            "recall": number(point.recall),
+            "precision": number(point.precision),
+            "false_positives": point.false_positives,
+        },
+    }
+
+
+def curve_rows(curve: PrecisionRecall, iou_threshold: float) -> dict[str, str]:
+    """The same as `curve_figures`, to be printed."""
+    point = curve.at(SCORE_THRESHOLD)
+    return {
+        "average precision": f"{decimal(curve.average_precision)} at IoU {iou_threshold}",
+        "recall": f"{decimal(point.recall)} at score {SCORE_THRESHOLD}",
+        "precision": f"{decimal(point.precision)} at score {SCORE_THRESHOLD}"
+        f" ({point.false_positives} false positives)",
+    }
+
+
+def number(value: float) -> float | None:
+    """None for NaN, which JSON does not know."""
+    return None if math.isnan(value) else float(value)
+
+
+def decimal(value: float) -> str:
+    """Four decimals, or what NaN means."""
+    return "undefined" if math.isnan(value) else f"{value:.4f}"
+
+
+def _table(rows: Mapping[str, str]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table

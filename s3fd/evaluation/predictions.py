@@ -1,0 +1,127 @@
+"""Reading of detections from files: JSON Lines as ``s3fd detect --json`` writes them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Boxes: TypeAlias = NDArray[np.float64]
+Scores: TypeAlias = NDArray[np.float64]
+Prediction: TypeAlias = tuple[Boxes, Scores]
+"""The detections of one image: boxes ``[D, 4]``, ``(x1, y1, x2, y2)``, and scores ``[D]``."""
+
+NO_DETECTIONS: Prediction = (np.empty((0, 4)), np.empty(0))
+
+
+def is_json(path: Path) -> bool:
+    """Whether predictions are in the project's JSON, by the name of the file."""
+    return path.suffix in (".json", ".jsonl")
+
+
+def read_json_predictions(file: str | Path, parts: int) -> dict[str, Prediction]:
+    """Reads what ``s3fd detect --json FILE`` wrote: an object a line, one for each photo.
+
+    Args:
+        file: the JSON Lines.
+        parts: how many parts of a photo's path, counted from its end, are its name.
+
+    Returns:
+        Boxes and scores by the name of the photo, which has no suffix: with two parts,
+        ``0--Parade/0_Parade_marchingband_1_465``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not of that form, tells of a photo that could not be read, or has the
+            name of an earlier one; the message names file and line.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"predictions: {path} does not exist")
+    predictions: dict[str, Prediction] = {}
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}:{number}"
+            photo, prediction = _json_prediction(line, where)
+            name = image_name(photo, parts)
+            if name in predictions:
+                raise ValueError(f"{where}: {name} comes twice")
+            predictions[name] = prediction
+    return predictions
+
+
+def _json_prediction(line: str, where: str) -> tuple[str, Prediction]:
+    try:
+        record = json.loads(line)
+        photo = str(record["photo"])
+        if "error" in record:
+            raise ValueError(f"{where}: {photo} was not read ({record['error']}); detect again")
+        faces = record["faces"]
+        rows = [[*face["box"], face["score"]] for face in faces]
+        if any(len(row) != 5 for row in rows):
+            raise TypeError("a box has four numbers")
+        table = np.array(rows, np.float64).reshape(-1, 5)
+        boxes, scores = table[:, :4].copy(), table[:, 4].copy()
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{where}: expected an object with photo, and faces with box and score, as `s3fd "
+            f"detect --json` writes it ({error!r})"
+        ) from error
+    check_finite(boxes, scores, where)
+    return photo, (boxes, scores)
+
+
+def image_name(path: str, parts: int) -> str:
+    """The last parts of a path, without the suffix of an image file."""
+    pure = PurePath(path.replace("\\", "/"))
+    if pure.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp"):
+        pure = pure.with_suffix("")
+    return "/".join(pure.parts[-parts:])
+
+
+def check_finite(boxes: Boxes, scores: Scores, where: str) -> None:
+    """Raises `ValueError` where a number is NaN or infinite."""
+    for row in np.flatnonzero(~np.isfinite(scores)):
+        raise ValueError(f"{where}: the score of detection {row + 1} is {scores[row]}")
+    for row in np.flatnonzero(~np.isfinite(boxes).all(axis=1)):
+        raise ValueError(f"{where}: the box of detection {row + 1} is not finite")
+
+
+def in_order(
+    predictions: dict[str, Prediction], images: Sequence[str], what: str
+) -> tuple[list[Prediction], list[str]]:
+    """Puts predictions in the order of a benchmark's images.
+
+    Args:
+        predictions: by the name of the image.
+        images: all names.
+        what: where the predictions are from, for messages.
+
+    Returns:
+        A prediction for each image, and the names of the images that have none.
+
+    Raises:
+        ValueError: a prediction is for another image, or there is none for any.
+    """
+    unknown = sorted(predictions.keys() - set(images))
+    if unknown:
+        raise ValueError(
+            f"{what}: {unknown[0]} is no image of the ground truth{suggestion(unknown[0], images)}"
+        )
+    missing = [name for name in images if name not in predictions]
+    if len(missing) == len(images):
+        raise ValueError(f"{what}: has no detections for any of the {len(images)} images")
+    return [predictions.get(name, NO_DETECTIONS) for name in images], missing
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?`` with the known name that is like this one, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.8)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,157 @@
+"""Curves that the WIDER FACE benchmark published of other detectors, for company in plots.
+
+The benchmark's site gives one file for each detector and setting,
+``wider_pr_info_<detector>_<setting>_val.mat``, saved by different versions of MATLAB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s3fd.evaluation.average_precision import voc_average_precision
+
+SETTINGS = ("easy", "medium", "hard")
+
+_NAME = re.compile(r"wider_pr_info_(?P<detector>.+)_(?P<setting>easy|medium|hard)_\w+\.mat")
+_CURVE = "pr_cruve"  # so it is spelled in the files
+_LEGEND = "legend_name"
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedCurve:
+    """Precision and recall of one detector in one setting.
+
+    Attributes:
+        detector: its name, as in that of the file.
+        legend: its name as the benchmark's plots write it.
+        setting: ``"easy"``, ``"medium"`` or ``"hard"``.
+        precision: float64 ``[K]``, by falling score.
+        recall: float64 ``[K]``, rising.
+    """
+
+    detector: str
+    legend: str
+    setting: str
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+    @property
+    def average_precision(self) -> float:
+        """Area under the curve as the benchmark's tool computes it: VOC's "all points" rule."""
+        return voc_average_precision(self.recall, self.precision)
+
+
+def read_published_curve(file: str | Path) -> PublishedCurve:
+    """Reads one file of the benchmark's site.
+
+    Args:
+        file: ``wider_pr_info_<detector>_<setting>_val.mat``, of MATLAB 5 to 7 or 7.3.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: its name or its content is another.
+        ImportError: scipy is missing, or h5py, which files of MATLAB 7.3 need.
+    """
+    file = Path(file)
+    match = _NAME.fullmatch(file.name)
+    if match is None:
+        raise ValueError(f"{file}: expected a name like wider_pr_info_SFD_hard_val.mat")
+    points, legend = _read(file)
+    recall = points[:, 1]
+    if not (np.isfinite(recall).all() and (np.diff(recall) >= 0).all()):
+        raise ValueError(f"{file}: expected a recall that never falls in column 2 of {_CURVE}")
+    detector, setting = match["detector"], match["setting"]
+    return PublishedCurve(detector, legend or detector, setting, points[:, 0], recall)
+
+
+def read_published_curves(
+    root: str | Path, detectors: Sequence[str] | None = None
+) -> list[PublishedCurve]:
+    """Reads all curves in and below a folder.
+
+    Args:
+        root: the folder.
+        detectors: names of those that are wanted; None for all.
+
+    Returns:
+        By detector, in the order of `detectors` or of the alphabet, and by setting.
+
+    Raises:
+        FileNotFoundError: there are none, or not those of a detector that is asked for.
+        ValueError, ImportError: as `read_published_curve`.
+    """
+    files: dict[str, list[Path]] = {}
+    for file in sorted(Path(root).rglob("wider_pr_info_*.mat")):
+        match = _NAME.fullmatch(file.name)
+        files.setdefault(match["detector"] if match else file.name, []).append(file)
+    if not files:
+        raise FileNotFoundError(
+            f"published: there is no wider_pr_info_<detector>_<setting>_val.mat in or below {root}"
+        )
+    wanted = sorted(files, key=str.casefold) if detectors is None else list(detectors)
+    for detector in wanted:
+        if detector not in files:
+            known = ", ".join(sorted(files, key=str.casefold))
+            raise FileNotFoundError(
+                f"published: there is no curve of {detector!r} in or below {root}, but of {known}"
+            )
+    curves = [read_published_curve(file) for detector in wanted for file in files[detector]]
+    return sorted(curves, key=lambda c: (wanted.index(c.detector), SETTINGS.index(c.setting)))
+
+
+def _read(file: Path) -> tuple[NDArray[np.float64], str]:
+    """Precision and recall, ``[K, 2]``, and the name in legends, which may be empty."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: there is no such file")
+    with file.open("rb") as opened:
+        is_hdf5 = opened.read(10) == b"MATLAB 7.3"
+    try:
+        values, legend = _read_hdf5(file) if is_hdf5 else _read_matlab5(file)
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file makes the readers fail in any way
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{file}: damaged, or no MATLAB file with {_CURVE} ({reason})") from error
+    points = np.asarray(values)
+    if (
+        points.ndim != 2
+        or points.shape[1] != 2
+        or points.dtype.kind not in "fiu"
+        or not len(points)
+    ):
+        raise ValueError(
+            f"{file}: expected numbers [K, 2] (precision, recall) in {_CURVE}, "
+            f"got {points.dtype} {list(points.shape)}"
+        )
+    return points.astype(np.float64), legend
+
+
+def _read_matlab5(file: Path) -> tuple[Any, str]:
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise ImportError(
+            f"{file}: scipy is needed to read it: pip install 's3fd[eval]'"
+        ) from error
+    variables = loadmat(file, variable_names=[_CURVE, _LEGEND])
+    return variables[_CURVE], "".join(map(str, variables.get(_LEGEND, ())))
+
+
+def _read_hdf5(file: Path) -> tuple[Any, str]:
+    """MATLAB 7.3 writes HDF5, in which its arrays are transposed, and letters are numbers."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            f"{file}: h5py is needed to read a file of MATLAB 7.3: pip install 's3fd[eval]'"
+        ) from error
+    with h5py.File(file, "r") as opened:
+        letters = np.asarray(opened[_LEGEND]).ravel() if _LEGEND in opened else ()
+        return np.asarray(opened[_CURVE]).T, "".join(chr(letter) for letter in letters)

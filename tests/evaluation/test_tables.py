@@ -1,0 +1,63 @@
+import json
+import math
+
+import pytest
+
+from s3fd.evaluation.plots import Curve
+from s3fd.evaluation.tables import ResultTable
+
+TABLE = ResultTable(
+    ("easy", "hard"),
+    (("worse", (0.9, 0.25)), ("undefined", (0.5, math.nan)), ("a|b", (None, 0.75))),
+    caption="AP at IoU 0.5",
+    own=frozenset(["worse"]),
+)
+
+
+def test_markdown_has_a_line_for_each_detector_and_the_caption():
+    assert TABLE.markdown().splitlines() == [
+        "| detector | easy | hard |",
+        "| --- | ---: | ---: |",
+        "| **worse** | **0.9000** | **0.2500** |",
+        "| undefined | 0.5000 | - |",
+        r"| a\|b | - | 0.7500 |",
+        "",
+        "AP at IoU 0.5",
+    ]
+
+
+def test_the_best_of_the_last_column_comes_first_and_the_undefined_last():
+    assert [name for name, _ in TABLE.sorted().rows] == ["a|b", "worse", "undefined"]
+
+
+def test_json_has_null_where_there_is_no_figure(tmp_path):
+    TABLE.write(tmp_path / "table.json")
+    read = json.loads((tmp_path / "table.json").read_text())
+    assert read["columns"] == ["easy", "hard"]
+    assert read["rows"][0] == {"detector": "worse", "own": True, "easy": 0.9, "hard": 0.25}
+    assert read["rows"][1]["hard"] is None
+    assert read["rows"][2]["easy"] is None
+
+
+def test_a_table_is_written_as_its_suffix_says(tmp_path):
+    TABLE.write(tmp_path / "table.md")
+    assert (tmp_path / "table.md").read_text() == TABLE.markdown()
+    with pytest.raises(ValueError, match=r"ends in \.md or \.json"):
+        TABLE.write(tmp_path / "table.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
+
+
+def test_curves_of_a_plot_make_a_table():
+    panels = {
+        "Easy": [Curve("SFD", [0], [1], 0.9), Curve("mine", [0], [1], 0.8, own=True)],
+        "Hard": [Curve("mine", [0], [1], 0.7, own=True), Curve("SSH", [0], [1], 0.85)],
+    }
+    table = ResultTable.from_curves(panels, "validation")
+    assert table.columns == ("Easy", "Hard")
+    assert table.rows == (("SSH", (None, 0.85)), ("mine", (0.8, 0.7)), ("SFD", (0.9, None)))
+    assert table.own == {"mine"}
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="expected 2 figures of 'a', got 1"):
+        ResultTable(("x", "y"), (("a", (1.0,)),))
