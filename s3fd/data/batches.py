@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from s3fd.data import augmentation
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.augmentation import Sample
-
-# Input sizes relative to the base size, and how often a step uses each. A batch holds about the
-# same number of pixels at every size, so that each step costs the same; the larger inputs teach
-# the coarse levels, whose anchors do not fit into the base size.
-SCALES = (1.0, 1.25, 1.75, 2.5)
-SCALE_SHARES = (0.35, 0.1, 0.15, 0.4)
-# How many photos a side a sample shows, and how often: collages make small faces occur.
-COLLAGES = (1, 2, 3, 4)
-COLLAGE_SHARES = (0.66, 0.22, 0.08, 0.04)
-# How many samples are a small patch on a plain ground: photos have walls and skies, and to the
-# coarse levels, which see little but smooth surfaces, these look like large faces.
-PLAIN_SHARE = 0.3
+from s3fd.data.recipe import Augmentation
 
 
 @dataclass(frozen=True)
@@ -39,6 +29,7 @@ class Batch:
         counts: how many faces each image has.
         ignore: float32 ``[I, 4]``, the ignore boxes, likewise.
         ignore_counts: how many ignore boxes each image has.
+        whole: images of this step over all processes.
     """
 
     images: Tensor
@@ -46,6 +37,32 @@ class Batch:
     counts: list[int]
     ignore: Tensor
     ignore_counts: list[int]
+    whole: int
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
+        """The same on another device."""
+        images, boxes, ignore = (
+            tensor.to(device, non_blocking=non_blocking)
+            for tensor in (self.images, self.boxes, self.ignore)
+        )
+        return Batch(images, boxes, self.counts, ignore, self.ignore_counts, self.whole)
+
+    def split(self, parts: int) -> list[Batch]:
+        """The images in `parts` pieces of about the same size."""
+        images, number = len(self.counts), min(parts, len(self.counts))
+        bounds = [images * part // number for part in range(number + 1)]
+        boxes, ignore = self.boxes.split(self.counts), self.ignore.split(self.ignore_counts)
+        return [
+            Batch(
+                self.images[a:b],
+                torch.cat(boxes[a:b]),
+                self.counts[a:b],
+                torch.cat(ignore[a:b]),
+                self.ignore_counts[a:b],
+                self.whole,
+            )
+            for a, b in pairwise(bounds)
+        ]
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -60,6 +77,9 @@ class TrainingBatches(Dataset[Batch]):
         batch_size: images of a batch at the base size; larger inputs get fewer.
         input_size: the base size, a multiple of 32.
         seed: of everything random.
+        augmentation: how photos become inputs.
+        rank: of this process, which gets its share of every batch.
+        world: how many processes there are.
     """
 
     def __init__(
@@ -70,6 +90,9 @@ class TrainingBatches(Dataset[Batch]):
         batch_size: int,
         input_size: int,
         seed: int,
+        augmentation: Augmentation | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if input_size < 64 or input_size % 32:
             raise ValueError(
@@ -81,11 +104,20 @@ class TrainingBatches(Dataset[Batch]):
             )
         self.images = images
         self.seed = seed
-        sizes = np.array([round(input_size * scale / 32) * 32 for scale in SCALES])
+        self.augmentation = augmentation or Augmentation.small_inputs()
+        self.rank, self.world = rank, world
+        scales = self.augmentation.scales
+        sizes = np.array([round(input_size * scale / 32) * 32 for scale in scales])
         counts = np.round(batch_size * (input_size / sizes) ** 2).astype(int)
         # Batch norm needs two values where the coarsest level has one cell.
         counts = np.maximum(min(2, batch_size), counts)
-        drawn = np.random.default_rng(seed).choice(len(sizes), size=steps, p=SCALE_SHARES)
+        if counts.min() < world:
+            raise ValueError(
+                f"batch_size: expected an image for each of {world} processes, got {batch_size}"
+            )
+        drawn = np.random.default_rng(seed).choice(
+            len(sizes), size=steps, p=self.augmentation.scale_shares
+        )
         self._sizes = sizes[drawn]
         self._ends = np.cumsum(counts[drawn])
         self._permutations: dict[int, NDArray[np.int64]] = {}
@@ -99,11 +131,13 @@ class TrainingBatches(Dataset[Batch]):
         return int(self._ends[-1])
 
     def __getitem__(self, step: int) -> Batch:
-        begin = int(self._ends[step - 1]) if step else 0
+        first = int(self._ends[step - 1]) if step else 0
+        whole = int(self._ends[step]) - first
+        begin, end = (first + whole * (self.rank + i) // self.world for i in (0, 1))
         size = int(self._sizes[step])
         samples = [
             self._sample(position, size, np.random.default_rng([self.seed, position]))
-            for position in range(begin, int(self._ends[step]))
+            for position in range(begin, end)
         ]
         stacked = torch.from_numpy(np.stack([sample.image for sample in samples]))
         return Batch(
@@ -112,11 +146,13 @@ class TrainingBatches(Dataset[Batch]):
             counts=[len(sample.boxes) for sample in samples],
             ignore=torch.from_numpy(np.concatenate([sample.ignore for sample in samples])),
             ignore_counts=[len(sample.ignore) for sample in samples],
+            whole=whole,
         )
 
     def _sample(self, position: int, size: int, rng: np.random.Generator) -> Sample:
-        count = int(rng.choice(COLLAGES, p=COLLAGE_SHARES))
-        if rng.random() < PLAIN_SHARE:
+        shares = (*self.augmentation.collage, 0.0, 0.0, 0.0)[:3]
+        count = int(rng.choice((1, 2, 3, 4), p=(1 - sum(shares), *shares)))
+        if rng.random() < self.augmentation.plain:
             tile = _tile(self._image(position), size // int(rng.integers(2, 6)), rng)
             return augmentation.place(tile, augmentation.plain(size, rng), rng)
         tile = _tile(self._image(position), size // count, rng)
@@ -155,3 +191,28 @@ def _pad(sample: Sample, size: int) -> Sample:
         return sample
     image = np.pad(sample.image, ((0, missing), (0, missing), (0, 0)), mode="edge")
     return Sample(image, sample.boxes, sample.ignore)
+
+
+def load_batches(
+    batches: TrainingBatches,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    corrupt_share: float | None = None,
+    say: Callable[[str], object] | None = None,
+) -> Iterator[Batch]:
+    """The batches of a run from step `start` on, prepared by processes of their own."""
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, len(batches)),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),
+    )
+    try:
+        yield from loader
+    except ValueError as error:
+        # What a worker raises arrives with its traceback as the message; the cause stands last.
+        raise ValueError(str(error).rstrip().rsplit("\nValueError: ", 1)[-1]) from None
