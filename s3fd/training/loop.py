@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from s3fd.data import Batch, TrainingBatches, read_annotations
+from s3fd.data import Augmentation, Batch, TrainingBatches, load_batches, read_photos
 from s3fd.models import S3FD, save_checkpoint
 from s3fd.models.imagenet import initialize_from_imagenet
 from s3fd.training.checkpoint import load_state, save_state
@@ -47,12 +45,14 @@ def train(config: TrainingConfig, *, resume: bool = False, progress: bool = True
         raise FileExistsError(
             f"out: {config.out} holds a run already; continue it with --resume, or name another"
         )
+    photo_set = read_photos(config.data, "train")
     batches = TrainingBatches(
-        read_annotations(config.data, "train"),
+        photo_set.photos,
         steps=config.steps,
         batch_size=config.batch_size,
         input_size=config.input_size,
         seed=config.seed,
+        augmentation=Augmentation.small_inputs(),
     )
     run = _Run(config)
     if resume:
@@ -67,26 +67,11 @@ def train(config: TrainingConfig, *, resume: bool = False, progress: bool = True
         disable=not progress,
     ) as bar:
         task = bar.add_task("", total=config.steps, completed=run.step)
-        for batch in _load(batches, run.step, config.workers):
+        for batch in load_batches(batches, start=run.step, workers=config.workers):
             bar.update(task, advance=1, description=run.advance(batch))
             if run.step % config.checkpoint_every == 0 or run.step == config.steps:
                 run.save()
     return config.out / WEIGHTS_NAME
-
-
-def _load(batches: TrainingBatches, start: int, workers: int) -> Iterator[Batch]:
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(start, len(batches)),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
-    try:
-        yield from loader
-    except ValueError as error:
-        # What a worker raises arrives with its traceback as the message; the cause stands last.
-        raise ValueError(str(error).rstrip().rsplit("\nValueError: ", 1)[-1]) from None
 
 
 class _Run:

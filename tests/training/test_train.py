@@ -125,7 +125,7 @@ def test_a_photo_that_cannot_be_read_is_named_in_one_line(data, tmp_path, worker
     (broken / "annotations.json").write_text((data / "annotations.json").read_text())
     for i in range(12):
         (broken / f"{i}.png").write_text("no photo")
-    with pytest.raises(ValueError, match=r"\.png: cannot be trained on") as caught:
+    with pytest.raises(ValueError, match=r"\.png: not a picture") as caught:
         train(config(broken, tmp_path / "run", workers=workers), progress=False)
     assert "Traceback" not in str(caught.value)
 
