@@ -12,11 +12,18 @@ from s3fd.commands.options import Device
 
 def train(
     data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder with annotations.json and its photos.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Photos with faces: annotations.json, WIDER FACE, COCO and others."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for weights, checkpoint and log.")
-    ],
+        Path | None, typer.Option(metavar="DIR", help="Folder for weights, checkpoint and log.")
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw what the augmentation does, and train nothing."),
+    ] = None,
     model: Annotated[str, typer.Option(help="light or vgg16.")] = "light",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the whole run.")] = 12500,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step at --input-size.")] = 48,
@@ -44,6 +51,12 @@ def train(
 
     A run that was stopped goes on with the same command and --resume; --steps may then differ.
     """
+    if preview is not None:
+        _preview(data, preview, input_size, seed)
+        return
+    if out is None:
+        raise typer.BadParameter("name the folder of the run", param_hint="--out")
+
     from s3fd.training import TrainingConfig
     from s3fd.training import train as run
 
@@ -71,3 +84,17 @@ def train(
         typer.echo(f"stopped; the same command with --resume goes on from {out}", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"wrote {weights}")
+
+
+def _preview(data: Path, folder: Path, input_size: int, seed: int) -> None:
+    """Pictures of the augmentation, and what the photos are."""
+    from s3fd.data import Augmentation, read_photos
+    from s3fd.data.preview import preview
+
+    photo_set = read_photos(data)
+    typer.echo(photo_set.summary())
+    recipe = Augmentation.small_inputs()
+    for path in preview(
+        photo_set.photos, folder, seed=seed, input_size=input_size, augmentation=recipe
+    ):
+        typer.echo(f"wrote {path}")
