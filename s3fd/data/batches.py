@@ -60,13 +60,14 @@ class Batch:
     def split(self, parts: int) -> list[Batch]:
         """The batch in consecutive parts of nearly the same size, for gradient accumulation.
 
+        A batch with fewer images than `parts` gives one part an image.
+
         Raises:
-            ValueError: it has fewer images than parts.
+            ValueError: `parts` is below 1.
         """
-        if not 1 <= parts <= len(self.counts):
-            raise ValueError(
-                f"parts: expected 1 to {len(self.counts)}, the images of the batch, got {parts}"
-            )
+        if parts < 1:
+            raise ValueError(f"parts: expected at least 1, got {parts}")
+        parts = min(parts, len(self.counts))
         edges = [len(self.counts) * part // parts for part in range(parts + 1)]
         return [self._rows(begin, end) for begin, end in pairwise(edges)]
 
