@@ -25,7 +25,12 @@ def train(
     config: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="A config of the package, or a TOML file.")
     ] = "light",
-    data: Annotated[Path | None, _setting("Dataset of photos with faces.", metavar="DIR")] = None,
+    data: Annotated[
+        Path | None,
+        _setting(
+            "Photos with faces: annotations.json, WIDER FACE, COCO and others.", metavar="DIR"
+        ),
+    ] = None,
     out: Annotated[
         Path | None, _setting("Folder for weights, checkpoints and log.", metavar="DIR")
     ] = None,
@@ -69,6 +74,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config; repeat for more."),
     ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw what the augmentation does, and train nothing."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     auto_resume: Annotated[
         bool,
@@ -83,6 +92,9 @@ def train(
     A run that was stopped goes on with the same command and --resume; --steps may then differ.
     """
     wanted = _config(context, config, settings or [])
+    if preview is not None:
+        _preview(wanted, preview)
+        return
     from s3fd.training import train as run
 
     try:
@@ -96,7 +108,7 @@ def train(
         typer.echo(f"wrote {weights}")
 
 
-_NO_KEYS = ("config", "settings", "resume", "auto_resume")
+_NO_KEYS = ("config", "settings", "preview", "resume", "auto_resume")
 
 
 def _config(context: typer.Context, name: str, settings: list[str]) -> TrainingConfig:
@@ -118,4 +130,23 @@ def _config(context: typer.Context, name: str, settings: list[str]) -> TrainingC
         for key, value in context.params.items()
         if key not in _NO_KEYS and value is not None
     }
+    if context.params["preview"] is not None:
+        options.setdefault("out", context.params["preview"])
     return make_config(merge(values, options))
+
+
+def _preview(config: TrainingConfig, folder: Path) -> None:
+    """Pictures of the augmentation, and what the photos are."""
+    from s3fd.data import read_photos
+    from s3fd.data.preview import preview
+
+    photo_set = read_photos(config.data, form=config.form)
+    typer.echo(photo_set.summary())
+    for path in preview(
+        photo_set.photos,
+        folder,
+        seed=config.seed,
+        input_size=config.input_size,
+        augmentation=config.augmentation,
+    ):
+        typer.echo(f"wrote {path}")

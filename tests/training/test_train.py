@@ -152,3 +152,15 @@ def test_a_step_with_fewer_images_than_parts_is_said(make_config, tmp_path):
     object.__setattr__(config, "accumulate", 3)
     with pytest.raises(ValueError, match="a step of 2 images can't be shared out"):
         train(config, progress=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_photos_that_cannot_be_read_are_named_in_one_line(make_config, data, tmp_path, workers):
+    broken = tmp_path / "data"
+    broken.mkdir()
+    (broken / "annotations.json").write_text((data / "annotations.json").read_text())
+    for i in range(12):
+        (broken / f"{i}.png").write_text("no photo")
+    with pytest.raises(ValueError, match=r"\.png: not a picture") as caught:
+        train(make_config(tmp_path / "run", data=broken, workers=workers), progress=False)
+    assert len(str(caught.value).splitlines()) == 1
