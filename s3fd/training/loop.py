@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from s3fd.data import Batch, PhotoSet, TrainingBatches, load_batches, read_photos
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
@@ -53,10 +55,10 @@ def train(
     if config.tensorboard:
         check_tensorboard()
     with join_processes(config.device) as processes:
-        loop = processes.on_first(
+        goes_on = processes.on_first(
             lambda: _continues(config, resume=resume, auto_resume=auto_resume or is_restart())
         )
-        return _Loop(config, processes, progress=progress).run(resume=loop)
+        return _Loop(config, processes, progress=progress).run(resume=goes_on)
 
 
 def _continues(config: TrainingConfig, *, resume: bool, auto_resume: bool) -> bool:
@@ -184,10 +186,15 @@ class _Loop:
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch, and for how many seconds it was waited for."""
+    """Each batch, and for how many seconds it was waited for.
+
+    What making it draws is no part of the run's random numbers: a loader draws a seed when it
+    starts, and a resumed run has one more start.
+    """
     while True:
         start = time.perf_counter()
-        batch = next(batches, None)
+        with torch.random.fork_rng(devices=()):
+            batch = next(batches, None)
         if batch is None:
             return
         yield batch, time.perf_counter() - start
