@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,7 +29,7 @@ class Batch:
         ignore_counts: how many ignore boxes each image has.
         whole: how many images the step has over all processes.
         tiny: how many faces became ignore boxes because they are too small after the scaling.
-        skipped: for each photo that couldn't be read why; others took their places.
+        skipped: the path of each photo that couldn't be read, and why; others took their places.
     """
 
     images: Tensor
@@ -39,7 +39,7 @@ class Batch:
     ignore_counts: list[int]
     whole: int
     tiny: int = 0
-    skipped: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on a device."""
@@ -177,5 +177,5 @@ class TrainingBatches(Dataset[Batch]):
             ignore_counts=[len(sample.ignore) for sample in samples],
             whole=whole,
             tiny=sum(sample.tiny for sample in samples),
-            skipped=tuple(reason for _, skipped in drawn for reason in skipped),
+            skipped={path: why for _, skipped in drawn for path, why in skipped.items()},
         )

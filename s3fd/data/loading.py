@@ -32,8 +32,8 @@ def load_batches(
     """The batches of a run from a step on, made by worker processes.
 
     Each photo that can't be read is named once, with the reason, and others take its place. When
-    every photo has been shown once, it is said how many faces became ignore boxes because they
-    were too small after the scaling.
+    every photo has been shown once, or at the end of a shorter run, it is said how many faces
+    became ignore boxes because they were too small after the scaling.
 
     Args:
         batches: the run.
@@ -61,6 +61,7 @@ def load_batches(
         worker_init_fn=_start_worker,
     )
     iterator = iter(loader)
+    in_first_epoch = batches.first_position(start) < len(batches.photos)
     for step in range(start, len(batches)):
         try:
             batch = next(iterator)
@@ -69,9 +70,12 @@ def load_batches(
             cause = re.sub(r"(?s).*\n[\w.]*Error: ", "", str(error).rstrip())
             raise CorruptPhotosError(cause) from None
         watch.see(batch)
-        if batches.first_position(step) + batch.whole >= len(batches.photos):
-            watch.end_of_epoch()
+        if in_first_epoch and batches.first_position(step + 1) >= len(batches.photos):
+            in_first_epoch = False
+            watch.count_faces()
         yield batch
+    if in_first_epoch:
+        watch.count_faces()
 
 
 def _start_worker(number: int) -> None:
@@ -97,27 +101,25 @@ class _Watch:
         if corrupt_share is None:
             self._allowed = max(self._allowed, min(_CORRUPT_IN_A_SMALL_SET, photos // 2))
         self._say = say
-        self._skipped: dict[str, None] = {}
+        self._skipped: dict[str, str] = {}
         self._faces = self._tiny = 0
-        self._told = False
 
     def see(self, batch: Batch) -> None:
-        for reason in batch.skipped:
-            if reason not in self._skipped:
-                self._skipped[reason] = None
+        for path, reason in batch.skipped.items():
+            if path not in self._skipped:
+                self._skipped[path] = reason
                 self._say(f"a photo is skipped: {reason}")
         if len(self._skipped) > self._allowed:
             raise CorruptPhotosError(
                 f"{len(self._skipped)} of {self._photos} photos can't be read, and at most "
-                f"{self._allowed} may be; the last is {list(self._skipped)[-1]}"
+                f"{self._allowed} may be; the last is {list(self._skipped.values())[-1]}"
             )
         self._faces += sum(batch.counts)
         self._tiny += batch.tiny
 
-    def end_of_epoch(self) -> None:
-        if not self._told and self._tiny:
+    def count_faces(self) -> None:
+        if self._tiny:
             self._say(
                 f"of the first {self._faces + self._tiny} faces shown, {self._tiny} were too small "
                 "after the scaling (under 6 pixels), and became ignore boxes"
             )
-        self._told = True

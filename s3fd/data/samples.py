@@ -49,7 +49,7 @@ class TrainingSamples:
         self.seed = seed
         self._permutations: dict[int, NDArray[np.int64]] = {}
 
-    def draw(self, position: int, size: int) -> tuple[Sample, list[str]]:
+    def draw(self, position: int, size: int) -> tuple[Sample, dict[str, str]]:
         """Makes the image at a position of the endless sequence of epochs.
 
         Args:
@@ -57,8 +57,8 @@ class TrainingSamples:
             size: its side in pixels.
 
         Returns:
-            The image, and for each photo that couldn't be read why. Another one, drawn from the
-            same random numbers, took its place.
+            The image, and the path of each photo that couldn't be read with the reason. Another
+            one, drawn from the same random numbers, took its place.
 
         Raises:
             ImageError: a hundred photos in a row can't be read.
@@ -84,7 +84,7 @@ class _Drawing:
     recipe: Augmentation
     rng: np.random.Generator
     size: int
-    skipped: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def sample(self, photo: AnnotatedImage) -> Sample:
         shares = self.recipe.collage
@@ -128,12 +128,12 @@ class _Drawing:
                         return None
                     tile = augmentation.crop(opened, patch, size, self._colours())
             except (FileNotFoundError, ImageError) as error:
-                self.skipped.append(str(error))
+                self.skipped[str(photo.path)] = reason = str(error)
                 photo = self._another()
                 continue
             return augmentation.flip(tile) if self.rng.random() < self.recipe.flip else tile
         raise ImageError(
-            f"{_UNREADABLE_IN_A_ROW} photos in a row can't be read; the last: {self.skipped[-1]}"
+            f"{_UNREADABLE_IN_A_ROW} photos in a row can't be read; the last: {reason}"
         )
 
     def _colours(self) -> FloatArray | None:

@@ -11,7 +11,7 @@ import numpy as np
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.matlab import read_mat
 
-_NUMBERS = re.compile(r"[-+.\d]\S*(\s+[-+.\d]\S*)*")
+_NUMBERS = re.compile(r"[-+]?[.\d]+(\s+[-+]?[.\d]+)*")
 _INVALID = 7  # the column of the attribute: x y w h blur expression illumination invalid ...
 
 
@@ -58,7 +58,7 @@ def _read_text(labels: Path, photos: Path) -> list[AnnotatedImage]:
     for name in lines:
         if name in images:
             raise ValueError(f"{lines.where}: {name} comes twice")
-        if _NUMBERS.fullmatch(name) and "/" not in name:
+        if _NUMBERS.fullmatch(name):
             raise ValueError(
                 f"{lines.where}: expected the name of a photo, got {name!r}; is the number of "
                 "faces above wrong?"

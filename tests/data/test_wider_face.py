@@ -62,6 +62,13 @@ def test_line_ends_and_a_missing_line_of_zeros_change_nothing(wider, tree, newli
         np.testing.assert_array_equal(photo.ignore, same.ignore)
 
 
+@pytest.mark.parametrize("name", ["0_Parade.jpg", "12.jpg", "1 2.jpg", "-1/0.5 a.png", "größe.jpg"])
+def test_a_photo_may_have_any_name(tree, name):
+    first, second = read_photos(tree(f"{name}\n1\n1 2 10 20\n0--x/{name}\n0\n")).photos
+    assert first.path.name == second.path.name == name.rsplit("/", 1)[-1]
+    assert (len(first.boxes), len(second.boxes)) == (1, 0)
+
+
 def test_labels_without_attributes_are_read(tree):
     (photo,) = read_photos(tree("a.jpg\n1\n1 2 10 20\n")).photos
     np.testing.assert_array_equal(photo.boxes, [[1, 2, 11, 22]])
