@@ -74,6 +74,17 @@ def _describe(value: object) -> str:
 
 
 def _read_file(path: str | os.PathLike[str], name: str | None) -> UInt8Array:
+    image, label = open_file(path, name)
+    with image:
+        return _decode(image, label)
+
+
+def open_file(path: str | os.PathLike[str], name: str | None = None) -> tuple[Image.Image, str]:
+    """Opens a file without decoding its pixels, and says what to call it in errors.
+
+    Raises:
+        TypeError, FileNotFoundError, ImageError: as `read_image`.
+    """
     path = os.fspath(path)
     label = f"{name}: {path}" if name else path
     if not isinstance(path, str):
@@ -91,13 +102,11 @@ def _read_file(path: str | os.PathLike[str], name: str | None) -> UInt8Array:
     if status.st_size == 0:
         raise ImageError(f"{label}: an empty file")
     try:
-        image = Image.open(path)
+        return Image.open(path), label
     except UnidentifiedImageError:
         raise ImageError(f"{label}: not a picture, or of a kind that Pillow can't read") from None
     except Exception as error:  # a damaged file makes Pillow's readers fail in any way
-        raise _unreadable(error, label) from error
-    with image:
-        return _decode(image, label)
+        raise unreadable(error, label) from error
 
 
 def _decode(image: Image.Image, name: str) -> UInt8Array:
@@ -105,7 +114,7 @@ def _decode(image: Image.Image, name: str) -> UInt8Array:
         raise ImageError(f"{name}: expected a picture, got {image.width} x {image.height} pixels")
     try:
         image.load()
-        image = _upright(image)
+        image = upright(image)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             levels = np.asarray(image)
         elif image.has_transparency_data:
@@ -113,11 +122,12 @@ def _decode(image: Image.Image, name: str) -> UInt8Array:
         else:
             return np.asarray(image.convert("RGB"))
     except Exception as error:  # as above
-        raise _unreadable(error, name) from error
+        raise unreadable(error, name) from error
     return _from_array(_known_range(levels, name), name, "picture", "a size")
 
 
-def _unreadable(error: Exception, name: str) -> ImageError:
+def unreadable(error: Exception, name: str) -> ImageError:
+    """What to raise for an error of Pillow's."""
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(
             f"{name}: too many pixels to be opened safely ({error}); if you trust it, shrink it "
@@ -135,7 +145,7 @@ def _reason(error: Exception) -> str:
     return str(strerror or error) or type(error).__name__
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """Turns the image as its EXIF orientation says; a damaged EXIF block says nothing."""
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:

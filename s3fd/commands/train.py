@@ -3,71 +3,150 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s3fd.commands.options import Device
+if TYPE_CHECKING:
+    from s3fd.training import TrainingConfig
+
+
+def _setting(help_: str, *names: str, **options: Any) -> Any:
+    """An option that replaces a key of the config; its default is what the config says."""
+    return typer.Option(*names, help=help_, show_default=False, **options)
+
+
+_COMPILE = "--compile/--no-compile"
+_TENSORBOARD = "--tensorboard/--no-tensorboard"
 
 
 def train(
+    context: typer.Context,
+    config: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A config of the package, or a TOML file.")
+    ] = "light",
     data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder with annotations.json and its photos.")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for weights, checkpoint and log.")
-    ],
-    model: Annotated[str, typer.Option(help="light or vgg16.")] = "light",
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of the whole run.")] = 12500,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step at --input-size.")] = 48,
-    input_size: Annotated[
-        int, typer.Option(help="Side of most inputs, a multiple of 32; some are larger.")
-    ] = 256,
-    optimizer: Annotated[str, typer.Option(help="adamw, or sgd with momentum 0.9.")] = "adamw",
-    learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 2e-3,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of convolution weights.")] = 0.02,
-    warmup: Annotated[int, typer.Option(min=0, help="Steps of rising learning rate.")] = 500,
-    precision: Annotated[
-        str, typer.Option(help="bfloat16, float32, or auto: bfloat16 where it is fast.")
-    ] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 2,
-    device: Device = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and batches.")] = 1,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    imagenet: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="vgg16: start from torchvision's ImageNet weights."),
+        _setting(
+            "Photos with faces: annotations.json, WIDER FACE, COCO and others.", metavar="DIR"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, _setting("Folder for weights, checkpoints and log.", metavar="DIR")
+    ] = None,
+    model: Annotated[str | None, _setting("light or vgg16.")] = None,
+    imagenet: Annotated[
+        Path | None, _setting("vgg16: start from torchvision's ImageNet weights.", metavar="FILE")
+    ] = None,
+    steps: Annotated[int | None, _setting("Optimiser steps of the whole run.", min=1)] = None,
+    batch_size: Annotated[
+        int | None, _setting("Images a step at --input-size, over all processes.", min=1)
+    ] = None,
+    accumulate: Annotated[
+        int | None, _setting("Parts in which each process takes its images.", min=1)
+    ] = None,
+    input_size: Annotated[int | None, _setting("Side of the inputs, a multiple of 32.")] = None,
+    optimizer: Annotated[str | None, _setting("adamw, or sgd with momentum.")] = None,
+    learning_rate: Annotated[float | None, _setting("At its peak.")] = None,
+    weight_decay: Annotated[float | None, _setting("Of convolution weights.", min=0)] = None,
+    warmup: Annotated[int | None, _setting("Steps of rising learning rate.", min=0)] = None,
+    precision: Annotated[
+        str | None, _setting("bfloat16, float16, float32, or auto: bfloat16 where it is fast.")
+    ] = None,
+    compile_: Annotated[bool | None, _setting("Use torch.compile.", _COMPILE)] = None,
+    workers: Annotated[
+        int | None, _setting("Processes that prepare batches, for each that trains.", min=0)
+    ] = None,
+    device: Annotated[str | None, _setting("cpu, cuda, cuda:1.", metavar="NAME")] = None,
+    seed: Annotated[int | None, _setting("Of weights and batches.", min=0)] = None,
+    checkpoint_every: Annotated[int | None, _setting("Steps between checkpoints.", min=1)] = None,
+    validate_every: Annotated[
+        int | None, _setting("Steps between validations on held-out photos; 0: none.", min=0)
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        _setting("Dataset whose split val is held out, if not --data.", metavar="DIR"),
+    ] = None,
+    tensorboard: Annotated[
+        bool | None, _setting("Write curves and pictures for TensorBoard.", _TENSORBOARD)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config; repeat for more."),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw what the augmentation does, and train nothing."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option("--auto-resume", help="Go on if --out holds a run, start one otherwise."),
+    ] = False,
 ) -> None:
     """Train a detector.
 
+    What is done stands in --config; the other options replace what stands there. On several GPUs
+    or machines: torchrun --nproc-per-node N -m s3fd train ...
+
     A run that was stopped goes on with the same command and --resume; --steps may then differ.
     """
-    from s3fd.training import TrainingConfig
+    wanted = _config(context, config, settings or [])
+    if preview is not None:
+        _preview(wanted, preview)
+        return
     from s3fd.training import train as run
 
-    config = TrainingConfig(
-        data=data,
-        out=out,
-        model=model,  # type: ignore[arg-type]  # checked there
-        steps=steps,
-        batch_size=batch_size,
-        input_size=input_size,
-        optimizer=optimizer,  # type: ignore[arg-type]
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        warmup=warmup,
-        precision=precision,  # type: ignore[arg-type]
-        workers=workers,
-        device=device,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-        imagenet=imagenet,
-    )
     try:
-        weights = run(config, resume=resume)
+        weights = run(wanted, resume=resume, auto_resume=auto_resume)
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the same command with --resume goes on from {out}", err=True)
+        typer.echo(f"stopped; the same command with --resume goes on from {wanted.out}", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"wrote {weights}")
+    from s3fd.training.distributed import is_first
+
+    if is_first():
+        typer.echo(f"wrote {weights}")
+
+
+_NO_KEYS = ("config", "settings", "preview", "resume", "auto_resume")
+
+
+def _config(context: typer.Context, name: str, settings: list[str]) -> TrainingConfig:
+    """The config, then ``--set``, then the options: what comes later counts."""
+    from s3fd.training.config_file import make_config, merge, parse_settings, read_config
+
+    try:
+        values = read_config(name)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(
+            str(error).removeprefix("config: "), param_hint="--config"
+        ) from None
+    try:
+        values = merge(values, parse_settings(settings))
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("--set: "), param_hint="--set") from None
+    options = {
+        key.rstrip("_"): value
+        for key, value in context.params.items()
+        if key not in _NO_KEYS and value is not None
+    }
+    if context.params["preview"] is not None:
+        options.setdefault("out", context.params["preview"])
+    return make_config(merge(values, options))
+
+
+def _preview(config: TrainingConfig, folder: Path) -> None:
+    """Pictures of the augmentation, and what the photos are."""
+    from s3fd.data import read_photos
+    from s3fd.data.preview import preview
+
+    photo_set = read_photos(config.data, form=config.form)
+    typer.echo(photo_set.summary())
+    for path in preview(
+        photo_set.photos,
+        folder,
+        seed=config.seed,
+        input_size=config.input_size,
+        augmentation=config.augmentation,
+    ):
+        typer.echo(f"wrote {path}")

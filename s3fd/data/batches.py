@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from s3fd.data import augmentation
 from s3fd.data.annotations import AnnotatedImage
-from s3fd.data.augmentation import Sample
-
-# Input sizes relative to the base size, and how often a step uses each. A batch holds about the
-# same number of pixels at every size, so that each step costs the same; the larger inputs teach
-# the coarse levels, whose anchors do not fit into the base size.
-SCALES = (1.0, 1.25, 1.75, 2.5)
-SCALE_SHARES = (0.35, 0.1, 0.15, 0.4)
-# How many photos a side a sample shows, and how often: collages make small faces occur.
-COLLAGES = (1, 2, 3, 4)
-COLLAGE_SHARES = (0.66, 0.22, 0.08, 0.04)
-# How many samples are a small patch on a plain ground: photos have walls and skies, and to the
-# coarse levels, which see little but smooth surfaces, these look like large faces.
-PLAIN_SHARE = 0.3
+from s3fd.data.recipe import Augmentation
+from s3fd.data.samples import TrainingSamples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """One step's input.
+    """One step's input, or one process's share of it.
 
     Attributes:
         images: uint8 ``[B, 3, S, S]``, RGB (channels last in memory).
@@ -39,6 +27,9 @@ class Batch:
         counts: how many faces each image has.
         ignore: float32 ``[I, 4]``, the ignore boxes, likewise.
         ignore_counts: how many ignore boxes each image has.
+        whole: how many images the step has over all processes.
+        tiny: how many faces became ignore boxes because they are too small after the scaling.
+        skipped: the path of each photo that couldn't be read, and why; others took their places.
     """
 
     images: Tensor
@@ -46,20 +37,73 @@ class Batch:
     counts: list[int]
     ignore: Tensor
     ignore_counts: list[int]
+    whole: int
+    tiny: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The batch with its tensors on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; a `DataLoader` that pins calls it."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            images=function(self.images),
+            boxes=function(self.boxes),
+            ignore=function(self.ignore),
+        )
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in consecutive parts of nearly the same size, for gradient accumulation.
+
+        A batch with fewer images than `parts` gives one part an image.
+
+        Raises:
+            ValueError: `parts` is below 1.
+        """
+        if parts < 1:
+            raise ValueError(f"parts: expected at least 1, got {parts}")
+        parts = min(parts, len(self.counts))
+        edges = [len(self.counts) * part // parts for part in range(parts + 1)]
+        return [self._rows(begin, end) for begin, end in pairwise(edges)]
+
+    def _rows(self, begin: int, end: int) -> Batch:
+        faces = slice(sum(self.counts[:begin]), sum(self.counts[:end]))
+        ignored = slice(sum(self.ignore_counts[:begin]), sum(self.ignore_counts[:end]))
+        return replace(
+            self,
+            images=self.images[begin:end],
+            boxes=self.boxes[faces],
+            counts=self.counts[begin:end],
+            ignore=self.ignore[ignored],
+            ignore_counts=self.ignore_counts[begin:end],
+        )
 
 
 class TrainingBatches(Dataset[Batch]):
     """All batches of a run; item ``step`` depends on `seed` and ``step`` alone.
 
-    Hence a resumed run sees what an uninterrupted one would have seen, and the number of workers
-    changes nothing.
+    Hence a resumed run sees what an uninterrupted one would have seen, and neither the number of
+    worker processes nor that of training processes changes what a step shows: of the ``n`` images
+    of a step, process `rank` of `world` gets ``n * rank // world`` to ``n * (rank + 1) // world``.
 
     Args:
         images: the photos.
         steps: how many batches the run has.
-        batch_size: images of a batch at the base size; larger inputs get fewer.
-        input_size: the base size, a multiple of 32.
+        batch_size: images of a step over all processes, at the scale 1; larger inputs get fewer.
+        input_size: side of the inputs at the scale 1, a multiple of 32.
         seed: of everything random.
+        augmentation: by default that of the paper.
+        rank: which process this is, from 0.
+        world: how many processes there are.
+
+    Raises:
+        ValueError: a setting is not as described, no photo has a face, or a step would leave a
+            process without an image.
     """
 
     def __init__(
@@ -70,6 +114,9 @@ class TrainingBatches(Dataset[Batch]):
         batch_size: int,
         input_size: int,
         seed: int,
+        augmentation: Augmentation | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if input_size < 64 or input_size % 32:
             raise ValueError(
@@ -79,32 +126,48 @@ class TrainingBatches(Dataset[Batch]):
             raise ValueError(
                 f"batch_size and steps: expected at least 1, got {batch_size} and {steps}"
             )
-        self.images = images
-        self.seed = seed
-        sizes = np.array([round(input_size * scale / 32) * 32 for scale in SCALES])
+        if not 0 <= rank < world:
+            raise ValueError(f"rank: expected 0 to {world - 1}, got {rank}")
+        augmentation = augmentation or Augmentation()
+        self._samples = TrainingSamples(images, augmentation, seed)
+        self._rank, self._world = rank, world
+        scales = np.array(augmentation.scales)
+        sizes = np.maximum(np.round(input_size * scales / 32).astype(int) * 32, 64)
         counts = np.round(batch_size * (input_size / sizes) ** 2).astype(int)
         # Batch norm needs two values where the coarsest level has one cell.
         counts = np.maximum(min(2, batch_size), counts)
-        drawn = np.random.default_rng(seed).choice(len(sizes), size=steps, p=SCALE_SHARES)
+        if counts.min() < world:
+            raise ValueError(
+                f"batch_size: some steps have {counts.min()} images, too few for {world} processes"
+            )
+        rng = np.random.default_rng(seed)
+        drawn = rng.choice(len(sizes), size=steps, p=augmentation.scale_shares)
         self._sizes = sizes[drawn]
         self._ends = np.cumsum(counts[drawn])
-        self._permutations: dict[int, NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     @property
+    def photos(self) -> Sequence[AnnotatedImage]:
+        """The photos of an epoch: those with faces alone, where the others can't be used."""
+        return self._samples.photos
+
+    @property
     def samples(self) -> int:
-        """How many training images the whole run has."""
+        """How many training images the whole run has, over all processes."""
         return int(self._ends[-1])
 
+    def first_position(self, step: int) -> int:
+        """How many images, over all processes, the steps before this one have."""
+        return int(self._ends[step - 1]) if step else 0
+
     def __getitem__(self, step: int) -> Batch:
-        begin = int(self._ends[step - 1]) if step else 0
-        size = int(self._sizes[step])
-        samples = [
-            self._sample(position, size, np.random.default_rng([self.seed, position]))
-            for position in range(begin, int(self._ends[step]))
-        ]
+        begin, size = self.first_position(step), int(self._sizes[step])
+        whole = int(self._ends[step]) - begin
+        rows = (begin + whole * edge // self._world for edge in (self._rank, self._rank + 1))
+        drawn = [self._samples.draw(position, size) for position in range(*rows)]
+        samples = [sample for sample, _ in drawn]
         stacked = torch.from_numpy(np.stack([sample.image for sample in samples]))
         return Batch(
             images=stacked.permute(0, 3, 1, 2),
@@ -112,46 +175,7 @@ class TrainingBatches(Dataset[Batch]):
             counts=[len(sample.boxes) for sample in samples],
             ignore=torch.from_numpy(np.concatenate([sample.ignore for sample in samples])),
             ignore_counts=[len(sample.ignore) for sample in samples],
+            whole=whole,
+            tiny=sum(sample.tiny for sample in samples),
+            skipped={path: why for _, skipped in drawn for path, why in skipped.items()},
         )
-
-    def _sample(self, position: int, size: int, rng: np.random.Generator) -> Sample:
-        count = int(rng.choice(COLLAGES, p=COLLAGE_SHARES))
-        if rng.random() < PLAIN_SHARE:
-            tile = _tile(self._image(position), size // int(rng.integers(2, 6)), rng)
-            return augmentation.place(tile, augmentation.plain(size, rng), rng)
-        tile = _tile(self._image(position), size // count, rng)
-        if count == 1 and len(tile.boxes):
-            return tile
-        if count == 1:
-            # Negatives are mined in proportion to an image's faces: without any it teaches nothing.
-            count = 2
-            tile = _tile(self._image(position), size // count, rng)
-        tiles = [tile]
-        while len(tiles) < count * count:
-            other = self.images[int(rng.integers(len(self.images)))]
-            tiles.append(_tile(other, size // count, rng))
-        return _pad(augmentation.collage(tiles, count), size)
-
-    def _image(self, position: int) -> AnnotatedImage:
-        """The photo at a position of the endless sequence of shuffled epochs."""
-        epoch, index = divmod(position, len(self.images))
-        if epoch not in self._permutations:
-            rng = np.random.default_rng([self.seed, 1, epoch])
-            self._permutations = {epoch: rng.permutation(len(self.images))}
-        return self.images[int(self._permutations[epoch][index])]
-
-
-def _tile(annotated: AnnotatedImage, size: int, rng: np.random.Generator) -> Sample:
-    """One augmented square patch of a photo."""
-    patch = augmentation.square_patch(annotated, rng)
-    tile = augmentation.crop(annotated, patch, size, augmentation.colour_distortion(rng))
-    return augmentation.flip(tile) if rng.random() < 0.5 else tile
-
-
-def _pad(sample: Sample, size: int) -> Sample:
-    """Fills up what an uneven collage leaves free at the right and the bottom."""
-    missing = size - sample.image.shape[0]
-    if not missing:
-        return sample
-    image = np.pad(sample.image, ((0, missing), (0, missing), (0, 0)), mode="edge")
-    return Sample(image, sample.boxes, sample.ignore)

@@ -1,10 +1,10 @@
-"""Evaluation on photos with an ``annotations.json``, as `s3fd.data.read_annotations` reads it."""
+"""Evaluation on photos with labels of any form that `s3fd.data.read_photos` reads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from s3fd.data import read_annotations
+from s3fd.data import read_photos
 from s3fd.evaluation.photos import LabelledPhoto
 
 
@@ -12,13 +12,18 @@ def annotated_photos(root: str | Path, split: str = "val") -> list[LabelledPhoto
     """The photos of one split, with their faces and ignore boxes.
 
     Args:
-        root: the folder that holds ``annotations.json``.
+        root: the folder that holds ``annotations.json``, or labels of another form.
         split: for example ``"train"`` or ``"val"``.
 
     Raises:
-        FileNotFoundError, ValueError: as `s3fd.data.read_annotations`.
+        FileNotFoundError, ImportError, ValueError: as `s3fd.data.read_photos`.
     """
     return [
-        LabelledPhoto(image.path, image.boxes, image.ignore, size=(image.height, image.width))
-        for image in read_annotations(root, split)
+        LabelledPhoto(
+            photo.path,
+            photo.boxes,
+            photo.ignore,
+            size=(photo.height, photo.width) if photo.height and photo.width else None,
+        )
+        for photo in read_photos(root, split).photos
     ]

@@ -154,6 +154,8 @@ def _described_model(path: str | os.PathLike[str], weights: Weights) -> S3FD:
     reference = json.loads(json.dumps(asdict(ModelConfig())))
     try:
         values = json.loads(weights.metadata[_CONFIG_KEY])
+        if isinstance(values, dict):
+            values = {"backgrounds": reference["backgrounds"], **values}  # files before it have 3
         if not isinstance(values, dict) or values.keys() != reference.keys():
             raise ValueError(f"expected the fields {listing(reference, limit=len(reference))}")
         for name, value in values.items():

@@ -13,9 +13,6 @@ from s3fd.models.light import ConvNorm, LightBackbone
 from s3fd.models.vgg16 import VGG16Backbone
 from s3fd.ops.anchor_grid import AnchorGrid
 
-# Class channels of the six levels: max-out background gives the finest one three backgrounds.
-CLASS_CHANNELS = (4, 2, 2, 2, 2, 2)
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -33,6 +30,8 @@ class ModelConfig:
         fc6_dilation: dilation of VGG16's fc6.
         pools: how VGG16's pools round odd sizes: ``"ceil"``, ``"floor"``, or ``"third_ceil"``
             (only the third rounds up).
+        backgrounds: background logits of the finest level: three with max-out background
+            (section 3.3), one without.
     """
 
     backbone: Literal["light", "vgg16"] = "light"
@@ -42,6 +41,7 @@ class ModelConfig:
     fc6_padding: int = 1
     fc6_dilation: int = 1
     pools: Literal["ceil", "floor", "third_ceil"] = "ceil"
+    backgrounds: int = 3
 
     def __post_init__(self) -> None:
         if self.backbone not in ("light", "vgg16"):
@@ -52,6 +52,8 @@ class ModelConfig:
             raise ValueError(f"pools: expected 'ceil', 'floor' or 'third_ceil', got {self.pools!r}")
         if len(self.mean) != 3:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
+        if self.backgrounds < 1:
+            raise ValueError(f"backgrounds: expected at least 1, got {self.backgrounds}")
 
 
 class S3FD(nn.Module):
@@ -90,7 +92,8 @@ class S3FD(nn.Module):
             )
         else:
             self.backbone = LightBackbone()
-        self.head = MultiBoxHead(self.backbone.channels, CLASS_CHANNELS)
+        class_channels = (self.config.backgrounds + 1, 2, 2, 2, 2, 2)
+        self.head = MultiBoxHead(self.backbone.channels, class_channels)
         for conv in (*self.head.logits, *self.head.deltas):
             nn.init.xavier_uniform_(conv.weight)
             nn.init.zeros_(conv.bias)
@@ -124,7 +127,7 @@ class S3FD(nn.Module):
             x: ``[B, 3, H, W]``, as `preprocess` makes it.
 
         Returns:
-            Class logits ``[B, 4, H_0, W_0]`` (three backgrounds, then the face) and
+            Class logits ``[B, backgrounds + 1, H_0, W_0]`` (the face is the last of them) and
             ``[B, 2, H_l, W_l]``; box deltas ``[B, 4, H_l, W_l]``.
         """
         logits, deltas = self.head(self.backbone(x))

@@ -1,8 +1,7 @@
-"""Checkpoints of a run: all of its state, written whole or not at all."""
+"""Checkpoints of a run: all of its state."""
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import asdict
 from pathlib import Path
@@ -11,48 +10,77 @@ from typing import Any
 import torch
 
 from s3fd.training.config import TrainingConfig
+from s3fd.training.files import durable_file
 
-FILE_NAME = "checkpoint.pt"
 # What may differ between a run and its continuation: where things are, how fast and how far it
-# goes.
-_FREE = {"data", "out", "steps", "workers", "device", "checkpoint_every", "imagenet"}
+# goes, and what is written.
+_FREE = {
+    *("data", "form", "out", "imagenet", "corrupt_share", "steps", "workers", "device"),
+    *("accumulate", "checkpoint_every", "validate_every", "validation", "validation_photos"),
+    *("validation_size", "log_every", "tensorboard"),
+}
+_FORMAT = 1
 
 
-def save_state(config: TrainingConfig, state: dict[str, Any]) -> None:
-    """Writes ``config.out/checkpoint.pt``: to a temporary file, to the disk, then renamed."""
-    path = config.out / FILE_NAME
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        torch.save({**state, "config": _plain(config)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def save_state(path: Path, config: TrainingConfig, state: dict[str, Any]) -> None:
+    """Writes the state of a run whole or not at all."""
+    with durable_file(path) as file:
+        torch.save({**state, "config": _plain(asdict(config)), "format": _FORMAT}, file)
 
 
-def load_state(config: TrainingConfig) -> dict[str, Any]:
-    """Reads the checkpoint of the run that `config` continues.
+def load_state(path: Path, config: TrainingConfig) -> dict[str, Any]:
+    """Reads the state of the run that `config` continues.
 
     Raises:
-        FileNotFoundError: there is none.
         ValueError: it cannot be read, or was made with other settings, which the message names.
     """
-    path = config.out / FILE_NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"out: {path} does not exist; start without --resume")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
-    saved, wanted = state["config"], _plain(config)
-    differing = [name for name in wanted if name not in _FREE and saved[name] != wanted[name]]
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise ValueError(f"{path}: no checkpoint of a run of this version of s3fd; start a new run")
+    saved, wanted = _flat(state["config"]), _flat(_plain(asdict(config)))
+    differing = [
+        f"{name} ({saved.get(name)} there)"
+        for name in sorted(saved.keys() | wanted.keys())
+        if name not in _FREE and saved.get(name) != wanted.get(name)
+    ]
     if differing:
-        changes = ", ".join(f"{name} ({saved[name]} there)" for name in differing)
-        raise ValueError(f"{path} belongs to a run with other settings: {changes}")
+        raise ValueError(f"{path} belongs to a run with other settings: {', '.join(differing)}")
     return state
 
 
-def _plain(config: TrainingConfig) -> dict[str, Any]:
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in asdict(config).items()
-    }
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of this process's random generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Goes on from `random_state`; that of another kind of device is left out."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def _plain(value: Any) -> Any:
+    """Without paths and tuples: what comes back from a file equals what went into it."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The same with the settings of tables beside the others: ``augmentation.flip``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -2,74 +2,155 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from s3fd.data import Augmentation
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of one run.
+    """Settings of one run. The defaults are those of ``configs/light.toml``.
 
     Attributes:
-        data: folder with ``annotations.json`` and the photos.
-        out: folder for checkpoints, the log and the final weights.
+        data: dataset of photos with faces, in one of the forms of `s3fd.data.read_photos`.
+        out: folder for checkpoints, the log and the weights.
+        form: of `data`, by name; None finds out.
+        corrupt_share: share of photos that may be unreadable; None as `s3fd.data.load_batches`.
         model: ``"light"`` or ``"vgg16"``.
+        imagenet: VGG16 weights in torchvision's layout to start ``vgg16`` from.
+        max_out_background: three backgrounds on the finest level (section 3.3), instead of one.
+        positive_iou: IoU from which an anchor is matched in the first stage (section 3.2).
+        candidate_iou: IoU above which the second stage looks at it.
+        top_n: anchors that the second stage gives a face; None takes the mean of the first stage as
+            the paper does, 0 leaves the second stage out.
+        negative_ratio: mined backgrounds for each positive.
+        box_weight: lambda of the paper's loss, ``class_loss + box_weight * box_loss``.
         steps: optimiser steps of the whole run.
-        batch_size: images of a step at `input_size`.
-        input_size: side of most training inputs in pixels; see `s3fd.data.batches.SCALES`.
-        optimizer: ``"adamw"``, or ``"sgd"`` with momentum 0.9 as in the paper.
-        learning_rate: at its peak, after the warm-up; falls to zero along a cosine.
+        batch_size: images of a step at `input_size`, over all processes and all its parts.
+        accumulate: parts in which a process computes the gradient of a step, one after the other.
+        input_size: side of training inputs in pixels, a multiple of 32; see `augmentation`.
+        augmentation: how photos become training inputs.
+        optimizer: ``"adamw"``, or ``"sgd"`` with momentum as in the paper.
+        learning_rate: at its peak.
+        momentum: of ``"sgd"``.
         weight_decay: of convolution weights; biases and norms have none.
         warmup: steps over which the learning rate rises.
-        box_weight: lambda of the paper's loss, ``class_loss + box_weight * box_loss``.
-        average: decay of the moving average of the weights, which is what gets evaluated and kept.
-        precision: ``"bfloat16"`` autocast, ``"float32"``, or ``"auto"``: bfloat16 where the
-            hardware computes in it.
-        workers: processes that prepare batches.
+        schedule: how it falls: ``"cosine"`` to zero, or in ``"steps"``.
+        milestones: the steps from which it is multiplied by `milestone_factor`.
+        milestone_factor: see there.
+        clip: largest norm of the gradient, which is scaled down to it; 0 leaves it alone.
+        average: decay of the moving average of the weights, which is what gets evaluated and kept;
+            0 keeps the weights themselves.
+        precision: ``"bfloat16"`` or ``"float16"`` autocast, ``"float32"``, or ``"auto"``: bfloat16
+            where the hardware computes in it.
+        channels_last: memory layout of the network.
+        compile: run it through `torch.compile`.
+        workers: processes that prepare batches, for each process that trains.
         device: ``"cpu"``, ``"cuda"``, or None: CUDA where there is one.
         seed: of weights and data.
         checkpoint_every: steps between checkpoints.
-        imagenet: VGG16 weights in torchvision's layout to start ``vgg16`` from.
+        validate_every: steps between validations; 0 for none.
+        validation: dataset of the held-out photos, its split ``val``; None for that of `data`.
+        validation_photos: of these, so many, evenly spread; 0 for all.
+        validation_size: photos whose longest side is larger are shrunk to it, in pixels.
+        log_every: steps between two lines of the log.
+        tensorboard: write scalars and pictures for TensorBoard.
     """
 
     data: Path
     out: Path
+    form: str | None = None
+    corrupt_share: float | None = None
     model: Literal["light", "vgg16"] = "light"
+    imagenet: Path | None = None
+    max_out_background: bool = True
+    positive_iou: float = 0.35
+    candidate_iou: float = 0.1
+    top_n: int | None = None
+    negative_ratio: float = 3.0
+    box_weight: float = 4.0
     steps: int = 12500
     batch_size: int = 48
+    accumulate: int = 1
     input_size: int = 256
+    augmentation: Augmentation = field(default_factory=Augmentation.small_inputs)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 2e-3
+    momentum: float = 0.9
     weight_decay: float = 0.02
     warmup: int = 500
-    box_weight: float = 4.0
+    schedule: Literal["cosine", "steps"] = "cosine"
+    milestones: tuple[int, ...] = ()
+    milestone_factor: float = 0.1
+    clip: float = 10.0
     average: float = 0.999
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    channels_last: bool = True
+    compile: bool = False
     workers: int = 2
     device: str | None = None
     seed: int = 1
     checkpoint_every: int = 500
-    imagenet: Path | None = None
+    validate_every: int = 0
+    validation: Path | None = None
+    validation_photos: int = 0
+    validation_size: int = 1024
+    log_every: int = 20
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         choices = {
             "model": ("light", "vgg16"),
             "optimizer": ("adamw", "sgd"),
-            "precision": ("auto", "bfloat16", "float32"),
+            "schedule": ("cosine", "steps"),
+            "precision": ("auto", "bfloat16", "float16", "float32"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
-        for name in ("steps", "batch_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("warmup", "workers", "weight_decay", "box_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate: expected more than 0, got {self.learning_rate}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average: expected a decay in [0, 1), got {self.average}")
+        self._check_least(
+            1, "steps", "batch_size", "accumulate", "checkpoint_every", "log_every",
+            "validation_size",
+        )  # fmt: skip
+        self._check_least(
+            0, "warmup", "workers", "seed", "weight_decay", "box_weight", "negative_ratio",
+            "validate_every", "validation_photos", "clip", "top_n",
+        )  # fmt: skip
+        for name in ("learning_rate", "milestone_factor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        for name in ("average", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)}")
+        for name in ("positive_iou", "candidate_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected an IoU in [0, 1], got {getattr(self, name)}")
+        self._check_schedule()
         if self.imagenet is not None and self.model != "vgg16":
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate: expected at most the {self.batch_size} images of batch_size, "
+                f"got {self.accumulate}"
+            )
+
+    def _check_least(self, least: int, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ValueError(f"{name}: expected at least {least}, got {value}")
+
+    def _check_schedule(self) -> None:
+        rising = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))
+        if not rising or (self.milestones and self.milestones[0] < 1):
+            raise ValueError(
+                f"milestones: expected steps that rise, from 1, got {list(self.milestones)}"
+            )
+        if self.schedule == "steps" and not self.milestones:
+            raise ValueError("milestones: the schedule 'steps' needs at least one, got none")
+        if self.schedule != "steps" and self.milestones:
+            raise ValueError(
+                f"milestones: the schedule {self.schedule!r} has none; use schedule 'steps'"
+            )

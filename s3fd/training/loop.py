@@ -1,214 +1,204 @@
-"""The training loop: one process, resumable at every checkpoint."""
+"""The training loop: on one process or, under torchrun, on many; resumable at every checkpoint."""
 
 from __future__ import annotations
 
-import copy
-import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from s3fd.data import Batch, TrainingBatches, read_annotations
-from s3fd.models import S3FD, save_checkpoint
-from s3fd.models.imagenet import initialize_from_imagenet
-from s3fd.training.checkpoint import load_state, save_state
+from s3fd.data import Batch, PhotoSet, TrainingBatches, load_batches, read_photos
+from s3fd.training import files
 from s3fd.training.config import TrainingConfig
-from s3fd.training.loss import detection_loss
-from s3fd.training.schedule import learning_rate_factor, update_average
+from s3fd.training.distributed import Processes, is_restart, join_processes
+from s3fd.training.events import Events, check_tensorboard
+from s3fd.training.log import RunLog
+from s3fd.training.meter import FloatEntry, Meter
+from s3fd.training.optimizer import learning_rate
+from s3fd.training.progress import ProgressLine
+from s3fd.training.run import Run
+from s3fd.training.validation import Validation
 
-WEIGHTS_NAME = "model.safetensors"
-LOG_NAME = "log.jsonl"
-LOG_EVERY = 20
 
-
-def train(config: TrainingConfig, *, resume: bool = False, progress: bool = True) -> Path:
+def train(
+    config: TrainingConfig,
+    *,
+    resume: bool = False,
+    auto_resume: bool = False,
+    progress: bool = True,
+) -> Path:
     """Trains a detector, or goes on with a run that was interrupted.
+
+    Under ``torchrun`` all its processes train one model. A process that torchrun has restarted,
+    since one of them had died, resumes without being told to.
 
     Args:
         config: the settings.
         resume: continue from the checkpoint in ``config.out``.
-        progress: draw a progress bar.
+        auto_resume: continue if there is a checkpoint, and start otherwise.
+        progress: show how far the run is.
 
     Returns:
         The file of the averaged weights, ``config.out/model.safetensors``. Beside it lie
-        ``checkpoint.pt`` (the state for `resume`) and ``log.jsonl`` (losses and speed).
+        ``last.pt`` (the state for `resume`), ``log.jsonl`` (losses and speed), and of the best
+        validation ``best.pt`` and ``best.safetensors``.
 
     Raises:
         FileExistsError: ``config.out`` holds a run already and `resume` is not set.
         FileNotFoundError: there is no data, or nothing to resume.
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss is no longer finite. The last checkpoint was written before.
+        ImportError: TensorBoard is wanted and not installed.
+        ValueError: the settings do not fit the data, or the checkpoint.
     """
-    if not resume and (config.out / "checkpoint.pt").exists():
+    if config.tensorboard:
+        check_tensorboard()
+    with join_processes(config.device) as processes:
+        goes_on = processes.on_first(
+            lambda: _continues(config, resume=resume, auto_resume=auto_resume or is_restart())
+        )
+        return _Loop(config, processes, progress=progress).run(resume=goes_on)
+
+
+def _continues(config: TrainingConfig, *, resume: bool, auto_resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from, if that was asked for."""
+    there = (config.out / files.LAST).is_file()
+    if auto_resume:
+        return there
+    if resume and not there:
+        raise FileNotFoundError(
+            f"out: {config.out / files.LAST} does not exist; start without --resume"
+        )
+    if there and not resume:
         raise FileExistsError(
             f"out: {config.out} holds a run already; continue it with --resume, or name another"
         )
-    batches = TrainingBatches(
-        read_annotations(config.data, "train"),
-        steps=config.steps,
-        batch_size=config.batch_size,
-        input_size=config.input_size,
-        seed=config.seed,
-    )
-    run = _Run(config)
-    if resume:
-        run.load()
-    config.out.mkdir(parents=True, exist_ok=True)
-    with Progress(
-        TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        disable=not progress,
-    ) as bar:
-        task = bar.add_task("", total=config.steps, completed=run.step)
-        for batch in _load(batches, run.step, config.workers):
-            bar.update(task, advance=1, description=run.advance(batch))
-            if run.step % config.checkpoint_every == 0 or run.step == config.steps:
-                run.save()
-    return config.out / WEIGHTS_NAME
+    return resume
 
 
-def _load(batches: TrainingBatches, start: int, workers: int) -> Iterator[Batch]:
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(start, len(batches)),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
-    try:
-        yield from loader
-    except ValueError as error:
-        # What a worker raises arrives with its traceback as the message; the cause stands last.
-        raise ValueError(str(error).rstrip().rsplit("\nValueError: ", 1)[-1]) from None
+class _Loop:
+    """A run with everything around it: batches, validation, log, progress."""
 
-
-class _Run:
-    """The state of a run: model, average, optimiser and step."""
-
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, processes: Processes, *, progress: bool) -> None:
         self.config = config
-        self.step = 0
-        self.device = torch.device(
-            config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.processes = processes
+        self.speaks = progress and processes.is_first
+        self.photos: PhotoSet = read_photos(config.data, "train", config.form)
+        self.batches = TrainingBatches(
+            self.photos.photos,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            input_size=config.input_size,
+            seed=config.seed,
+            augmentation=config.augmentation,
+            rank=processes.rank,
+            world=processes.size,
         )
-        self.bfloat16 = _use_bfloat16(config.precision, self.device)
-        torch.manual_seed(config.seed)
-        model = S3FD(config.model)
-        if config.imagenet is not None:
-            initialize_from_imagenet(model, config.imagenet)
-        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = model.train()
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.optimizer = _optimizer(self.model, config)
-        self.recent: list[tuple[float, float]] = []
-        self.images = 0
-        self.since = time.perf_counter()
-        self.description = ""
+        self.validation: Validation | None = None
+        if config.validate_every:
+            self.validation = Validation.from_config(config, processes)
+        self.state = Run(config, processes, len(self.photos.photos))
+        self.meter = Meter(processes)
 
-    def advance(self, batch: Batch) -> str:
-        """One optimiser step; returns what the progress bar shows."""
-        config = self.config
-        factor = learning_rate_factor(self.step, warmup=config.warmup, steps=config.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
-        class_loss, box_loss = self._loss(batch)
-        loss = class_loss + config.box_weight * box_loss
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.step}; "
-                "lower learning_rate or use precision float32"
-            )
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=10.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        update_average(self.average, self.model, step=self.step, decay=config.average)
-        self.step += 1
-        self.recent.append((class_loss.item(), box_loss.item()))
-        self.images += len(batch.counts)
-        if self.step % LOG_EVERY == 0:
-            self._log()
-        return self.description
+    def run(self, *, resume: bool) -> Path:
+        if resume:
+            self.state.load()
+        self.processes.on_first(self._prepare_folder)
+        first, step = self.processes.is_first, self.state.step
+        tensorboard = self.config.tensorboard and first
+        self.log = RunLog(self.config.out / files.LOG, step) if first else None
+        self.events = Events(self.config.out / "tensorboard" if tensorboard else None, step)
+        with ProgressLine(self.config.steps, step, enabled=self.speaks) as self.line:
+            self.line.say(self.photos.summary())
+            for batch, waited in _timed(self._load(step)):
+                self._advance(batch, waited)
+        self.events.close()
+        return self.config.out / files.WEIGHTS
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            x = self.model.preprocess(batch.images.to(self.device))
-            logits, deltas = self.model(x.contiguous(memory_format=torch.channels_last))
-        return detection_loss(
-            [level.float() for level in logits],
-            [level.float() for level in deltas],
-            self.model.grid,
-            batch.boxes.to(self.device).split(batch.counts),
-            batch.ignore.to(self.device).split(batch.ignore_counts),
+    def _prepare_folder(self) -> None:
+        self.config.out.mkdir(parents=True, exist_ok=True)
+        files.remove_unfinished(self.config.out)
+
+    def _load(self, step: int) -> Iterator[Batch]:
+        return load_batches(
+            self.batches,
+            start=step,
+            workers=self.config.workers,
+            pin_memory=self.processes.device.type == "cuda",
+            corrupt_share=self.config.corrupt_share,
+            say=self.line.say if self.processes.is_first else _silent,
         )
 
-    def _log(self) -> None:
-        class_loss = sum(pair[0] for pair in self.recent) / len(self.recent)
-        box_loss = sum(pair[1] for pair in self.recent) / len(self.recent)
-        speed = self.images / (time.perf_counter() - self.since)
-        rate = self.optimizer.param_groups[0]["lr"]
-        self.description = (
-            f"class {class_loss:.3f}  box {box_loss:.3f}  lr {rate:.2e}  {speed:.0f} images/s"
-        )
+    def _advance(self, batch: Batch, waited: float) -> None:
+        losses, norm = self.state.advance(batch)
+        self.meter.add(losses, norm, batch.whole, waited)
+        step = self.state.step
+        self.line.advance(step)
+        validates = self.validation is not None and self._is_due(self.config.validate_every)
+        saves = self._is_due(self.config.checkpoint_every)
+        if validates or saves or step % self.config.log_every == 0:
+            self._report()
+        if validates:
+            self._validate()
+        if saves:
+            self.events.batch(step, batch)
+            self.state.save()
+        if validates or saves:
+            self.meter.restart()
+
+    def _is_due(self, every: int) -> bool:
+        return self.state.step % every == 0 or self.state.step == self.config.steps
+
+    def _report(self) -> None:
+        """Logs what was measured lately; nothing is saved of a run that has gone astray."""
+        step = self.state.step
         entry = {
-            "step": self.step,
-            "class_loss": round(class_loss, 5),
-            "box_loss": round(box_loss, 5),
-            "learning_rate": rate,
-            "images_per_second": round(speed, 1),
+            "learning_rate": learning_rate(self.config, step - 1),
+            **self.meter.read(),
         }
-        with (self.config.out / LOG_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        self.recent.clear()
-        self.images = 0
-        self.since = time.perf_counter()
+        for name in ("class_loss", "box_loss", "gradient_norm"):
+            if not math.isfinite(entry[name]):
+                raise FloatingPointError(
+                    f"{name} is {entry[name]} at step {step}; lower learning_rate, or use "
+                    "precision float32"
+                )
+        self._write(entry)
+        self.line.report(step, entry)
 
-    def save(self) -> None:
-        save_state(
-            self.config,
-            {
-                "step": self.step,
-                "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
+    def _validate(self) -> None:
+        assert self.validation is not None
+        step = self.state.step
+        average_precision = self.validation.average_precision(self.state.average, self.events, step)
+        self._write({"average_precision": average_precision})
+        self.state.save_if_best(average_precision)
+        best = self.state.best
+        self.line.say(
+            f"step {step}: average precision {average_precision:.4f} "
+            f"(best {best['average_precision']:.4f} at step {best['step']:.0f})"
         )
-        save_checkpoint(
-            self.average,
-            self.config.out / WEIGHTS_NAME,
-            {"steps": str(self.step), "seed": str(self.config.seed)},
-        )
 
-    def load(self) -> None:
-        state = load_state(self.config)
-        self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def _write(self, entry: FloatEntry) -> None:
+        if self.log is not None:
+            rounded = {name: float(f"{value:.6g}") for name, value in entry.items()}
+            self.log.write({"step": self.state.step, **rounded})
+        self.events.scalars(self.state.step, entry)
 
 
-def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch, and for how many seconds it was waited for.
+
+    What making it draws is no part of the run's random numbers: a loader draws a seed when it
+    starts, and a resumed run has one more start.
+    """
+    while True:
+        start = time.perf_counter()
+        with torch.random.fork_rng(devices=()):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - start
 
 
-def _use_bfloat16(precision: str, device: torch.device) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # On a CPU without instructions for it, bfloat16 is emulated, and slower than float32.
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+def _silent(message: str) -> None:
+    """What all processes find, the first one says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,30 +26,103 @@ def flatten_maps(maps: Sequence[Tensor], channels: int) -> Tensor:
     )
 
 
-def detection_loss(
-    logits: Sequence[Tensor],
-    deltas: Sequence[Tensor],
-    grid: AnchorGrid,
-    boxes: Sequence[Tensor],
-    ignore: Sequence[Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Class and box loss of raw head maps against ragged boxes.
+@dataclass(frozen=True)
+class DetectionLoss:
+    """The loss of raw head maps against ragged boxes, image by image.
 
-    Scale compensation anchor matching (section 3.2), max-out background (section 3.3), then the
-    multi-box loss with hard negatives 3:1 (section 3.4).
+    Which anchors count is decided within an image; only the means are over a batch. What they are
+    taken over, `counts`, is known from the matching alone: the parts of a batch can be weighted
+    before the network has seen any of them.
 
-    Args:
-        logits: class maps, as the model returned them.
-        deltas: delta maps, likewise.
+    Attributes:
         grid: the model's anchors.
-        boxes: ``[G_i, 4]`` of every image, in pixels of the network's input.
-        ignore: ``[I_i, 4]`` of every image.
-
-    Returns:
-        ``(class_loss, box_loss)``, two scalars.
+        positive_iou: threshold of the first stage of matching (section 3.2).
+        candidate_iou: threshold of its second stage.
+        top_n: anchors that the second stage gives a face; None takes the mean of the first stage,
+            0 leaves the second stage out.
+        negative_ratio: mined backgrounds for each positive (section 3.4).
     """
-    feature_sizes = [(level.shape[-2], level.shape[-1]) for level in logits]
-    anchors = grid.anchors(feature_sizes, device=logits[0].device)
-    matched = grid.match(feature_sizes, boxes, ignore=ignore)
-    joined = flatten_maps([max_out_background(level) for level in logits], channels=2)
-    return multibox_loss(joined, flatten_maps(deltas, channels=4), anchors, boxes, matched)
+
+    grid: AnchorGrid
+    positive_iou: float = 0.35
+    candidate_iou: float = 0.1
+    top_n: int | None = None
+    negative_ratio: float = 3.0
+
+    def match(
+        self,
+        feature_sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[Tensor],
+        ignore: Sequence[Tensor],
+    ) -> Tensor:
+        """Which face each anchor shall learn: scale compensation anchor matching (section 3.2).
+
+        Args:
+            feature_sizes: height and width of every level.
+            boxes: ``[G_i, 4]`` of every image, in pixels of the network's input.
+            ignore: ``[I_i, 4]`` of every image.
+
+        Returns:
+            int64 ``[B, A]``, see `s3fd.ops.match_anchors`.
+        """
+        return self.grid.match(
+            feature_sizes,
+            boxes,
+            positive_iou=self.positive_iou,
+            candidate_iou=self.candidate_iou,
+            top_n=self.top_n,
+            ignore=ignore,
+        )
+
+    def counts(self, matched: Tensor) -> Tensor:
+        """How many anchors the two losses are means over.
+
+        Args:
+            matched: of `match`, ``[B, A]``.
+
+        Returns:
+            int64 ``[2]``: those kept for the class loss, positives and mined backgrounds, and the
+            positives.
+        """
+        positives = (matched >= 0).sum(dim=1)  # [B]
+        backgrounds = (matched == -1).sum(dim=1)  # [B]
+        mined = (positives.double() * min(self.negative_ratio, matched.shape[1])).long()
+        kept = positives + mined.minimum(backgrounds)
+        return torch.stack([kept.sum(), positives.sum()])
+
+    def __call__(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        matched: Tensor,
+    ) -> Tensor:
+        """Class and box loss, each a mean over its anchors.
+
+        Max-out background (section 3.3), then the multi-box loss with hard negatives
+        (section 3.4).
+
+        Args:
+            logits: class maps, as the model returned them.
+            deltas: delta maps, likewise.
+            boxes: as for `match`.
+            matched: what that gave.
+
+        Returns:
+            ``[2]``, differentiable; float32, or float64 for float64 maps.
+        """
+        feature_sizes = [(level.shape[-2], level.shape[-1]) for level in logits]
+        anchors = self.grid.anchors(feature_sizes, device=logits[0].device)
+        joined = flatten_maps(
+            [max_out_background(_at_least_float32(level)) for level in logits], channels=2
+        )
+        offsets = flatten_maps([_at_least_float32(level) for level in deltas], channels=4)
+        return torch.stack(
+            multibox_loss(
+                joined, offsets, anchors, boxes, matched, negative_ratio=self.negative_ratio
+            )
+        )
+
+
+def _at_least_float32(level: Tensor) -> Tensor:
+    return level if level.dtype == torch.float64 else level.float()

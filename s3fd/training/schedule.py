@@ -1,18 +1,22 @@
-"""The learning rate over a run, and the moving average of the weights."""
+"""The learning rate over a run."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 
-import torch
-from torch import nn
 
+def cosine(step: int, *, warmup: int, steps: int) -> float:
+    """Factor of the learning rate: rises linearly, then falls to zero along half a cosine.
 
-def learning_rate_factor(step: int, *, warmup: int, steps: int) -> float:
-    """Rises linearly over `warmup` steps, then falls to zero along half a cosine.
+    Args:
+        step: from 0.
+        warmup: steps over which it rises.
+        steps: of the whole run.
 
     Example:
-        >>> [round(learning_rate_factor(s, warmup=2, steps=6), 3) for s in range(6)]
+        >>> [round(cosine(s, warmup=2, steps=6), 3) for s in range(6)]
         [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
     if step < warmup:
@@ -20,16 +24,18 @@ def learning_rate_factor(step: int, *, warmup: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, *, step: int, decay: float) -> None:
-    """Moves `average` towards `model`; the first steps move it faster, to forget the start.
+def staircase(step: int, *, warmup: int, milestones: Sequence[int], factor: float) -> float:
+    """Factor of the learning rate: rises linearly, then falls at each milestone, as in the paper.
 
-    Running statistics of batch norms are averaged too; integers are copied.
+    Args:
+        step: from 0.
+        warmup: steps over which it rises.
+        milestones: steps, rising; each multiplies the rate by `factor` from there on.
+        factor: 0.1 in the paper.
+
+    Example:
+        >>> [staircase(s, warmup=0, milestones=(2, 3), factor=0.5) for s in range(5)]
+        [1.0, 1.0, 0.5, 0.25, 0.25]
     """
-    decay = min(decay, (1 + step) / (10 + step))
-    source = model.state_dict()
-    for name, target in average.state_dict().items():
-        if target.dtype.is_floating_point:
-            target.lerp_(source[name], 1 - decay)
-        else:
-            target.copy_(source[name])
+    rise = (step + 1) / warmup if step < warmup else 1.0
+    return rise * factor ** bisect_right(milestones, step)

@@ -27,9 +27,12 @@ def test_a_photo_without_faces_has_an_empty_array_of_four_columns(tmp_path):
     assert read_annotations(tmp_path, "train")[0].boxes.shape == (0, 4)
 
 
-def test_a_box_without_area_is_dropped(tmp_path):
-    write(tmp_path, [{**ENTRY, "boxes": [[1, 2, 11, 12], [5, 5, 5, 9], [9, 9, 3, 12]]}])
-    assert len(read_annotations(tmp_path, "train")[0].boxes) == 1
+def test_a_box_without_area_becomes_an_ignore_box(tmp_path):
+    boxes = [[1, 2, 11, 12], [5, 5, 5, 9], [9, 9, 3, 12]]
+    write(tmp_path, [{**ENTRY, "boxes": boxes, "ignore": [[1, 1, 2, 2]]}])
+    (photo,) = read_annotations(tmp_path, "train")
+    np.testing.assert_array_equal(photo.boxes, boxes[:1])
+    np.testing.assert_array_equal(photo.ignore, [*boxes[1:], [1, 1, 2, 2]])
 
 
 def test_a_folder_without_annotations_is_named(tmp_path):
@@ -52,6 +55,8 @@ def test_a_file_of_another_form_is_named(tmp_path, text):
         {"boxes": None},
         {"boxes": [[1, 2, float("nan"), 4]]},
         {"width": "wide"},
+        {"width": 0},
+        {"ignore": [[1, 2]]},
     ],
 )
 def test_a_malformed_entry_is_named_by_its_number(tmp_path, change):

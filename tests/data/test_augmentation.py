@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from s3fd.data import AnnotatedImage, augmentation
 from s3fd.data.augmentation import Sample
+from s3fd.data.patches import Patch
+from s3fd.data.photo import open_photo
 
 EMPTY = np.zeros((0, 4), np.float32)
 
@@ -17,33 +17,14 @@ def photo(tmp_path, *, width=60, height=40, boxes=EMPTY, ignore=EMPTY, image=Non
     return AnnotatedImage(path, width, height, boxes, ignore)
 
 
-@given(
-    seed=st.integers(0, 10_000),
-    width=st.integers(10, 300),
-    height=st.integers(10, 300),
-    face=st.tuples(*[st.floats(0, 1)] * 4),
-)
-def test_a_patch_is_square_and_lies_inside_the_photo(seed, width, height, face):
-    xs, ys = sorted(face[:2]), sorted(face[2:])
-    box = [xs[0] * width, ys[0] * height, xs[1] * width, ys[1] * height]
-    annotated = AnnotatedImage(None, width, height, np.array([box], np.float32), EMPTY)
-    x, y, side = augmentation.square_patch(annotated, np.random.default_rng(seed))
-    assert 0.3 * min(width, height) - 1e-6 <= side <= min(width, height)
-    assert -1e-6 <= x <= width - side + 1e-6
-    assert -1e-6 <= y <= height - side + 1e-6
-
-
-def test_most_patches_hold_the_centre_of_a_face():
-    annotated = AnnotatedImage(None, 400, 300, np.array([[350, 20, 380, 60]], np.float32), EMPTY)
-    rng = np.random.default_rng(0)
-    patches = [augmentation.square_patch(annotated, rng) for _ in range(500)]
-    held = [x <= 365 <= x + side and y <= 40 <= y + side for x, y, side in patches]
-    assert np.mean(held) > 0.75
+def crop(annotated, patch, size, colours=None):
+    with open_photo(annotated) as opened:
+        return augmentation.crop(opened, Patch(*patch), size, colours)
 
 
 def test_boxes_move_and_scale_with_their_patch(tmp_path):
     annotated = photo(tmp_path, boxes=[[20, 10, 40, 30]])
-    sample = augmentation.crop(annotated, (10, 0, 40), 80)
+    sample = crop(annotated, (10, 0, 40), 80)
     np.testing.assert_allclose(sample.boxes, [[20, 20, 60, 60]])
     assert sample.image.shape == (80, 80, 3)
 
@@ -52,7 +33,7 @@ def test_the_pixels_of_a_face_stay_in_its_box(tmp_path):
     image = Image.new("RGB", (60, 40))
     image.paste((255, 255, 255), (20, 10, 40, 30))
     annotated = photo(tmp_path, image=image, boxes=[[20, 10, 40, 30]])
-    sample = augmentation.crop(annotated, (12, 4, 32), 64)
+    sample = crop(annotated, (12, 4, 32), 64)
     x1, y1, x2, y2 = sample.boxes[0].astype(int)
     bright = sample.image[..., 0] > 127
     assert bright[y1:y2, x1:x2].all()
@@ -61,27 +42,80 @@ def test_the_pixels_of_a_face_stay_in_its_box(tmp_path):
 
 def test_a_face_is_kept_by_its_centre_and_clipped(tmp_path):
     annotated = photo(tmp_path, boxes=[[20, 10, 40, 30]])
-    sample = augmentation.crop(annotated, (25, 0, 30), 30)
+    sample = crop(annotated, (25, 0, 30), 30)
     np.testing.assert_allclose(sample.boxes, [[0, 10, 15, 30]])
 
 
 def test_the_visible_part_of_a_face_whose_centre_is_cut_off_is_ignored(tmp_path):
     annotated = photo(tmp_path, boxes=[[20, 10, 40, 30]])
-    sample = augmentation.crop(annotated, (32, 5, 28), 28)
+    sample = crop(annotated, (32, 5, 28), 28)
     assert len(sample.boxes) == 0
     np.testing.assert_allclose(sample.ignore, [[0, 5, 8, 25]])
 
 
-def test_a_face_that_becomes_too_small_is_ignored(tmp_path):
-    annotated = photo(tmp_path, boxes=[[10, 10, 18, 20]])
-    sample = augmentation.crop(annotated, (0, 0, 40), 20)
-    assert len(sample.boxes) == 0
+def test_a_face_that_becomes_too_small_is_ignored_and_counted(tmp_path):
+    annotated = photo(tmp_path, boxes=[[10, 10, 18, 20], [20, 20, 36, 36]])
+    sample = crop(annotated, (0, 0, 40), 20)
+    np.testing.assert_allclose(sample.boxes, [[10, 10, 18, 18]])
     np.testing.assert_allclose(sample.ignore, [[5, 5, 9, 10]])
+    assert sample.tiny == 1
+
+
+def test_a_face_that_leaves_the_photo_is_what_of_it_is_on_the_photo(tmp_path):
+    annotated = photo(tmp_path, boxes=[[-20, 10, 10, 30], [70, 10, 90, 30]])
+    sample = crop(annotated, (0, 0, 40), 40)
+    np.testing.assert_allclose(sample.boxes, [[0, 10, 10, 30]])
+    assert len(sample.ignore) == 0
+
+
+def test_a_patch_beyond_the_photo_has_one_colour_there_and_boxes_where_their_pixels_are(tmp_path):
+    image = Image.new("RGB", (60, 40))
+    image.paste((255, 255, 255), (20, 10, 40, 30))
+    annotated = photo(tmp_path, image=image, boxes=[[20, 10, 40, 30]])
+    sample = crop(annotated, (-30, -40, 120), 240)
+    np.testing.assert_allclose(sample.boxes, [[100, 100, 140, 140]])
+    assert (sample.image[100:140, 100:140].mean(axis=(0, 1)) > 240).all()
+    beyond = np.ones((240, 240), bool)
+    beyond[80:160, 60:180] = False
+    assert len(np.unique(sample.image[beyond], axis=0)) == 1
+    assert sample.image[85, 65].max() == 0
+
+
+def test_colours_change_the_photo_and_not_what_lies_beyond(tmp_path):
+    annotated = photo(tmp_path, image=Image.new("RGB", (60, 40), (10, 20, 30)))
+    colours = np.array([[0, 0, 1, 5], [1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
+    sample = crop(annotated, (0, 0, 60), 60, colours)
+    assert sample.image[10, 10].tolist() == [35, 10, 20]
+    assert sample.image[50, 10].tolist() == [123, 117, 104]
+
+
+@pytest.mark.parametrize("patch", [(59.7, 39.8, 0.2), (0, 0, 0.01), (-5000, -5000, 5010)])
+def test_a_patch_of_any_size_gives_an_image(tmp_path, patch):
+    sample = crop(photo(tmp_path, boxes=[[59, 39, 60, 40]]), patch, 32)
+    assert sample.image.shape == (32, 32, 3)
+    assert np.isfinite(sample.boxes).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_edges_that_fall_between_pixels_move_the_boxes_too(tmp_path, seed):
+    """A bright square is where its box says, though patches begin at whole pixels."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (640, 480))
+    image.paste((255, 255, 255), (200, 160, 360, 320))
+    annotated = photo(tmp_path, image=image, width=640, height=480, boxes=[[200, 160, 360, 320]])
+    image.save(tmp_path / "photo.jpg", quality=95)
+    annotated = AnnotatedImage(tmp_path / "photo.jpg", 640, 480, annotated.boxes, EMPTY)
+    side = rng.uniform(380, 479)
+    patch = (rng.uniform(160, 199), rng.uniform(0, 480 - side), side)
+    sample = crop(annotated, patch, int(rng.choice([64, 96, 320, 640])))
+    rows, columns = np.nonzero(sample.image[..., 0] > 127)
+    seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    np.testing.assert_allclose(sample.boxes[0], seen, atol=1.0)
 
 
 def test_what_lies_outside_the_patch_is_dropped(tmp_path):
     annotated = photo(tmp_path, boxes=[[0, 0, 10, 10]], ignore=[[0, 30, 10, 40]])
-    sample = augmentation.crop(annotated, (20, 10, 20), 40)
+    sample = crop(annotated, (20, 10, 20), 40)
     assert sample.boxes.shape == sample.ignore.shape == (0, 4)
 
 
@@ -90,7 +124,7 @@ def test_a_jpeg_decoded_at_a_fraction_shows_the_same_patch(tmp_path):
     image = Image.fromarray(np.repeat(np.tile(ramp, (480, 1))[..., None], 3, axis=2))
     image.save(tmp_path / "photo.jpg", quality=95)
     annotated = AnnotatedImage(tmp_path / "photo.jpg", 640, 480, EMPTY, EMPTY)
-    small = augmentation.crop(annotated, (100, 0, 480), 48).image
+    small = crop(annotated, (100, 0, 480), 48).image
     expected = np.interp(100 + (np.arange(48) + 0.5) * 10 - 0.5, np.arange(640), ramp)
     np.testing.assert_allclose(small[24, :, 0], expected, atol=3)
 
@@ -112,7 +146,7 @@ def test_a_collage_lays_its_tiles_row_by_row():
         Sample(np.full((8, 8, 3), i, np.uint8), np.array([[1, 1, 7, 7]], np.float32), EMPTY)
         for i in range(4)
     ]
-    whole = augmentation.collage(tiles, 2)
+    whole = augmentation.collage(tiles, 2, 16)
     assert [int(whole.image[y, x, 0]) for y in (0, 15) for x in (0, 15)] == [0, 1, 2, 3]
     np.testing.assert_array_equal(
         whole.boxes, [[1, 1, 7, 7], [9, 1, 15, 7], [1, 9, 7, 15], [9, 9, 15, 15]]
@@ -142,47 +176,3 @@ def test_a_placed_patch_keeps_its_pixels_and_its_boxes():
         places.add((x, y))
     assert len(places) > 40
     assert not ground.image.any()
-
-
-def test_colours_keep_grey_grey_whatever_saturation_and_hue():
-    for seed in range(50):
-        matrix = augmentation.colour_distortion(np.random.default_rng(seed))
-        out = matrix[:, :3] @ np.full(3, 90.0) + matrix[:, 3]
-        assert np.ptp(out) < 1e-2
-
-
-def test_some_colour_distortions_are_the_identity():
-    identity = np.eye(3, 4, dtype=np.float32)
-    drawn = [augmentation.colour_distortion(np.random.default_rng(seed)) for seed in range(200)]
-    same = [np.allclose(matrix, identity, atol=1e-5) for matrix in drawn]
-    assert 0 < np.mean(same) < 0.2
-
-
-@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0broken"])
-def test_a_photo_that_cannot_be_read_is_named(tmp_path, content):
-    (tmp_path / "bad.jpg").write_bytes(content)
-    annotated = AnnotatedImage(tmp_path / "bad.jpg", 60, 40, EMPTY, EMPTY)
-    with pytest.raises(ValueError, match=r"bad\.jpg: cannot be trained on"):
-        augmentation.crop(annotated, (0, 0, 40), 32)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_turned_upright(tmp_path, orientation):
-    image = Image.new("RGB", (64, 48))
-    image.paste((255, 255, 255), (8, 8, 24, 24))  # upper left, when upright
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose, from upright to stored
-    stored = image.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else image
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    stored.save(tmp_path / "photo.jpg", exif=exif, quality=95)
-    annotated = AnnotatedImage(tmp_path / "photo.jpg", 64, 48, EMPTY, EMPTY)
-    sample = augmentation.crop(annotated, (0, 0, 48), 48)
-    bright = sample.image[..., 0] > 127
-    assert bright[10:22, 10:22].all()
-    assert not bright[30:, :].any()
-
-
-def test_a_photo_of_another_size_than_annotated_is_named(tmp_path):
-    annotated = photo(tmp_path, image=Image.new("RGB", (40, 60)))
-    with pytest.raises(ValueError, match=r"photo\.png: .*it is \(40, 60\), not \(60, 40\)"):
-        augmentation.crop(annotated, (0, 0, 40), 32)

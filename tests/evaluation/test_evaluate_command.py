@@ -104,7 +104,7 @@ def test_a_split_without_faces_has_no_average_precision(annotations, model):
 
 def test_data_that_is_not_there_is_an_error(fddb, annotations, model, tmp_path):
     wrong = [
-        (["annotations", "--data", tmp_path / "no"], "annotations.json does not exist"),
+        (["annotations", "--data", tmp_path / "no"], "no does not exist"),
         (["annotations", "--data", annotations, "--split", "test"], "no image of split 'test'"),
         (["fddb", "--data", tmp_path / "no"], "the folder that holds folds/ and images/"),
         (["fddb", "--data", fddb, "--fold", 3], "FDDB-fold-03.txt does not exist"),

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from s3fd.models import S3FD
-from s3fd.ops import encode_boxes
-from s3fd.training.loss import detection_loss, flatten_maps
+from s3fd.ops import AnchorGrid, encode_boxes
+from s3fd.training.loss import DetectionLoss, flatten_maps
+
+NOTHING = torch.zeros(0, 4)
 
 
 def test_maps_are_joined_in_the_order_of_the_anchors():
@@ -21,13 +23,12 @@ def test_several_shapes_a_cell_are_joined_shape_major():
     assert joined[0].tolist() == [[0, 2], [4, 6], [8, 10], [1, 3], [5, 7], [9, 11]]
 
 
-def maps(model, size, face, anchors, matched):
+def maps(grid, size, face, anchors, matched):
     """Head maps that say exactly what `matched` says."""
     delta = encode_boxes(face.expand(len(anchors), 4), anchors, (0.1, 0.2))
     logits, deltas, start = [], [], 0
-    for (height, width), classes in zip(
-        model.grid.feature_sizes((size, size)), (4, 2, 2, 2, 2, 2), strict=True
-    ):
+    sizes = grid.feature_sizes((size, size))
+    for (height, width), classes in zip(sizes, (4, 2, 2, 2, 2, 2), strict=True):
         rows = slice(start, start + height * width)
         positive = (matched[rows] >= 0).reshape(1, 1, height, width)
         level = torch.where(positive, -20.0, 20.0).expand(1, classes, height, width).clone()
@@ -39,30 +40,61 @@ def maps(model, size, face, anchors, matched):
 
 
 def test_perfect_maps_have_no_loss_and_wrong_ones_have_some():
-    model = S3FD("light")
-    sizes = model.grid.feature_sizes((128, 128))
+    grid = AnchorGrid.s3fd()
+    loss = DetectionLoss(grid)
+    sizes = grid.feature_sizes((128, 128))
     face = torch.tensor([[20.0, 30.0, 60.0, 75.0]])
-    anchors = model.grid.anchors(sizes)
-    matched = model.grid.match(sizes, [face])[0]
+    matched = loss.match(sizes, [face], [NOTHING])
     assert (matched == 0).sum() > 0
-    logits, deltas = maps(model, 128, face, anchors, matched)
-    nothing = [torch.zeros(0, 4)]
-    class_loss, box_loss = detection_loss(logits, deltas, model.grid, [face], nothing)
-    assert class_loss < 1e-6
-    assert box_loss < 1e-6
-    class_loss, box_loss = detection_loss(logits, deltas, model.grid, [face + 40], nothing)
-    assert class_loss > 1
-    assert box_loss > 1
+    logits, deltas = maps(grid, 128, face, grid.anchors(sizes), matched[0])
+    assert (loss(logits, deltas, [face], matched) < 1e-6).all()
+    elsewhere = loss.match(sizes, [face + 40], [NOTHING])
+    assert (loss(logits, deltas, [face + 40], elsewhere) > 1).all()
 
 
 @pytest.mark.parametrize("faces", [torch.zeros(0, 4), torch.tensor([[5.0, 5.0, 5.0, 5.0]])])
 def test_a_batch_without_faces_gives_zero_loss_and_zero_gradient(faces):
     model = S3FD("light")
-    logits, deltas = model(model.preprocess(torch.zeros(2, 3, 64, 64)))
-    loss = detection_loss(logits, deltas, model.grid, [faces] * 2, [torch.zeros(0, 4)] * 2)
-    sum(loss).backward()
-    assert sum(loss) == 0
+    loss = DetectionLoss(model.grid)
+    matched = loss.match(model.grid.feature_sizes((64, 64)), [faces] * 2, [NOTHING] * 2)
+    total = loss(*model(model.preprocess(torch.zeros(2, 3, 64, 64))), [faces] * 2, matched).sum()
+    total.backward()
+    assert total == 0
     assert all(
         p.grad is None or (torch.isfinite(p.grad).all() and (p.grad == 0).all())
         for p in model.parameters()
     )
+
+
+@pytest.mark.parametrize("negative_ratio", [0.0, 1.5, 3.0, 1e9, float("inf")])
+def test_the_counts_before_the_network_are_those_of_the_loss(negative_ratio):
+    grid = AnchorGrid.s3fd()
+    loss = DetectionLoss(grid, negative_ratio=negative_ratio)
+    sizes = grid.feature_sizes((128, 96))
+    boxes = [
+        torch.tensor([[20.0, 30.0, 60.0, 75.0], [0.0, 0.0, 9.0, 11.0]]),
+        NOTHING,
+        torch.tensor([[3.0, 3.0, 90.0, 120.0]]),
+    ]
+    ignore = [NOTHING, NOTHING, torch.tensor([[0.0, 0.0, 96.0, 60.0]])]
+    matched = loss.match(sizes, boxes, ignore)
+    anchors = grid.anchors(sizes)
+    splits = torch.tensor([0, 2, 2, 3])
+    logits, deltas = torch.randn(3, len(anchors), 2), torch.randn(3, len(anchors), 4)
+    _, _, _, counts = torch.ops.s3fd.multibox_loss(
+        logits, deltas, anchors, torch.cat(boxes), splits, matched, negative_ratio, 0.1, 0.2
+    )
+    assert loss.counts(matched).tolist() == counts.tolist()
+
+
+def test_the_rule_of_matching_is_a_setting():
+    grid = AnchorGrid.s3fd()
+    sizes = grid.feature_sizes((128, 128))
+    face = torch.tensor([[20.0, 30.0, 43.0, 54.0]])  # between the anchors of 16 and 32 px
+
+    def positives(**settings):
+        matched = DetectionLoss(grid, **settings).match(sizes, [face], [NOTHING])
+        return int((matched >= 0).sum())
+
+    ssd = positives(positive_iou=0.5, top_n=0)
+    assert ssd < positives(top_n=0) < positives(top_n=40)

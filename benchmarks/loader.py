@@ -1,0 +1,178 @@
+"""Times the making of training batches against the training step that they feed.
+
+    python benchmarks/loader.py                              # made-up photos
+    python benchmarks/loader.py --data WIDER --workers 0 1 2 4 8 --model vgg16 --device cuda
+
+The photos are made up unless --data names some: 1 024 pixels wide, as WIDER FACE's are, as JPEG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+if __package__ in (None, ""):
+    # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import s3fd
+from benchmarks._measure import machine
+from s3fd.data import Augmentation, Batch, TrainingBatches, load_batches, read_photos
+from s3fd.models import S3FD
+from s3fd.training.distributed import Processes
+from s3fd.training.gradient import StepGradient
+from s3fd.training.loss import DetectionLoss
+from s3fd.training.precision import Precision
+
+RECIPES = {
+    "paper": Augmentation(),
+    "anchor-sampling": Augmentation(anchor_sampling=0.5),
+    "small-inputs": Augmentation.small_inputs(),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    device = torch.device(options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        data = options.data or made_up_photos(Path(folder), count=64)
+        photos = read_photos(data).photos
+        settings: dict[str, Any] = {
+            "steps": 1_000_000,
+            "batch_size": options.batch_size,
+            "input_size": options.input_size,
+            "seed": 1,
+            "augmentation": RECIPES[options.recipe],
+        }
+        batches = TrainingBatches(photos, **settings)
+        figures = {
+            f"loader, {workers} workers": loader_speed(batches, workers, options.seconds)
+            for workers in options.workers
+        }
+        figures["loader, per core"] = speed_of_one_core(batches, options.seconds)
+        batch = batches[0]
+    name = f"step, {options.model} on {device.type}"
+    figures[name] = step_speed(batch, options.model, device, options.seconds)
+    report(figures, machine(device), options)
+    return 0
+
+
+def made_up_photos(folder: Path, count: int) -> Path:
+    """Photos as large as WIDER FACE's, of the astronaut and noise, and their annotations."""
+    rng = np.random.default_rng(0)
+    astronaut = Image.open(Path(s3fd.__file__).parent / "assets" / "astronaut.jpg").convert("RGB")
+    entries = []
+    for number in range(count):
+        height = int(rng.integers(576, 1025))
+        pixels = np.asarray(astronaut.resize((1024, height), Image.Resampling.BICUBIC))
+        noisy = (pixels + rng.normal(0, 6, pixels.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{number}.jpg", quality=90)
+        scale = height / 512
+        box = [180 * 2, 56 * scale, 271 * 2, 178 * scale]
+        entries.append({"image": f"{number}.jpg", "width": 1024, "height": height,
+                        "split": "train", "boxes": [box], "ignore": []})  # fmt: skip
+    (folder / "annotations.json").write_text(json.dumps({"images": entries}))
+    return folder
+
+
+def loader_speed(batches: TrainingBatches, workers: int, seconds: float) -> float:
+    """Images a second that arrive in this process; the first batches are not counted."""
+    images, start = 0, 0.0
+    warm_up = 1 + 2 * workers  # what the workers had ready
+    for step, batch in enumerate(load_batches(batches, workers=workers)):
+        if step < warm_up:
+            start = time.perf_counter()
+            continue
+        images += len(batch.counts)
+        if time.perf_counter() - start > seconds:
+            break
+    return images / (time.perf_counter() - start)
+
+
+def speed_of_one_core(batches: TrainingBatches, seconds: float) -> float:
+    """Images for each second of processor time, which other work on the machine hardly changes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    images, start, end = 0, time.process_time(), time.perf_counter() + seconds
+    for batch in load_batches(batches):
+        images += len(batch.counts)
+        if time.perf_counter() > end:
+            break
+    torch.set_num_threads(threads)
+    return images / (time.process_time() - start)
+
+
+def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) -> float:
+    """Images a second of forward, loss, backward and update, on the same batch again and again."""
+    model = S3FD(name).to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload, arg-type]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    gradient = StepGradient(
+        model, model, DetectionLoss(model.grid), Precision("auto", device), Processes(device)
+    )
+
+    def advance() -> None:
+        gradient(batch)
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    advance()
+    steps, start = 0, time.perf_counter()
+    while not steps or time.perf_counter() - start < seconds:
+        advance()
+        steps += 1
+    return steps * len(batch.counts) / (time.perf_counter() - start)
+
+
+def report(figures: dict[str, float], described: dict[str, Any], options: Any) -> None:
+    console = Console()
+    console.print(
+        f"{described['cpu']}, {described['cores']} cores, torch {described['torch']}, load "
+        f"{described['load']}; {options.data or 'made-up photos of 1024 px'}, recipe "
+        f"{options.recipe}, {options.batch_size} images of {options.input_size} px",
+        markup=False, highlight=False,
+    )  # fmt: skip
+    table = Table("", "images/s")
+    for name, speed in figures.items():
+        table.add_row(name, f"{speed:.1f}")
+    console.print(table)
+    if options.json:
+        record = {"machine": described, "images_per_second": figures,
+                  "recipe": options.recipe, "batch_size": options.batch_size,
+                  "input_size": options.input_size}  # fmt: skip
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="photos with faces; default: made-up ones")
+    add("--recipe", choices=RECIPES, default="paper", help="the augmentation (%(default)s)")
+    add("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(0 1 2)")
+    add("--batch-size", type=int, default=16, metavar="N", help="(%(default)s)")
+    add("--input-size", type=int, default=640, metavar="PX", help="(%(default)s)")
+    add("--model", choices=("light", "vgg16"), default="light", help="(%(default)s)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
+    add("--seconds", type=float, default=10, metavar="S", help="for each figure (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write the figures")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Photometric distortion (section 3.4), as one affine map of colours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s3fd.data.annotations import FloatArray
+
+# Luma weights of BT.601, and the plane of hue and saturation around that axis (YIQ).
+_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
+
+
+def colour_distortion(rng: np.random.Generator, grey: float = 0.0) -> FloatArray:
+    """Draws brightness, contrast, saturation and hue, each with a probability of a half.
+
+    The four follow Howard, "Some improvements on deep convolutional neural network based image
+    classification" (2013), in the ranges of SSD. All are affine in RGB, so that one pass over the
+    pixels does them all.
+
+    Args:
+        rng: what draws.
+        grey: the share of images that lose their colours.
+
+    Returns:
+        float32 ``[3, 4]``: a colour ``c`` becomes ``m[:, :3] @ c + m[:, 3]``, clipped to 0 to 255.
+    """
+    brightness = rng.uniform(-32.0, 32.0) if rng.random() < 0.5 else 0.0
+    contrast = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
+    saturation = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
+    hue = rng.uniform(-0.1, 0.1) * np.pi if rng.random() < 0.5 else 0.0
+    if rng.random() < grey:
+        saturation = 0.0
+    rotation = np.array([[np.cos(hue), -np.sin(hue)], [np.sin(hue), np.cos(hue)]])
+    yiq = np.eye(3)
+    yiq[1:, 1:] = saturation * rotation
+    matrix = contrast * (_FROM_YIQ @ yiq @ _TO_YIQ)
+    offset = np.full((3, 1), brightness + 128.0 * (1.0 - contrast))
+    return np.concatenate([matrix, offset], axis=1).astype(np.float32)

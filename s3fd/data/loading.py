@@ -1,0 +1,125 @@
+"""Batches from worker processes, and what becomes of photos that can't be read."""
+
+from __future__ import annotations
+
+import re
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+
+from torch.utils.data import DataLoader
+
+from s3fd.data.batches import Batch, TrainingBatches
+from s3fd.images import ImageError
+
+CORRUPT_SHARE = 0.01
+_CORRUPT_IN_A_SMALL_SET = 10
+
+
+class CorruptPhotosError(ValueError):
+    """Too many photos can't be read."""
+
+
+def load_batches(
+    batches: TrainingBatches,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    corrupt_share: float | None = None,
+    say: Callable[[str], object] | None = None,
+) -> Iterator[Batch]:
+    """The batches of a run from a step on, made by worker processes.
+
+    Each photo that can't be read is named once, with the reason, and others take its place. When
+    every photo has been shown once, or at the end of a shorter run, it is said how many faces
+    became ignore boxes because they were too small after the scaling.
+
+    Args:
+        batches: the run.
+        start: the first step.
+        workers: processes that make batches; 0: this one does.
+        pin_memory: give batches in page-locked memory, for copies to a GPU that do not wait.
+        corrupt_share: the share of the photos that may be unreadable, from 0 to 1. None: 0.01, and
+            ten photos in a small set, but never more than half of a set.
+        say: takes the messages; None: `warnings.warn`.
+
+    Raises:
+        CorruptPhotosError: (a ValueError) more photos than that can't be read.
+        ValueError: a setting is not as described.
+    """
+    if workers < 0:
+        raise ValueError(f"workers: expected at least 0, got {workers}")
+    watch = _Watch(len(batches.photos), corrupt_share, say or _warn)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, len(batches)),
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+    )
+    iterator = iter(loader)
+    in_first_epoch = batches.first_position(start) < len(batches.photos)
+    for step in range(start, len(batches)):
+        try:
+            batch = next(iterator)
+        except ImageError as error:
+            # What a worker raises arrives with its traceback as the message; the cause stands last.
+            cause = re.sub(r"(?s).*\n[\w.]*Error: ", "", str(error).rstrip())
+            raise CorruptPhotosError(cause) from None
+        watch.see(batch)
+        if in_first_epoch and batches.first_position(step + 1) >= len(batches.photos):
+            in_first_epoch = False
+            watch.count_faces()
+        yield batch
+    if in_first_epoch:
+        watch.count_faces()
+
+
+def _start_worker(number: int) -> None:
+    # Ctrl-C reaches all processes; the training process ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)
+
+
+class _Watch:
+    """What has come to light about the photos of a run."""
+
+    def __init__(
+        self, photos: int, corrupt_share: float | None, say: Callable[[str], object]
+    ) -> None:
+        if corrupt_share is not None and not 0 <= corrupt_share <= 1:
+            raise ValueError(f"corrupt_share: expected 0 to 1, got {corrupt_share}")
+        self._photos = photos
+        self._allowed = int(photos * (CORRUPT_SHARE if corrupt_share is None else corrupt_share))
+        if corrupt_share is None:
+            self._allowed = max(self._allowed, min(_CORRUPT_IN_A_SMALL_SET, photos // 2))
+        self._say = say
+        self._skipped: dict[str, str] = {}
+        self._faces = self._tiny = 0
+
+    def see(self, batch: Batch) -> None:
+        for path, reason in batch.skipped.items():
+            if path not in self._skipped:
+                self._skipped[path] = reason
+                self._say(f"a photo is skipped: {reason}")
+        if len(self._skipped) > self._allowed:
+            raise CorruptPhotosError(
+                f"{len(self._skipped)} of {self._photos} photos can't be read, and at most "
+                f"{self._allowed} may be; the last is {list(self._skipped.values())[-1]}"
+            )
+        self._faces += sum(batch.counts)
+        self._tiny += batch.tiny
+
+    def count_faces(self) -> None:
+        if self._tiny:
+            self._say(
+                f"of the first {self._faces + self._tiny} faces shown, {self._tiny} were too small "
+                "after the scaling (under 6 pixels), and became ignore boxes"
+            )

@@ -1,0 +1,103 @@
+"""Reads MATLAB's `.mat` files, of version 5 and of version 7.3, into plain objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_mat(file: Path) -> dict[str, Any]:
+    """Reads all variables of a file.
+
+    Cell arrays become object arrays, struct arrays object arrays of dicts, text becomes str, and
+    numbers stay arrays; all with MATLAB's shapes, so that a vector has two dimensions.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: scipy (version 5) or h5py (version 7.3) is not installed.
+        ValueError: it is not such a file.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"data: {file} does not exist")
+    with file.open("rb") as stream:
+        is_7_3 = stream.read(10) == b"MATLAB 7.3" or file.suffix == ".h5"
+    try:
+        return _read_7_3(file) if is_7_3 else _read_5(file)
+    except ImportError as error:
+        raise ImportError(
+            f"{file}: reading it needs {error.name}; pip install s3fd[matlab]", name=error.name
+        ) from error
+    except Exception as error:  # the readers fail in many ways on a damaged file
+        raise ValueError(f"{file}: cannot be read as a MATLAB file ({error})") from error
+
+
+def _read_5(file: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    variables = loadmat(str(file))
+    return {name: _plain(value) for name, value in variables.items() if not name.startswith("__")}
+
+
+def _plain(value: Any) -> Any:
+    """What scipy read, without its own kinds of arrays."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.kind == "U":
+        return "".join(value.ravel().tolist())
+    if value.dtype.names is not None:
+        fields = [{name: _plain(record[name]) for name in value.dtype.names} for record in
+                  value.ravel()]  # fmt: skip
+        return _objects(fields, value.shape)
+    if value.dtype.kind == "O":
+        return _objects([_plain(cell) for cell in value.ravel()], value.shape)
+    return value
+
+
+def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """An object array; numpy alone would look into arrays among the values."""
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array.reshape(shape)
+
+
+def _read_7_3(file: Path) -> dict[str, Any]:
+    import h5py
+
+    with h5py.File(file, "r") as content:
+        return {name: _node(content, content[name]) for name in content if name[0] != "#"}
+
+
+def _node(content: Any, node: Any) -> Any:
+    """One dataset or group of an HDF5 file that MATLAB wrote; it stores columns first."""
+    if hasattr(node, "keys"):
+        return _struct(content, node)
+    kind = node.attrs.get("MATLAB_class", b"")
+    if node.attrs.get("MATLAB_empty", 0):
+        return "" if kind == b"char" else np.zeros(tuple(int(n) for n in node[()]))
+    values = np.asarray(node[()]).T
+    if kind == b"char":
+        return "".join(map(chr, values.ravel()))
+    if values.dtype.kind == "O":
+        cells = [_node(content, content[reference]) for reference in values.ravel()]
+        return _objects(cells, values.shape)
+    return values
+
+
+def _struct(content: Any, group: Any) -> np.ndarray:
+    fields = {name: group[name] for name in group}
+    # The fields of a struct array are references, one for each element; those of a single struct
+    # are the values themselves.
+    several = all(
+        not hasattr(field, "keys") and field.dtype.kind == "O" and "MATLAB_class" not in field.attrs
+        for field in fields.values()
+    )
+    if not several or not fields:
+        return _objects([{name: _node(content, field) for name, field in fields.items()}], (1, 1))
+    columns = {name: _node(content, field) for name, field in fields.items()}
+    shape = next(iter(columns.values())).shape
+    count = int(np.prod(shape))
+    rows = [{name: column.ravel()[i] for name, column in columns.items()} for i in range(count)]
+    return _objects(rows, shape)

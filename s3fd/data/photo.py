@@ -1,0 +1,88 @@
+"""Photos that are decoded no larger than they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from s3fd.data.annotations import AnnotatedImage, FloatArray, has_area
+from s3fd.images import ImageError, open_file, read_image, unreadable, upright
+
+# Modes that are decoded without loss by a plain conversion; what the others mean is up to
+# `read_image`.
+_PLAIN_MODES = frozenset(["RGB", "L", "CMYK", "YCbCr"])
+
+
+class OpenPhoto:
+    """A photo whose size is known, and whose pixels are not decoded yet.
+
+    Attributes:
+        width: in pixels, upright.
+        height: in pixels, upright.
+        boxes: float32 ``[N, 4]``, the faces, clipped to the photo; what lies outside is left out.
+        ignore: float32 ``[M, 4]``, the ignore boxes, likewise.
+    """
+
+    def __init__(self, annotated: AnnotatedImage, image: Image.Image, name: str) -> None:
+        self._image = image
+        self._name = name
+        self.width, self.height = image.size
+        if _lies_on_its_side(image):
+            self.width, self.height = self.height, self.width
+        if annotated.width is not None and annotated.height is not None:
+            labelled = (annotated.width, annotated.height)
+            if labelled != (self.width, self.height):
+                raise ImageError(
+                    f"{name}: its labels are for {labelled[0]} x {labelled[1]} pixels, but "
+                    f"upright it has {self.width} x {self.height}"
+                )
+        self.boxes = self._clipped(annotated.boxes)
+        self.ignore = self._clipped(annotated.ignore)
+
+    def _clipped(self, boxes: FloatArray) -> FloatArray:
+        clipped = boxes.clip(0, np.array([self.width, self.height] * 2, boxes.dtype))
+        return clipped[has_area(clipped)]
+
+    def decode(self, scale: float) -> Image.Image:
+        """The photo in RGB, upright, at least `scale` times as large as it is; once alone.
+
+        A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough, which
+        costs that much less.
+
+        Raises:
+            ImageError: the file is damaged.
+        """
+        image = self._image
+        try:
+            image.draft("RGB", (int(image.width * scale), int(image.height * scale)))
+            image.load()
+            if image.mode in _PLAIN_MODES and not image.has_transparency_data:
+                image = upright(image)
+                return image if image.mode == "RGB" else image.convert("RGB")
+        except Exception as error:  # a damaged file makes Pillow's readers fail in any way
+            raise unreadable(error, self._name) from error
+        return Image.fromarray(read_image(image, self._name))
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1)) in (5, 6, 7, 8)
+    except Exception:  # a damaged EXIF block says nothing
+        return False
+
+
+@contextmanager
+def open_photo(annotated: AnnotatedImage) -> Iterator[OpenPhoto]:
+    """Opens a photo.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageError: (a ValueError) not a picture, damaged, or of another size than its labels are
+            for.
+    """
+    image, name = open_file(annotated.path)
+    with image:
+        yield OpenPhoto(annotated, image, name)

@@ -1,0 +1,112 @@
+"""Several processes that train one model: started by torchrun, joined by torch.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from s3fd.devices import resolve_device
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, seen from one of them. A run of one needs no torchrun.
+
+    Attributes:
+        device: where this process computes.
+        rank: number of this process, from 0; the first one writes all files.
+        size: how many there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds up a tensor over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, value: _Value) -> list[_Value]:
+        """What every process passed, by rank, on the first one; nothing on the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.gather_object(value, values if self.is_first else None)
+        return values if self.is_first else []
+
+    def on_first(self, function: Callable[[], _Value]) -> _Value:
+        """Calls a function on the first process alone, and gives its result to all.
+
+        What it raises is raised on all of them, so that none is left waiting.
+        """
+        if self.size == 1:
+            return function()
+        answer: list[Any] = [None, None]  # the result, or the error
+        if self.is_first:
+            try:
+                answer[0] = function()
+            except Exception as error:
+                answer[1] = error
+        dist.broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise answer[1]
+        result: _Value = answer[0]
+        return result
+
+
+@contextmanager
+def join_processes(device: str | None) -> Iterator[Processes]:
+    """Joins the processes that torchrun has started, as its environment variables say.
+
+    They talk through gloo, and GPUs through NCCL. Without these variables this process is alone.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"``, or None: CUDA where there is a GPU. Each process of a machine
+            takes the GPU of its own number; a process that is alone may name one, ``"cuda:1"``.
+
+    Raises:
+        ValueError: there is no such device, or one for several processes.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield Processes(resolve_device(device))
+        return
+    if device not in (None, "cpu", "cuda"):
+        raise ValueError(
+            f"device: expected 'cpu' or 'cuda' under torchrun, got {device!r}; "
+            "each process takes the GPU of its own number"
+        )
+    own = resolve_device(device)
+    if own.type == "cuda":
+        own = resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
+        torch.cuda.set_device(own)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield Processes(own, dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def is_restart() -> bool:
+    """Whether torchrun has restarted this process, after one of them had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks, before or after it has joined the others."""
+    return os.environ.get("RANK", "0") == "0"

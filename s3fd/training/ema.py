@@ -1,0 +1,27 @@
+"""The exponential moving average (EMA) of the weights, which is what gets evaluated and kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, *, step: int, decay: float) -> None:
+    """Moves `average` towards `model`; the first steps move it faster, to forget the start.
+
+    Running statistics of batch norms are averaged too; integers are copied.
+
+    Args:
+        average: changed in place.
+        model: of the same names and shapes.
+        step: of the model, from 0.
+        decay: share of the average that stays, in [0, 1); 0 makes `average` equal to `model`.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    source = model.state_dict()
+    for name, target in average.state_dict().items():
+        if target.dtype.is_floating_point:
+            target.lerp_(source[name], 1 - decay)
+        else:
+            target.copy_(source[name])

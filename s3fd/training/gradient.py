@@ -1,0 +1,104 @@
+"""The gradient of one optimiser step, over the parts of its batch and over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from s3fd.data import Batch
+from s3fd.models import S3FD
+from s3fd.training.distributed import Processes
+from s3fd.training.loss import DetectionLoss
+from s3fd.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class StepGradient:
+    """Computes the gradient of ``class_loss + box_weight * box_loss`` over a whole step.
+
+    The two losses are means over anchors of all images of the step. How many there are is known
+    from the matching alone, which is done for all parts before the first of them goes through the
+    network. So N processes with k parts each give the gradient of one process with one part, but
+    for rounding. (Batch norms are over all processes, too, but over one part at a time.)
+
+    Attributes:
+        model: the network.
+        network: what is called: the model, or the `DistributedDataParallel` around it.
+        loss: of its maps.
+        precision: in what it computes.
+        processes: those that share the step.
+        parts: in how many pieces each of them takes its images, one after the other.
+        box_weight: lambda of the paper.
+        memory_format: of the network's input.
+    """
+
+    model: S3FD
+    network: S3FD | DistributedDataParallel
+    loss: DetectionLoss
+    precision: Precision
+    processes: Processes
+    parts: int = 1
+    box_weight: float = 4.0
+    memory_format: torch.memory_format = torch.channels_last
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Adds the gradient to that of the parameters, times the scale of `precision`.
+
+        Args:
+            batch: the images of this process, wherever they are.
+
+        Returns:
+            float32 ``[2]``: this process's share of class and box loss; the shares of all processes
+            add up to the losses.
+
+        Raises:
+            ValueError: some process has fewer images than parts.
+        """
+        if batch.whole < self.processes.size * self.parts:
+            raise ValueError(
+                f"batch_size: a step of {batch.whole} images can't be shared out among "
+                f"{self.processes.size} processes with {self.parts} parts each; enlarge it, or "
+                "lower accumulate"
+            )
+        pieces = batch.to(self.processes.device, non_blocking=True).split(self.parts)
+        matched = [self._match(piece) for piece in pieces]
+        counts = torch.stack([self.loss.counts(matches) for matches in matched])  # [parts, 2]
+        shares = counts / self.processes.sum(counts.sum(dim=0)).clamp(min=1)  # [parts, 2]
+        total = torch.zeros(2, device=self.processes.device)
+        for number, (piece, matches) in enumerate(zip(pieces, matched, strict=True)):
+            with self._communication(last=number == len(pieces) - 1):
+                losses = self._losses(piece, matches) * shares[number]
+                # The gradients of the processes are averaged; here they have to be added up.
+                scaled = (losses[0] + self.box_weight * losses[1]) * self.processes.size
+                self.precision.scaler.scale(scaled).backward()
+            total += losses.detach()
+        return total
+
+    def _match(self, batch: Batch) -> Tensor:
+        height, width = batch.images.shape[-2:]
+        feature_sizes = self.model.grid.feature_sizes((height, width))
+        return self.loss.match(
+            feature_sizes, _boxes(batch), batch.ignore.split(batch.ignore_counts)
+        )
+
+    def _losses(self, batch: Batch, matched: Tensor) -> Tensor:
+        with self.precision.autocast():
+            x = self.model.preprocess(batch.images)
+            logits, deltas = self.network(x.contiguous(memory_format=self.memory_format))
+        return self.loss(logits, deltas, _boxes(batch), matched)
+
+    def _communication(self, *, last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged once, with the last part."""
+        if isinstance(self.network, DistributedDataParallel) and not last:
+            return self.network.no_sync()
+        return nullcontext()
+
+
+def _boxes(batch: Batch) -> Sequence[Tensor]:
+    boxes: Sequence[Tensor] = batch.boxes.split(batch.counts)
+    return boxes

@@ -1,0 +1,41 @@
+"""Mixed precision: in what a network computes, and the scaling that float16 needs."""
+
+from __future__ import annotations
+
+import torch
+
+
+class Precision:
+    """Autocast and gradient scaling of a run.
+
+    Matching, loss, weights and optimiser are float32 always. The gradients of float16 would
+    underflow: their loss is scaled by a factor that adapts, and a step that overflows is skipped.
+
+    Args:
+        name: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 where the
+            hardware computes in it, float32 elsewhere.
+        device: where.
+
+    Attributes:
+        dtype: of the network's arithmetic.
+        scaler: does nothing but for float16.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name == "auto":
+            name = "bfloat16" if _has_bfloat16(device) else "float32"
+        self.dtype: torch.dtype = getattr(torch, name)
+        self._device = device.type
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
+
+    def autocast(self) -> torch.autocast:
+        """A context in which the network runs."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self._device, self.dtype if enabled else None, enabled=enabled)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # On a CPU without instructions for it, bfloat16 is emulated, and slower than float32.
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

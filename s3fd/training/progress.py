@@ -1,0 +1,74 @@
+"""The progress of a run: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class ProgressLine:
+    """Shows step, losses, learning rate, images a second and the time left, on standard error.
+
+    Args:
+        steps: of the whole run.
+        step: where it starts.
+        enabled: False for silence.
+    """
+
+    def __init__(self, steps: int, step: int, *, enabled: bool) -> None:
+        console = Console(stderr=True)
+        self._steps = steps
+        self._enabled = enabled
+        self._bar = Progress(
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not (enabled and console.is_terminal),
+        )
+        self._task = self._bar.add_task("", total=steps, completed=step)
+
+    def __enter__(self) -> ProgressLine:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Moves the bar."""
+        self._bar.update(self._task, completed=step)
+
+    def report(self, step: int, entry: Mapping[str, float]) -> None:
+        """Shows what was measured lately, see `s3fd.training.meter.Meter.read`."""
+        text = (
+            f"class {entry['class_loss']:.3f}  box {entry['box_loss']:.3f}  "
+            f"lr {entry['learning_rate']:.2e}  {entry['images_per_second']:.1f} images/s"
+        )
+        self._bar.update(self._task, description=text)
+        if self._enabled and self._bar.disable:
+            left = (self._steps - step) / max(entry["steps_per_second"], 1e-9)
+            print(
+                f"step {step}/{self._steps}  {text}  {timedelta(seconds=round(left))} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def say(self, message: str) -> None:
+        """A line above the bar."""
+        if self._enabled and self._bar.disable:
+            print(message, file=sys.stderr, flush=True)
+        elif self._enabled:
+            self._bar.console.print(message, highlight=False, markup=False)

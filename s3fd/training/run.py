@@ -1,0 +1,185 @@
+"""The state of a run, and what happens to it: steps, validations, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from s3fd.data import Batch
+from s3fd.models import S3FD, save_checkpoint
+from s3fd.models.imagenet import initialize_from_imagenet
+from s3fd.training import files
+from s3fd.training.batch_norm import synchronize_batch_norms
+from s3fd.training.checkpoint import load_state, random_state, save_state, set_random_state
+from s3fd.training.config import TrainingConfig
+from s3fd.training.distributed import Processes
+from s3fd.training.ema import update_average
+from s3fd.training.gradient import StepGradient
+from s3fd.training.loss import DetectionLoss
+from s3fd.training.optimizer import learning_rate, make_optimizer
+from s3fd.training.precision import Precision
+
+
+class Run:
+    """Model, average, optimiser, scaler, and the step that they are at.
+
+    Args:
+        config: the settings.
+        processes: all of them hold the same state.
+        photos: how many the run is trained on; a run does not go on with other photos.
+
+    Attributes:
+        step: how many were done, which is also the position in the batches.
+        best: the best average precision of a validation so far, at which step.
+    """
+
+    def __init__(self, config: TrainingConfig, processes: Processes, photos: int) -> None:
+        self.config = config
+        self.processes = processes
+        self.photos = photos
+        self.step = 0
+        self.best: dict[str, float] = {}
+        self.model = _new_model(config)
+        torch.manual_seed(config.seed + processes.rank)
+        memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model.to(processes.device, memory_format=memory_format)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        if processes.size > 1:
+            synchronize_batch_norms(self.model, processes.device)
+        self.model.train()
+        self.optimizer = make_optimizer(self.model, config)
+        self.precision = Precision(config.precision, processes.device)
+        network = over_processes(self.model, processes)
+        if config.compile:
+            self.model.compile()
+        self._gradient = StepGradient(
+            model=self.model,
+            network=network,
+            loss=DetectionLoss(
+                self.model.grid,
+                positive_iou=config.positive_iou,
+                candidate_iou=config.candidate_iou,
+                top_n=config.top_n,
+                negative_ratio=config.negative_ratio,
+            ),
+            precision=self.precision,
+            processes=processes,
+            parts=config.accumulate,
+            box_weight=config.box_weight,
+            memory_format=memory_format,
+        )
+
+    def advance(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One optimiser step.
+
+        Returns:
+            This process's share of class and box loss, ``[2]``, and the norm of the gradient.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
+        scaler = self.precision.scaler
+        losses = self._gradient(batch)
+        scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.optimizer.zero_grad()
+        update_average(self.average, self.model, step=self.step, decay=self.config.average)
+        self.step += 1
+        # A step of float16 that overflows is skipped.
+        return losses, norm.nan_to_num(0, 0, 0) if scaler.is_enabled() else norm
+
+    def save(self) -> None:
+        """Writes the checkpoint that ``--resume`` goes on from, and its weights before it."""
+        self._save(files.LAST, files.WEIGHTS)
+
+    def save_if_best(self, average_precision: float) -> None:
+        """Writes the same under other names, if no validation gave as much before."""
+        if average_precision > self.best.get("average_precision", -math.inf):
+            self.best = {"average_precision": average_precision, "step": self.step}
+            self._save(files.BEST, files.BEST_WEIGHTS)
+
+    def _save(self, name: str, weights_name: str) -> None:
+        random_states = self.processes.gather(random_state(self.processes.device))
+        self.processes.on_first(lambda: self._write(name, weights_name, random_states))
+
+    def _write(self, name: str, weights_name: str, random_states: list[dict[str, Tensor]]) -> None:
+        out = self.config.out
+        metadata = {"steps": str(self.step), "seed": str(self.config.seed)}
+        save_checkpoint(self.average, out / weights_name, metadata)
+        files.sync_folder(out)
+        state = {
+            "step": self.step,
+            "sampler": {"step": self.step, "seed": self.config.seed, "photos": self.photos},
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {"learning_rate": learning_rate(self.config, self.step)},
+            "scaler": self.precision.scaler.state_dict(),
+            "random": random_states,
+            "best": self.best,
+        }
+        save_state(out / name, self.config, state)
+
+    def load(self) -> None:
+        """Goes on from the checkpoint, which the first process reads.
+
+        Raises:
+            ValueError: it does not belong to this run.
+        """
+        path = self.config.out / files.LAST
+        state: dict[str, Any] = self.processes.on_first(lambda: load_state(path, self.config))
+        if state["sampler"]["photos"] != self.photos:
+            raise ValueError(
+                f"{path} belongs to a run with {state['sampler']['photos']} photos; "
+                f"data has {self.photos}"
+            )
+        self.step = state["step"]
+        self.best = state["best"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        if len(state["random"]) == self.processes.size:
+            set_random_state(state["random"][self.processes.rank], self.processes.device)
+
+
+def _new_model(config: TrainingConfig) -> S3FD:
+    torch.manual_seed(config.seed)
+    model = S3FD(config.model, backgrounds=3 if config.max_out_background else 1)
+    if config.imagenet is not None:
+        initialize_from_imagenet(model, config.imagenet)
+    return model
+
+
+def over_processes(model: S3FD, processes: Processes) -> S3FD | DistributedDataParallel:
+    """The network whose gradients are those of all processes."""
+    if processes.size == 1:
+        return model
+    network = DistributedDataParallel(
+        model,
+        device_ids=[processes.device] if processes.device.type == "cuda" else None,
+    )
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=processes.device)
+    _settle_buckets(network, model.preprocess(images))
+    return network
+
+
+def _settle_buckets(network: DistributedDataParallel, x: Tensor) -> None:
+    """Takes a first gradient, and forgets it.
+
+    After the first one, the buckets in which gradients are exchanged are rearranged, and sums over
+    more than two processes are rounded in another order. That must not happen amid a run, since a
+    resumed one has a first gradient, too.
+    """
+    training = network.training
+    network.eval()  # the statistics of batch norms stay as they are
+    logits, deltas = network(x)
+    torch.stack([level.sum() for level in (*logits, *deltas)]).sum().backward()
+    network.zero_grad()
+    network.train(training)

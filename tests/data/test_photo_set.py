@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from s3fd.data import FORMS, read_photos
+
+XML = """<annotation><filename>{name}.jpg</filename>
+<size><width>{width}</width><height>40</height><depth>3</depth></size>
+<object><name>face</name><difficult>0</difficult>
+<bndbox><xmin>1</xmin><ymin>3</ymin><xmax>10</xmax><ymax>22</ymax></bndbox></object>
+<object><name>face</name><difficult>1</difficult>
+<bndbox><xmin>31</xmin><ymin>3</ymin><xmax>40</xmax><ymax>22</ymax></bndbox></object>
+<object><name>person</name>
+<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>60</xmax><ymax>40</ymax></bndbox></object>
+</annotation>"""
+
+
+def photo(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (60, 40)).save(path)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    for name in ("a", "b"):
+        photo(tmp_path / "JPEGImages" / f"{name}.jpg")
+        file = tmp_path / "Annotations" / f"{name}.xml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(XML.format(name=name, width=60 if name == "a" else 0))
+    return tmp_path
+
+
+def test_pascal_voc_counts_pixels_from_one_and_difficult_faces_are_ignored(voc):
+    photo_set = read_photos(voc)
+    assert photo_set.form == "pascal-voc"
+    first, second = photo_set.photos
+    np.testing.assert_array_equal(first.boxes, [[0, 2, 10, 22]])
+    np.testing.assert_array_equal(first.ignore, [[30, 2, 40, 22]])
+    assert first.path.is_file()
+    assert (first.width, first.height) == (60, 40)
+    assert second.width is None  # some tools write a size of 0
+
+
+def test_the_split_of_pascal_voc_is_a_list_of_names(voc):
+    sets = voc / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "val.txt").write_text("b -1\n\n")
+    assert [p.path.name for p in read_photos(voc, "val").photos] == ["b.jpg"]
+    with pytest.raises(FileNotFoundError, match=r"train\.txt does not exist; there are \['val'\]"):
+        read_photos(voc, "train")
+
+
+@pytest.mark.parametrize("text", ["<annotation>", XML.replace("<xmin>1<", "<xmin>one<"),
+                                  XML.replace("<ymax>22</ymax>", "")])  # fmt: skip
+def test_a_malformed_file_of_pascal_voc_is_named(voc, text):
+    (voc / "Annotations" / "b.xml").write_text(text)
+    with pytest.raises(ValueError, match=r"b\.xml: not labels in the form of PASCAL VOC"):
+        read_photos(voc)
+
+
+def cells(values):
+    array = np.empty((1, len(values)), dtype=object)
+    array[0, :] = values
+    return array
+
+
+@pytest.fixture
+def afw(tmp_path):
+    """AFW as its authors publish it."""
+    corners = cells([np.array([[5.5, 6.0], [25.0, 30.0]]), np.array([[30.0, 5.0], [50.0, 25.0]])])
+    row = np.empty((1, 2), dtype=object)
+    row[0, :] = ["a.jpg", corners]
+    photo(tmp_path / "testimages" / "a.jpg")
+    savemat(tmp_path / "testimages" / "anno.mat", {"anno": row})
+    return tmp_path
+
+
+def test_afw_is_read_from_its_own_labels(afw):
+    photo_set = read_photos(afw)
+    assert photo_set.form == "face-eval"
+    (only,) = photo_set.photos
+    assert only.path.is_file()
+    np.testing.assert_array_equal(only.boxes, [[5.5, 6, 25, 30], [30, 5, 50, 25]])
+
+
+def structured(entries):
+    array = np.empty((len(entries), 1), dtype=[("imgname", object), ("objects", object)])
+    for index, (name, objects) in enumerate(entries):
+        array[index, 0] = (name, objects)
+    return {"Annotations": array}
+
+
+def test_the_corrected_labels_of_afw_and_pascal_faces_are_preferred(afw):
+    objects = np.array([[1.0, 3, 10, 22, 0, 0], [31, 3, 40, 22, 0, 1]])
+    entries = [("a.jpg", objects), ("b.jpg", np.zeros((0, 6)))]
+    savemat(afw / "Annotations_Face_PASCALLayout_large_fixed.mat", structured(entries))
+    first, second = read_photos(afw).photos
+    assert first.path.is_file()
+    np.testing.assert_array_equal(first.boxes, [[0, 2, 10, 22]])
+    np.testing.assert_array_equal(first.ignore, [[30, 2, 40, 22]])
+    assert len(second.boxes) == 0
+
+
+def test_labels_of_pascal_faces_without_the_mark_are_read(afw):
+    savemat(afw / "x_fixed.mat", structured([("a.jpg", np.array([[1.0, 3, 10, 22]]))]))
+    np.testing.assert_array_equal(read_photos(afw).photos[0].boxes, [[0, 2, 10, 22]])
+
+
+@pytest.mark.parametrize("variables", [{"other": 1.0}, {"anno": np.zeros((2, 2))}])
+def test_malformed_labels_of_afw_are_named(afw, variables):
+    savemat(afw / "testimages" / "anno.mat", variables)
+    with pytest.raises(ValueError, match=r"anno\.mat: not labels of AFW or PASCAL faces"):
+        read_photos(afw)
+
+
+def test_fddb_is_read_and_its_missing_photos_left_out(tmp_path):
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "FDDB-fold-01.txt").write_text("2002/a\n2002/b\n")
+    (tmp_path / "folds" / "FDDB-fold-01-ellipseList.txt").write_text(
+        "2002/a\n1\n10 5 1.5707963 20 20 1\n2002/b\n0\n"
+    )
+    photo(tmp_path / "images" / "2002" / "a.jpg")
+    photo_set = read_photos(tmp_path)
+    assert photo_set.form == "fddb"
+    (only,) = photo_set.photos
+    np.testing.assert_allclose(only.boxes, [[15, 10, 25, 30]], atol=1e-4)
+
+
+def test_annotations_json_is_read(tmp_path):
+    entry = {"image": "a.jpg", "width": 60, "height": 40, "split": "train", "boxes": []}
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": [entry]}))
+    assert read_photos(tmp_path).form == "annotations"
+
+
+def test_a_folder_without_labels_is_said_to_be(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no labels that are known"):
+        read_photos(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        read_photos(tmp_path / "nowhere")
+
+
+def test_an_unknown_form_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=f"form: expected one of {', '.join(FORMS)}, got 'yolo'"):
+        read_photos(tmp_path, form="yolo")
+
+
+def test_the_real_photos_are_counted(shared):
+    summary = read_photos(shared / "faces").summary()
+    assert "9813 photos, 702 without a face; 17174 faces" in summary

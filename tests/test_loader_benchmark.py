@@ -1,0 +1,21 @@
+"""The loader's benchmark: that it runs and what it writes; never how long anything takes."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / "benchmarks" / "loader.py"
+if not RUN.is_file():
+    pytest.skip("the benchmarks are not here", allow_module_level=True)
+
+
+def test_the_loader_is_timed_beside_the_step_it_feeds(tmp_path):
+    benchmark, figures = runpy.run_path(str(RUN)), tmp_path / "figures.json"
+    data = benchmark["made_up_photos"](tmp_path, count=2)
+    options = ["--seconds", "0.01", "--batch-size", "2", "--input-size", "64", "--workers", "0"]
+    assert benchmark["main"]([*options, "--data", str(data), "--json", str(figures)]) == 0
+    speeds = json.loads(figures.read_text())["images_per_second"]
+    assert set(speeds) == {"loader, 0 workers", "loader, per core", "step, light on cpu"}
+    assert min(speeds.values()) > 0

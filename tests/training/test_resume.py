@@ -1,0 +1,168 @@
+"""A run that is stopped, wherever, and resumed ends with the weights of one that was not."""
+
+import json
+import multiprocessing
+import os
+import random
+import time
+
+import pytest
+import torch
+
+from s3fd.training import files, run, train
+
+# Two checkpoints, of which the second is the best, too: 14 times something is brought to the disk.
+SHORT = {"steps": 2, "checkpoint_every": 1, "validate_every": 2, "validation_photos": 1}
+WRITES = 14
+
+
+@pytest.fixture(scope="module")
+def whole(make_config, tmp_path_factory):
+    """The folder of a run that was never stopped."""
+    config = make_config(tmp_path_factory.mktemp("whole"), **SHORT)
+    train(config, progress=False)
+    return config.out
+
+
+def log_without_speed(folder):
+    lines = [json.loads(line) for line in (folder / files.LOG).read_text().splitlines()]
+    timings = ("images_per_second", "steps_per_second", "waiting_for_data")
+    return [{k: v for k, v in line.items() if k not in timings} for line in lines]
+
+
+def states_are_equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(states_are_equal(a[name], b[name]) for name in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(states_are_equal, a, b))
+    return a == b
+
+
+def assert_is_the_same_run(folder, whole, weights):
+    for name in (files.WEIGHTS, files.BEST_WEIGHTS):
+        assert weights(folder / name) == weights(whole / name)
+    for name in (files.LAST, files.BEST):
+        ours, theirs = (torch.load(f / name, weights_only=True) for f in (folder, whole))
+        ours["config"].pop("out")
+        theirs["config"].pop("out")
+        assert states_are_equal(ours, theirs)
+    assert log_without_speed(folder) == log_without_speed(whole)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no code of the run gets hold of it."""
+
+
+@pytest.mark.parametrize("moment", range(1, WRITES + 1))
+def test_a_run_can_end_at_any_write(make_config, tmp_path, monkeypatch, whole, weights, moment):
+    calls = 0
+    fsync = os.fsync
+
+    def dies(descriptor):
+        nonlocal calls
+        calls += 1
+        if calls == moment:
+            raise Killed
+        fsync(descriptor)
+
+    config = make_config(tmp_path, **SHORT)
+    monkeypatch.setattr(os, "fsync", dies)
+    with pytest.raises(Killed):
+        train(config, progress=False)
+    monkeypatch.undo()
+    train(config, auto_resume=True, progress=False)
+    assert_is_the_same_run(tmp_path, whole, weights)
+
+
+def test_those_were_all_writes(make_config, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    train(make_config(tmp_path, **SHORT), progress=False)
+    assert len(calls) == WRITES
+
+
+def steps_logged(folder):
+    log = folder / files.LOG
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def run_and_kill(context, config, delay):
+    """Runs on until it logs again, and kills it after a moment; whether it had ended before."""
+    process = context.Process(
+        target=train, args=(config,), kwargs={"auto_resume": True, "progress": False}
+    )
+    process.start()
+    before = steps_logged(config.out)
+    while process.is_alive() and steps_logged(config.out) <= before:
+        time.sleep(0.01)
+    process.join(delay)
+    process.kill()
+    process.join()
+    return process.exitcode == 0
+
+
+def test_a_run_that_is_killed_at_random_ends_as_one_that_was_not(make_config, tmp_path, weights):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["s3fd.training"])
+    settings = {"steps": 24, "checkpoint_every": 1, "log_every": 1}
+    undisturbed = make_config(tmp_path / "undisturbed", **settings)
+    assert run_and_kill(context, undisturbed, delay=None)
+
+    disturbed = make_config(tmp_path / "disturbed", **settings)
+    moments = random.Random()
+    kills = 0
+    while not run_and_kill(
+        context, disturbed, delay=moments.uniform(0, 0.3) if kills < 5 else None
+    ):
+        kills += 1
+        assert kills < 30
+    assert kills >= 2
+    assert weights(disturbed.out / files.WEIGHTS) == weights(undisturbed.out / files.WEIGHTS)
+    assert log_without_speed(disturbed.out) == log_without_speed(undisturbed.out)
+
+
+def test_the_scale_of_float16_is_resumed(make_config, tmp_path, weights, monkeypatch):
+    config = make_config(tmp_path / "whole", precision="float16")
+    expected = weights(train(config, progress=False))
+    advance = run.Run.advance
+
+    def dies_at_step_4(self, batch):
+        if self.step == 4:
+            raise Killed
+        return advance(self, batch)
+
+    monkeypatch.setattr(run.Run, "advance", dies_at_step_4)
+    parts = make_config(tmp_path / "parts", precision="float16")
+    with pytest.raises(Killed):
+        train(parts, progress=False)
+    monkeypatch.undo()
+    state = torch.load(parts.out / files.LAST, weights_only=True)
+    assert state["scaler"]["scale"] < 65536  # the first steps overflow
+    assert weights(train(parts, resume=True, progress=False)) == expected
+
+
+def test_random_numbers_go_on_where_they_were(make_config, tmp_path, monkeypatch):
+    drawn = []
+    advance = run.Run.advance
+
+    def draws(self, batch):
+        drawn.append((self.step, torch.rand(()).item()))
+        return advance(self, batch)
+
+    monkeypatch.setattr(run.Run, "advance", draws)
+    train(make_config(tmp_path), progress=False)
+    undisturbed = list(drawn)
+    drawn.clear()
+    train(make_config(tmp_path / "parts", steps=3), progress=False)
+    train(make_config(tmp_path / "parts"), resume=True, progress=False)
+    assert drawn == undisturbed
+
+
+def test_a_finished_run_may_be_made_longer(make_config, tmp_path):
+    staircase = {"schedule": "steps", "milestones": (100,)}
+    train(make_config(tmp_path, steps=3, **staircase), progress=False)
+    train(make_config(tmp_path, steps=5, **staircase), resume=True, progress=False)
+    assert torch.load(tmp_path / files.LAST, weights_only=True)["step"] == 5

@@ -1,0 +1,53 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from s3fd.evaluation import annotated_photos, evaluate_detector
+from s3fd.evaluation.photos import LOWEST_SCORE
+from s3fd.models import S3FD
+from s3fd.training.distributed import Processes
+from s3fd.training.events import Events
+from s3fd.training.validation import Validation
+
+ALONE = Processes(torch.device("cpu"))
+
+
+def test_the_figure_is_that_of_the_evaluation(make_config, data, tmp_path):
+    from s3fd import FaceDetector
+
+    validation = Validation.from_config(make_config(tmp_path, validate_every=1), ALONE)
+    assert len(validation.photos) == 4
+    model = FaceDetector.from_pretrained("light", "cpu").model
+    found = validation.average_precision(model, Events(None), 1)
+    detector = FaceDetector(model, "cpu")
+    expected = evaluate_detector(
+        lambda photos: detector(photos, score_threshold=LOWEST_SCORE), annotated_photos(data, "val")
+    )
+    assert found == expected.curve.average_precision
+    assert 0 <= found <= 1
+
+
+def test_some_of_the_photos_are_spread_over_all(make_config, tmp_path):
+    some = Validation.from_config(make_config(tmp_path, validation_photos=2), ALONE)
+    assert [photo.path.name for photo in some.photos] == ["12.png", "14.png"]
+
+
+def test_photos_without_a_face_are_refused(make_config, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    entries = json.loads((data / "annotations.json").read_text())["images"]
+    empty = json.dumps({"images": [entry | {"boxes": []} for entry in entries]})
+    (tmp_path / "data" / "annotations.json").write_text(empty)
+    with pytest.raises(ValueError, match="validation: none of 4 photos has a face"):
+        Validation.from_config(make_config(tmp_path, validation=tmp_path / "data"), ALONE)
+
+
+def test_the_model_is_trained_on_as_before(make_config, tmp_path):
+    validation = Validation.from_config(make_config(tmp_path, validation_photos=1), ALONE)
+    model = S3FD("light").train()
+    before, state = model.state_dict().keys(), torch.get_rng_state()
+    validation.average_precision(model, Events(None), 1)
+    assert model.training
+    assert model.state_dict().keys() == before
+    assert torch.equal(torch.get_rng_state(), state)
