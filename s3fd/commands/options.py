@@ -51,16 +51,21 @@ def check_json_file(json_file: str | None, photos: Iterable[Path] = ()) -> None:
         json_file: a path, ``-`` for the standard output, or None.
         photos: files that it must not replace.
     """
-    if json_file in (None, "-"):
+    if json_file is None or json_file == "-":
         return
-    path = Path(os.path.realpath(json_file))
-    if path.is_dir():
-        raise typer.BadParameter(f"{json_file} is a folder", param_hint="--json")
-    if any(os.path.realpath(photo) == str(path) for photo in photos):
+    if any(os.path.realpath(photo) == os.path.realpath(json_file) for photo in photos):
         raise typer.BadParameter(
             f"{json_file} is one of the photos, which are never overwritten", param_hint="--json"
         )
+    check_output_file(Path(json_file), "--json")
+
+
+def check_output_file(file: Path, option: str) -> None:
+    """Finds what would keep a file from being written before any work is done."""
+    path = Path(os.path.realpath(file))
+    if path.is_dir():
+        raise typer.BadParameter(f"{file} is a folder", param_hint=option)
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--json")
+        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint=option)
     if why_not := why_not_writable(path.parent):
-        raise typer.BadParameter(why_not, param_hint="--json")
+        raise typer.BadParameter(why_not, param_hint=option)
