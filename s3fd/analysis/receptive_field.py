@@ -135,11 +135,12 @@ def receptive_fields(
             f"got {largest_input}"
         )
     unit_of = partial(_Unit, network, grid, channels, torch.Generator().manual_seed(seed))
-    side, fields = step, []
+    side, largest = step, largest_input // step * step
+    fields = []
     for level in range(grid.num_levels):
         unit = unit_of(level)
-        while not (fits := unit.is_inside(side)) and _enlarged(side, step) <= largest_input:
-            side = _enlarged(side, step)
+        while not (fits := unit.is_inside(side)) and side < largest:
+            side = min(side + step * max(1, side // (4 * step)), largest)
         squares = np.zeros((side, side))
         for _ in range(samples):
             squares += unit.energy(side) / samples
@@ -284,10 +285,6 @@ def _without_fast_transforms() -> Iterator[None]:
     """Winograd and Fourier convolutions would let a NaN reach outputs that don't depend on it."""
     with torch.backends.cudnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
         yield
-
-
-def _enlarged(side: int, step: int) -> int:
-    return side + step * max(1, side // (4 * step))
 
 
 def _fewest(sees: Callable[[int], bool], known: int) -> int:
