@@ -26,7 +26,8 @@ from s3fd.ops._checks import describe
 from s3fd.ops.anchor_grid import Shape
 
 Network: TypeAlias = Callable[[Tensor], Sequence[Tensor]]
-"""``[1, C, H, W]`` to a map ``[1, C_l, H_l, W_l]`` of each level; a module, or any function."""
+"""``[1, C, H, W]`` to a map ``[1, C_l, H_l, W_l]`` of each level: a module, or a function of
+tensors on the CPU."""
 
 
 class Extent(NamedTuple):
@@ -164,8 +165,8 @@ class Predictions(nn.Module):
     """What an `S3FD` predicts, as a network for `receptive_fields`.
 
     Args:
-        model: its class and box maps are joined, so that the 3 x 3 convolutions of the head belong
-            to the field, as in the paper's table 1.
+        model: is put into evaluation mode. Its class and box maps are joined, so that the 3 x 3
+            convolutions of the head belong to the field, as in the paper's table 1.
     """
 
     def __init__(self, model: S3FD) -> None:
@@ -199,16 +200,22 @@ class _Unit:
         # Across the axis that is probed, the input need not be larger than the coarsest stride.
         self.breadth = math.lcm(*grid.strides)
         with torch.no_grad():
-            if not self._values(self._noise(self.breadth, self.breadth)).isfinite().all():
-                raise ValueError(f"network: level {level} is not finite on random inputs")
+            blank = torch.zeros(1, channels, self.breadth, self.breadth, device=self.device)
+            if not self._values(blank).isfinite().all():
+                raise ValueError(f"network: level {level} is not finite on an input of zeros")
 
     def anchor_centre(self, side: int) -> float:
         return (side // self.stride // 2 + self.grid.offset) * self.stride
 
     def is_inside(self, side: int) -> bool:
-        """Whether the unit sees none of the pixels at the border of an input of this side."""
+        """Whether the unit sees nothing outside of an input of this side.
+
+        Its own border would not tell: a dilated kernel may step over it. So the same unit is probed
+        in a larger input.
+        """
+        margin = self.breadth * math.ceil(max(side / 4, 32) / self.breadth)
         return not any(
-            self._sees(1, side, axis=axis, from_end=from_end)
+            self._sees(margin, side + 2 * margin, axis=axis, from_end=from_end)
             for axis in (2, 3)
             for from_end in (False, True)
         )
@@ -232,7 +239,8 @@ class _Unit:
 
     def energy(self, side: int) -> NDArray[np.float64]:
         """The squared gradient for one random input, summed over channels: ``[S, S]``, sum 1."""
-        noise = self._noise(side, side).requires_grad_()
+        size = (1, self.channels, side, side)
+        noise = torch.randn(size, generator=self.random).to(self.device).requires_grad_()
         values = self._values(noise)  # [C]
         mixture = torch.randn(values.shape, generator=self.random).to(values)
         (gradient,) = torch.autograd.grad((values * mixture).sum(), noise)
@@ -252,14 +260,10 @@ class _Unit:
         if pixels == 0:
             return False
         size = (side, self.breadth) if axis == 2 else (self.breadth, side)
-        noise = self._noise(*size)
-        noise.narrow(axis, side - pixels if from_end else 0, pixels).fill_(math.nan)
+        images = torch.zeros(1, self.channels, *size, device=self.device)
+        images.narrow(axis, side - pixels if from_end else 0, pixels).fill_(math.nan)
         with _without_fast_transforms():
-            return bool(self._values(noise).isnan().any())
-
-    def _noise(self, height: int, width: int) -> Tensor:
-        size = (1, self.channels, height, width)
-        return torch.randn(size, generator=self.random).to(self.device)
+            return bool(self._values(images).isnan().any())
 
     def _values(self, images: Tensor) -> Tensor:
         """The channels of the unit, ``[C]``."""

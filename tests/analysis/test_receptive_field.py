@@ -96,6 +96,11 @@ def test_a_field_is_exact_where_weights_are_zero():
     assert not field.gradient[:, 0 : int(-field.input.left - 1.5)].any()
 
 
+def test_a_dilated_kernel_is_followed_across_its_holes():
+    field = one_field(nn.Conv2d(3, 2, kernel_size=3, dilation=9, padding=9))
+    assert field.theoretical == Extent(-9.5, -9.5, 9.5, 9.5)
+
+
 def test_a_top_down_path_brings_the_field_of_the_coarser_level():
     fine = nn.Conv2d(3, 4, kernel_size=2, stride=2)
     coarse = nn.Conv2d(4, 4, kernel_size=2, stride=2)
@@ -176,7 +181,7 @@ def test_what_is_no_pyramid_in_evaluation_mode_is_refused():
         (lambda x: [x, x], ValueError, "expected 1 maps, one a level, got 2"),
         (lambda x: [x[0]], ValueError, r"expected a map \[1, C, H, W\] of level 0"),
         (lambda x: [x[:, :, :0]], ValueError, "with a cell every 1 pixels"),
-        (lambda x: [x / 0], ValueError, "level 0 is not finite"),
+        (lambda x: [1 / x], ValueError, "level 0 is not finite"),
         (lambda x: [x * 0], ValueError, "squared sum of 0"),
     ]
     convolution.eval()
