@@ -244,14 +244,14 @@ class _Unit:
         values = self._values(noise)  # [C]
         mixture = torch.randn(values.shape, generator=self.random).to(values)
         (gradient,) = torch.autograd.grad((values * mixture).sum(), noise)
-        squares = gradient[0].double().square().sum(dim=0)  # [S, S]
+        squares = gradient[0].cpu().double().square().sum(dim=0)  # [S, S]
         total = float(squares.sum())
         if not 0 < total < math.inf:
             raise ValueError(
                 f"network: the gradient of level {self.level} has a squared sum of {total}; "
                 "expected a positive, finite one (dead units? not differentiable?)"
             )
-        share: NDArray[np.float64] = (squares / total).cpu().numpy()
+        share: NDArray[np.float64] = (squares / total).numpy()
         return share
 
     @torch.no_grad()
