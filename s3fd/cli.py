@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from s3fd import __version__
+from s3fd.commands.analyze import analyze
 from s3fd.commands.detect import detect
 from s3fd.commands.evaluate import evaluate
 from s3fd.commands.info import info
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(detect)
 app.command()(train)
 app.add_typer(evaluate)
+app.add_typer(analyze)
 app.command()(info)
 
 

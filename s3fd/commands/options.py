@@ -129,7 +129,7 @@ def check_json_file(json_file: str | None, photos: Iterable[Path] = ()) -> None:
     """
     if json_file in (None, "-"):
         return
-    check_output_file(Path(json_file or ""), "--json", photos)
+    check_output_file(Path(json_file), "--json", photos)
 
 
 def check_output_file(file: Path, option: str, photos: Iterable[Path] = ()) -> None:

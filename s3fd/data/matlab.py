@@ -27,7 +27,7 @@ def read_mat(file: Path) -> dict[str, Any]:
         return _read_7_3(file) if is_7_3 else _read_5(file)
     except ImportError as error:
         raise ImportError(
-            f"{file}: reading it needs {error.name}; pip install s3fd[matlab]", name=error.name
+            f"{file}: reading it needs {error.name}; pip install s3fd[eval]", name=error.name
         ) from error
     except Exception as error:  # the readers fail in many ways on a damaged file
         raise ValueError(f"{file}: cannot be read as a MATLAB file ({error})") from error

@@ -1,0 +1,154 @@
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from s3fd.analysis import RULES, Extent, MatchingRule, ReceptiveField, read_faces, receptive_fields
+from s3fd.commands import analyze as command
+
+RANDOM = np.random.default_rng(1)
+
+
+def run(*arguments):
+    arguments = [str(argument) for argument in arguments]
+    return CliRunner().invoke(command.analyze, arguments, env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def faces(tmp_path):
+    file = tmp_path / "wider_face_val_bbx_gt.txt"
+    with file.open("w") as lines:
+        for image in range(6):
+            print(f"{image}.jpg", 1 + 3 * image, sep="\n", file=lines)
+            for _ in range(1 + 3 * image):
+                print(*RANDOM.integers(0, 900, 2), *RANDOM.integers(4, 120, 2), file=lines)
+        print("flat.jpg", 1, "5 5 0 9", sep="\n", file=lines)
+    return file
+
+
+@pytest.fixture
+def two_levels(monkeypatch):
+    """Fields at no cost; the list holds what they were asked for."""
+    asked = []
+
+    def receptive_fields(network, grid, **options):
+        asked.append((network, options))
+        gradient, around = np.full((64, 64), 1 / 64), Extent(-32, -32, 32, 32)
+        box, middle = Extent(-24, -24, 24, 24), Extent(-9, -8, 9, 10)
+        return [
+            ReceptiveField(4, ((16.0, 16.0),), box, middle, gradient, around),
+            ReceptiveField(8, ((16.0, 32.0),), None, middle, gradient, around),
+        ]
+
+    monkeypatch.setattr("s3fd.analysis.receptive_fields", receptive_fields)
+    return asked
+
+
+def test_the_figures_of_matching_are_those_of_a_brute_force_matching(faces, tmp_path, brute_force):
+    out = tmp_path / "matching.json"
+    options = ("--input-size", 256, "--top-n", 6, "--bins-per-octave", 3, "--json", out)
+    result = run("matching", "--data", faces, *options)
+    assert result.exit_code == 0, result.output
+    record = json.loads(out.read_text())
+    assert [record[name] for name in ("images", "faces", "degenerate")] == [7, 51, 1]
+    boxes = [image.fitted(256).numpy() for image in read_faces(faces)[:6]]
+    scales = np.sqrt(np.concatenate([np.prod(b[:, 2:] - b[:, :2], axis=1) for b in boxes]))
+    for rule in (*RULES, MatchingRule("both, N = 6", top_n=6)):
+        counts = np.concatenate([brute_force(image, rule, 256) for image in boxes])
+        (entry,) = [entry for entry in record["rules"] if entry["name"] == rule.name]
+        assert entry["mean"] == pytest.approx(counts.mean())
+        assert entry["at_most_one_anchor"] == (counts <= 1).sum()
+        assert f"{counts.mean():.2f}" in result.output
+        for b in record["bins"]:
+            inside = (b["low"] <= scales) & (scales < b["high"])
+            assert b["faces"] == inside.sum()
+            assert b["mean"][rule.name] == (
+                pytest.approx(counts[inside].mean()) if b["faces"] else None
+            )
+    assert sum(b["faces"] for b in record["bins"]) == 51
+
+
+def test_matching_is_drawn(faces, tmp_path):
+    for name in ("matching.png", "matching.SVG", "matching.pdf"):
+        result = run("matching", "--data", faces, "--plot", tmp_path / name)
+        assert result.exit_code == 0, result.output
+    assert Image.open(tmp_path / "matching.png").width > 1000
+    assert b"<svg" in (tmp_path / "matching.SVG").read_bytes()
+    first = (tmp_path / "matching.SVG").read_bytes()
+    run("matching", "--data", faces, "--plot", tmp_path / "matching.SVG")
+    assert (tmp_path / "matching.SVG").read_bytes() == first
+    assert not list(tmp_path.glob(".s3fd*"))
+
+
+def test_data_without_a_face_is_an_error(tmp_path):
+    (tmp_path / "none.txt").write_text("a.jpg\n0\n")
+    result = run("matching", "--data", tmp_path / "none.txt")
+    assert "not one of the 1 images" in str(result.exception)
+    result = run("matching", "--data", tmp_path / "no")
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_the_fields_of_the_bundled_model_are_measured(monkeypatch):
+    # The fields of the last two levels would take larger inputs, and half a minute.
+    bounded = partial(receptive_fields, largest_input=384)
+    monkeypatch.setattr("s3fd.analysis.receptive_fields", bounded)
+    result = run("receptive-field", "--samples", 1, "--json", "-")
+    assert result.exit_code == 0, result.output
+    levels = json.loads(result.stdout)["levels"]
+    assert [level["stride"] for level in levels] == [4, 8, 16, 32, 64, 128]
+    # The fourth is what the layers add up to, bottom-up; finer ones see as much by way of it.
+    sizes = [level["theoretical_size"] for level in levels]
+    assert sizes[3:] == [359, None, None]
+    assert all(320 < size <= 359 for size in sizes[:3])
+    assert all(0 < level["effective_size"] < level["theoretical_size"] for level in levels[:4])
+
+
+def test_fields_are_printed_written_and_drawn(two_levels, tmp_path):
+    out, picture = tmp_path / "fields.json", tmp_path / "fields.png"
+    result = run("receptive-field", "--json", out, "--plot", picture, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert "16 x 32" in result.output
+    assert "the whole input" in result.output
+    first, second = json.loads(out.read_text())["levels"]
+    assert (first["theoretical_size"], first["effective_size"]) == (48, 18)
+    assert second["theoretical"] is None
+    assert Image.open(picture).width > 1000
+    assert two_levels[0][1]["seed"] == 3
+
+
+def test_weights_are_those_of_the_name_or_random(two_levels):
+    named = [
+        run("receptive-field", "--json", "-", *options) for options in ([], ["--model", "vgg16"])
+    ]
+    fresh = [run("receptive-field", "--json", "-", "--random-weights") for _ in range(2)]
+    records = [json.loads(result.stdout) for result in (*named, *fresh)]
+    assert [record["backbone"] for record in records] == ["light", "vgg16", "light", "light"]
+    assert records[0]["weights"].endswith("light.safetensors")
+    assert [record["weights"] for record in records[1:]] == ["random"] * 3
+    light, _, one, other = (
+        network.model.head.logits[0].weight.detach().numpy() for network, _ in two_levels
+    )
+    assert np.array_equal(one, other)
+    assert not np.array_equal(light, one)
+
+
+def test_wrong_arguments_are_named_before_any_work(faces, tmp_path, monkeypatch):
+    data = ["matching", "--data", faces]
+    for arguments, message in [
+        ([*data, "--plot", tmp_path / "picture.gif"], "ends in .png, .svg, .pdf"),
+        ([*data, "--plot", tmp_path / "no" / "picture.png"], "there is no folder"),
+        ([*data, "--json", tmp_path], "is a folder"),
+        ([*data, "--input-size", 8], "--input-size"),
+        (["receptive-field", "--model", "abacus"], "--model"),
+        (["receptive-field", "--device", "abacus"], "--device"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert message in result.output
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    result = run(*data, "--plot", tmp_path / "picture.png")
+    assert result.exit_code == 2
+    assert "pip install s3fd[eval]" in result.output
