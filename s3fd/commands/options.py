@@ -127,7 +127,7 @@ def check_json_file(json_file: str | None, photos: Iterable[Path] = ()) -> None:
         json_file: a path, ``-`` for the standard output, or None.
         photos: files that it must not replace.
     """
-    if json_file in (None, "-"):
+    if json_file is None or json_file == "-":
         return
     check_output_file(Path(json_file), "--json", photos)
 
