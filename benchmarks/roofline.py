@@ -228,7 +228,10 @@ def _maps(inputs: _inputs.Inputs) -> Iterator[Workload]:
             case.arguments,
             waits=1,
         )
-    for module, name in ((max_out_background, "max_out_background"), (l2_normalize, "l2_normalize")):
+    for module, name in (
+        (max_out_background, "max_out_background"),
+        (l2_normalize, "l2_normalize"),
+    ):
         for case in module.cases(inputs):
             batch, channels, rows, columns = case.arguments[0].shape
             sizes = {"B": batch, "C": channels, "H": rows, "W": columns, "k": channels - 1}

@@ -106,7 +106,7 @@ def test_every_operator_has_a_cpu_kernel_and_a_fake_kernel() -> None:
 def test_without_cuda_kernels_a_cuda_tensor_is_an_error_that_says_what_to_do() -> None:
     cuda = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
     operator = torch.ops.s3fd.max_out_background.default
-    with pytest.raises(RuntimeError, match="has no CUDA kernels.*CUDACXX.*s3fd.ops.reference"):
+    with pytest.raises(RuntimeError, match=r"has no CUDA kernels.*CUDACXX.*s3fd\.ops\.reference"):
         operator.redispatch(cuda, torch.zeros(1, 4, 2, 2))
 
 
@@ -120,7 +120,7 @@ def test_with_cuda_kernels_every_operator_has_one() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_an_operator_on_a_cuda_device_that_is_not_there_says_so() -> None:
     grid = s3fd.ops.AnchorGrid.s3fd()
-    with pytest.raises((RuntimeError, AssertionError), match="NVIDIA|not compiled with CUDA"):
+    with pytest.raises((RuntimeError, AssertionError), match=r"NVIDIA|not compiled with CUDA"):
         grid.anchors(grid.feature_sizes((64, 64)), device="cuda")
 
 
