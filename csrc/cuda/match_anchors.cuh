@@ -234,20 +234,31 @@ __device__ inline FoundDigit find_digit(const unsigned* histogram, unsigned want
   return {static_cast<unsigned>(digit), above, histogram[digit], true};
 }
 
+// How many keys have each digit. Three in turn: while one is counted in, that of the digit before
+// may still be read, and the next one is cleared.
+struct Histograms {
+  unsigned of_digit[3][kDigits];
+
+  __device__ void clear(int turn) {
+    for (int i = threadIdx.x; i < kDigits; i += kMatchThreads) of_digit[turn % 3][i] = 0;
+  }
+};
+
 // The `wanted`-th largest of different keys of key_bits bits, or 0 if there are fewer: a radix
 // selection that stops as soon as all keys with the digits found so far are wanted.
 // walk(visit): calls visit(key) for every key, each in one of the block's threads.
 template <typename Walk>
-__device__ Key select_key(const Walk& walk, unsigned wanted, int key_bits, unsigned* histogram) {
+__device__ Key select_key(const Walk& walk, unsigned wanted, int key_bits, Histograms& histograms) {
   Key prefix = 0;
-  for (int high = key_bits; high > 0;) {
+  histograms.clear(0);
+  __syncthreads();
+  for (int high = key_bits, turn = 0; high > 0; ++turn) {
     const int low = std::max(high - kDigitBits, 0);
-    __syncthreads();  // the histogram may still be read, from the digit before
-    for (int i = threadIdx.x; i < kDigits; i += kMatchThreads) histogram[i] = 0;
-    __syncthreads();
+    unsigned* histogram = histograms.of_digit[turn % 3];
+    histograms.clear(turn + 1);
     walk([&](Key key) {
-      if (key >> high == prefix)
-        atomicAdd(histogram + (key >> low & ((1u << (high - low)) - 1)), 1u);
+      const auto digit = static_cast<unsigned>(key >> low) & ((1u << (high - low)) - 1);
+      if (key >> high == prefix) atomicAdd(histogram + digit, 1u);
     });
     __syncthreads();
     const FoundDigit found = find_digit(histogram, wanted);
@@ -265,7 +276,7 @@ __global__ void __launch_bounds__(kMatchThreads, 8)
     compensate_kernel(const S3FD_GRID_CONSTANT Anchors anchors, BoxBatch boxes,
                       MatchOptions options, MatchCounts counts, Key* cells) {
   S3FD_SHARED(typename Anchors::Scratch, scratch);
-  S3FD_SHARED(unsigned[kDigits], histogram);
+  S3FD_SHARED(Histograms, histograms);
   const int64_t row = blockIdx.x;
   const BoxPlace place = boxes.place_of(row);
   const Box<float> box = boxes.rows[row];
@@ -285,7 +296,7 @@ __global__ void __launch_bounds__(kMatchThreads, 8)
     });
   };
   const Key least = select_key(walk, static_cast<unsigned>(std::min(wanted, anchors.size())),
-                               kIouBits + anchor_bits, histogram);
+                               kIouBits + anchor_bits, histograms);
   cells += place.image * anchors.size();
   walk([&](Key key) {
     if (key < least) return;
