@@ -7,11 +7,10 @@
 //  3. The lists are sorted (sort.cuh) and suppressed (greedy_nms.cuh), all images at once.
 //  4. One launch writes the boxes and scores of those that stay.
 //
-// Of B images with A anchors in H * W cells of C logits together, K of which are kept: 4 launches,
-// one more for every further 1024 candidates, one for their ranks above 4096, one for the
-// selection; one for the splits, and then one wait for the device, unless the output is padded. The
-// class maps move once, the deltas of what passes only, and the lists are small: bound by the class
-// maps' bytes where images are large, by launches where they are not.
+// Launches: 4, one more for every further 1024 candidates, one for their ranks above 4096, one for
+// the selection; without padding one for the splits, and then one wait for the device. The class
+// maps move once, the deltas of what passes only, and the lists are small: bound by the class maps'
+// bytes where images are large, by launches where they are not.
 //
 // A: anchors of an image; C: logits of an anchor, in the mean of the levels; N: candidates at most;
 // K: detections of an image.
