@@ -7,15 +7,15 @@
 //  3. The lists are sorted (sort.cuh) and suppressed (greedy_nms.cuh), all images at once.
 //  4. One launch writes the boxes and scores of those that stay.
 //
-// Of B images with A anchors in H * W cells of C logits together, n candidates, K kept: 4 launches,
-// one more for every further 1024 candidates, one for their ranks above 4096, one for the
-// selection; one for the splits, and then one wait for the device, unless the output is padded. The
-// class maps move once, the deltas of what passes only, and the lists are small: bound by the class
-// maps' bytes where images are large, by launches where they are not.
-// roofline: decode_detections launches=6 + (min(N, A) - 1) // 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K * 20) operations=B * A * (C + 2)
-// roofline: decode_detections_padded launches=4 + (min(N, A) - 1) // 1024 + (min(N, A) > 4096) + (A > N) bytes=B * (A * C * 4 + K * 20) operations=B * A * (C + 2)
-// There A is the anchors of an image, C the logits of an anchor (a mean over levels), N the
-// candidates at most, K the boxes that an image keeps.
+// Launches: 4, one more for every further 1024 candidates, one for their ranks above 4096, one for
+// the selection; without padding one for the splits, and then one wait for the device. The class
+// maps move once, the deltas of what passes only, and the lists are small: bound by the class maps'
+// bytes where images are large, by launches where they are not.
+//
+// A: anchors of an image; C: logits of an anchor, in the mean of the levels; N: candidates at most;
+// K: detections of an image.
+// roofline: decode_detections launches=5+(min(N,A)-1)//1024+(min(N,A)>4096)+(A>N) bytes=B*(4*A*C+20*K) operations=B*A*(C+2)
+// roofline: decode_detections_padded launches=4+(min(N,A)-1)//1024+(min(N,A)>4096)+(A>N) bytes=B*(4*A*C+20*K) operations=B*A*(C+2)
 #pragma once
 
 #include <cmath>

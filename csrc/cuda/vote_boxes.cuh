@@ -8,7 +8,7 @@
 // Of N boxes, K of which stay: 3 launches, 4 from 4096 boxes on, behind those of the suppression,
 // and one wait for the device, for the size of the output. Members are read twice, 8 bytes each,
 // and boxes and scores again, at random; latency bounds it, of the longest group most of all.
-// roofline: vote_boxes launches=6 + (N - 1) // 1024 + 2 * (N > 4096) + 2 * (N > 8192) bytes=N * (40 + 32 + 128 + 32) + 20 * K + 20 * N * ((N - 1) // 1024) operations=12 * N * min(N, 512) + 12 * N * K // 256 + 10 * N
+// roofline: vote_boxes launches=6+(N-1)//1024+2*(N>4096)+2*(N>8192) bytes=232*N+20*K+20*N*((N-1)//1024) operations=12*N*min(N,512)+12*N*K//256+10*N
 #pragma once
 
 #include "cuda/count_in_block.cuh"
