@@ -191,6 +191,11 @@ class Order {
   std::mt19937 engine_;
 };
 
+struct SharedVariable {
+  std::unique_ptr<unsigned char[]> memory;
+  size_t offset, size;
+};
+
 struct Protected {
   void* pages = nullptr;
   size_t bytes = 0;
@@ -206,7 +211,7 @@ struct State {
   Order order;
   std::map<std::string, int64_t> counts;
   std::vector<std::unique_ptr<Fiber>> fibers;  // used again and again
-  std::map<const void*, std::pair<std::unique_ptr<unsigned char[]>, size_t>> shared;
+  std::map<const void*, SharedVariable> shared;
   std::unique_ptr<unsigned char[]> dynamic;
   Protected guarded;
   int device_accesses = 0;
@@ -430,14 +435,16 @@ uint64_t meet(Collective collective, uint32_t mask, uint64_t value, int argument
   return self->result;
 }
 
-void* shared_variable(const void* site, size_t bytes) {
-  auto& [memory, size] = state().shared[site];
+void* shared_variable(const void* site, size_t bytes, size_t alignment) {
+  auto& [memory, offset, size] = state().shared[site];
   if (memory == nullptr) {
-    memory = std::make_unique_for_overwrite<unsigned char[]>(bytes);
+    constexpr size_t kOfHeap = 16;  // what operator new aligns to
+    offset = alignment < kOfHeap ? alignment : 0;
     size = bytes;
-    state().order.poison(memory.get(), bytes);
+    memory = std::make_unique_for_overwrite<unsigned char[]>(offset + bytes);
+    state().order.poison(memory.get() + offset, bytes);
   }
-  return memory.get();
+  return memory.get() + offset;
 }
 
 void* dynamic_shared_bytes() { return state().dynamic.get(); }
@@ -481,7 +488,7 @@ void run(const char* kernel, Index3 grid, Index3 block, size_t shared_bytes,
     blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                 static_cast<unsigned>(i / grid.x / grid.y)};
     for (auto& [site, variable] : all.shared) {
-      all.order.poison(variable.first.get(), variable.second);
+      all.order.poison(variable.memory.get() + variable.offset, variable.size);
     }
     all.order.poison(all.dynamic.get(), shared_bytes);
     Block threads_of_block(all, block, body);

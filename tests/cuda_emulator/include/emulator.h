@@ -43,8 +43,9 @@ uint64_t meet(Collective collective, uint32_t mask, uint64_t value, int argument
               const std::source_location& where);
 
 // The memory of a variable that the threads of a block share, by the place where it is declared:
-// garbage at first, and on the heap, where AddressSanitizer knows its bounds.
-void* shared_variable(const void* site, size_t bytes);
+// garbage at first, and on the heap, where AddressSanitizer knows its bounds. No better aligned
+// than its type asks for, as it may be on a device.
+void* shared_variable(const void* site, size_t bytes, size_t alignment);
 void* dynamic_shared_bytes();
 
 // Stops the kernel with an error.

@@ -16,7 +16,7 @@
 #define S3FD_SHARED(type, name)                           \
   static const char name##_site = 0;                      \
   auto& name = *static_cast<std::type_identity_t<type>*>( \
-      s3fd::emulator::shared_variable(&name##_site, sizeof(type)))
+      s3fd::emulator::shared_variable(&name##_site, sizeof(type), alignof(type)))
 
 #define S3FD_DEVICE_CHECK(condition, text)                                         \
   do {                                                                             \
