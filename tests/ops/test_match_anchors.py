@@ -187,6 +187,15 @@ def test_thresholds_are_compared_in_double() -> None:
     )
 
 
+def test_candidates_are_compared_in_double() -> None:
+    anchors, boxes = tensor([[0, 0, 10, 1]]), [tensor([[0, 0, 1, 1]])]
+    nearest = float(f32(1) / f32(10))
+    assert nearest > 0.1
+    options = {"keep_best": False, "top_n": 1}
+    assert match_anchors(anchors, boxes, candidate_iou=0.1, **options).item() == 0
+    assert match_anchors(anchors, boxes, candidate_iou=nearest, **options).item() == BACKGROUND
+
+
 def test_equal_overlaps_go_to_the_lower_box_and_the_lower_anchor() -> None:
     anchors = tensor([[0, 0, 4, 4], [0, 0, 4, 4], [4, 0, 8, 4]])
     boxes = [tensor([[0, 0, 4, 4], [0, 0, 4, 4], [2, 0, 6, 4]])]
