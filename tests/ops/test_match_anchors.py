@@ -226,6 +226,10 @@ def test_the_mean_counts_all_boxes_of_the_image_and_is_rounded_down() -> None:
     # Five anchors and one: N = 3, and the small box takes its second and third best.
     two = [tensor([[0, 0, 4, 4], small])]
     assert match_anchors(anchors, two, positive_iou=0.9).tolist() == [[0] * 5 + [1, 1, -1]]
+    # Whatever hides the anchors, those that are matched count.
+    crowd = [tensor([[0, 0, 20, 8]])]
+    matched = match_anchors(anchors, two, positive_iou=0.9, ignore=crowd)
+    assert matched.tolist() == [[0] * 5 + [1, 1, -2]]
     # With a degenerate box it is N = 2, with three of them N = 1.
     three = [tensor([[0, 0, 4, 4], small, missing])]
     assert match_anchors(anchors, three, positive_iou=0.9).tolist() == [[0] * 5 + [1, 1, -1]]
