@@ -5,12 +5,15 @@
 // While boxes compete, an anchor's place in the output holds the strongest claim on it as one
 // integer: first the rule that it was made by, then the IoU, then the lower box. An atomic maximum
 // settles all ties and all ranks, whatever the order of the claims, so that an anchor of stage 1
-// can't be taken away in stage 2, and ignore regions may be marked at any time. What a box owns
-// after stage 1 is counted as claims replace each other; sums of integers don't depend on their
-// order either.
+// can't be taken away in stage 2, and ignore regions may be marked at any time.
+//
+// The rule is that boxes with fewer than N anchors after stage 1 look for more. Who has won which
+// need not be known for that: a box with N anchors of positive_iou or more finds no other one among
+// its N best, and all of these are matched, by it or by another box. (If it owns one below the
+// threshold, that is its best, and it has none above.) So boxes count for themselves.
 //
 // claim_kernel          stage 1: a block a box; and the ignore regions: four blocks each
-// compensate_kernel     stage 2: a block a box; those that have enough anchors leave at once
+// compensate_kernel     stage 2: a block a box; those with enough anchors leave at once
 // settle_kernel         claims become indices: a thread an anchor
 //
 // The output is set to 0, and read and written once more: 24 bytes an anchor and image, of which
@@ -91,29 +94,20 @@ struct BoxBatch {
   }
 };
 
-// How many anchors stage 1 gives to each box, and to the boxes of each image; null if nobody asks.
+// How many anchors each box overlaps by positive_iou or more, and how many stage 1 gives to the
+// boxes of each image; null if nobody asks.
 struct MatchCounts {
   int *of_boxes, *of_images;
 };
 
 // The claims that one box makes in stage 1.
 struct Claimant {
-  Key* cells;           // of its image
-  int* counts;          // of the boxes of its image, or null
-  int64_t box;          // among them
-  unsigned gained = 0;  // anchors that this thread won for it
-  unsigned fresh = 0;   // those of them that were nobody's
+  Key* cells;          // of its image
+  int64_t box;         // among those of its image
+  unsigned fresh = 0;  // anchors that were nobody's before
 
   __device__ void claim(uint32_t anchor, Rule rule, float overlap) {
-    const Key claim = make_claim(rule, overlap, box);
-    const Key before = atomicMax(cells + anchor, claim);
-    if (counts == nullptr || before >= claim) return;
-    ++gained;
-    if (before <= kHidden) {
-      ++fresh;
-    } else {
-      atomicSub(counts + box_of(before), 1);
-    }
+    fresh += atomicMax(cells + anchor, make_claim(rule, overlap, box)) <= kHidden;
   }
 };
 
@@ -134,16 +128,17 @@ __device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, 
   const float box_area = area(box);
   float enough = options.positive_iou;
   if (options.keep_best) enough = std::min(enough, anchors.some_iou(box, scratch));
-  Claimant claimant{cells + place.image * anchors.size(),
-                    counts.of_boxes == nullptr ? nullptr : counts.of_boxes + place.first_box,
-                    row - place.first_box};
+  Claimant claimant{cells + place.image * anchors.size(), row - place.first_box};
   Key best = 0;
+  unsigned positives = 0;
   anchors.look(box, enough, scratch);
   anchors.walk(box, enough, scratch, [&](uint32_t index, const Box<float>& anchor) {
     const float overlap = iou(anchor, area(anchor), box, box_area);
     if (!(overlap > 0)) return;
     best = std::max(best, make_candidate(overlap, index));
-    if (overlap >= options.positive_iou) claimant.claim(index, Rule::kOverlap, overlap);
+    if (overlap < options.positive_iou) return;
+    ++positives;
+    claimant.claim(index, Rule::kOverlap, overlap);
   });
   if (options.keep_best) {
     best = max_of_block(best, candidates);
@@ -153,9 +148,9 @@ __device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, 
     }
   }
   if (counts.of_boxes == nullptr) return;
-  const Key sums = sum_of_block(Key{claimant.gained} << 32 | claimant.fresh, sums_of_warps);
-  if (threadIdx.x == 0 && sums > 0) {
-    atomicAdd(counts.of_boxes + row, static_cast<int>(sums >> 32));
+  const Key sums = sum_of_block(Key{positives} << 32 | claimant.fresh, sums_of_warps);
+  if (threadIdx.x == 0) {
+    counts.of_boxes[row] = static_cast<int>(sums >> 32);
     atomicAdd(counts.of_images + place.image, static_cast<int>(static_cast<uint32_t>(sums)));
   }
 }
@@ -282,7 +277,7 @@ __global__ void __launch_bounds__(kMatchThreads, 8)
   const Box<float> box = boxes.rows[row];
   int64_t wanted = options.top_n;
   if (wanted < 0) wanted = std::max<int64_t>(1, counts.of_images[place.image] / place.num_boxes);
-  if (counts.of_boxes[row] >= wanted || !is_proper(box)) return;
+  if (!is_proper(box) || counts.of_boxes[row] >= wanted) return;
   const float box_area = area(box);
   const float enough = options.candidate_iou;
   anchors.look(box, enough, scratch);

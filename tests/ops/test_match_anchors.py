@@ -187,6 +187,15 @@ def test_thresholds_are_compared_in_double() -> None:
     )
 
 
+def test_candidates_are_compared_in_double() -> None:
+    anchors, boxes = tensor([[0, 0, 10, 1]]), [tensor([[0, 0, 1, 1]])]
+    nearest = float(f32(1) / f32(10))
+    assert nearest > 0.1
+    options = {"keep_best": False, "top_n": 1}
+    assert match_anchors(anchors, boxes, candidate_iou=0.1, **options).item() == 0
+    assert match_anchors(anchors, boxes, candidate_iou=nearest, **options).item() == BACKGROUND
+
+
 def test_equal_overlaps_go_to_the_lower_box_and_the_lower_anchor() -> None:
     anchors = tensor([[0, 0, 4, 4], [0, 0, 4, 4], [4, 0, 8, 4]])
     boxes = [tensor([[0, 0, 4, 4], [0, 0, 4, 4], [2, 0, 6, 4]])]
@@ -217,6 +226,10 @@ def test_the_mean_counts_all_boxes_of_the_image_and_is_rounded_down() -> None:
     # Five anchors and one: N = 3, and the small box takes its second and third best.
     two = [tensor([[0, 0, 4, 4], small])]
     assert match_anchors(anchors, two, positive_iou=0.9).tolist() == [[0] * 5 + [1, 1, -1]]
+    # Whatever hides the anchors, those that are matched count.
+    crowd = [tensor([[0, 0, 20, 8]])]
+    matched = match_anchors(anchors, two, positive_iou=0.9, ignore=crowd)
+    assert matched.tolist() == [[0] * 5 + [1, 1, -2]]
     # With a degenerate box it is N = 2, with three of them N = 1.
     three = [tensor([[0, 0, 4, 4], small, missing])]
     assert match_anchors(anchors, three, positive_iou=0.9).tolist() == [[0] * 5 + [1, 1, -1]]
