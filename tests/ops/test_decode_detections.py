@@ -390,6 +390,23 @@ def test_cuda_finds_what_the_cpu_finds() -> None:
     assert_same((boxes, scores, splits), decode_detections(logits, deltas, S3FD_GRID))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_padded_detections_are_captured_in_a_cuda_graph() -> None:
+    maps = make_maps(S3FD_GRID, (96, 128)), make_maps(S3FD_GRID, (96, 128), seed=1)
+    logits, deltas = ([level.cuda() for level in levels] for levels in maps[0])
+    decode_detections(logits, deltas, S3FD_GRID, padded=True)  # loads what a graph can't
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = decode_detections(logits, deltas, S3FD_GRID, padded=True)
+    for level, other in zip([*logits, *deltas], [*maps[1][0], *maps[1][1]], strict=True):
+        level.copy_(other)
+    graph.replay()
+    expected = decode_detections(*maps[1], S3FD_GRID, padded=True)
+    assert torch.equal(result[2].cpu(), expected[2])
+    assert torch.equal(result[0].cpu(), expected[0])
+
+
 LOGITS, DELTAS = one_level([(0.0, 1), (0.0, 2)])
 
 

@@ -493,6 +493,21 @@ def test_cuda_gives_the_indices_of_the_cpu() -> None:
     assert torch.equal(nms(boxes.cuda(), scores.cuda(), 0.5).cpu(), nms(boxes, scores, 0.5))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_padded_indices_are_captured_in_a_cuda_graph() -> None:
+    boxes, scores = (part.cuda() for part in make(mixed, 9000))
+    nms(boxes, scores, 0.5, padded=True)  # what is loaded at a first call is no part of a graph
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        indices, count = nms(boxes, scores, 0.5, padded=True)
+    others = make(mixed, 9000, seed=1)
+    boxes.copy_(others[0])
+    scores.copy_(others[1])
+    graph.replay()
+    assert torch.equal(indices[:count].cpu(), nms(*others, 0.5))
+
+
 BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
 
 

@@ -235,3 +235,16 @@ def test_strides_and_opcheck() -> None:
     wanted = vote_boxes(boxes.contiguous(), scores.contiguous(), 0.3)
     assert torch.equal(found[0], wanted[0])
     torch.library.opcheck(torch.ops.s3fd.vote_boxes, (boxes, scores, 0.3, True))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("number", [50, 9000])
+def test_cuda_merges_as_the_cpu_does(number: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(number, 2, generator=generator) * 300
+    boxes = torch.cat([corner, corner + 20], dim=1)
+    scores = torch.rand(number, generator=generator)
+    found = vote_boxes(boxes.cuda(), scores.cuda(), 0.3)
+    for result, expected in zip(found, vote_boxes(boxes, scores, 0.3), strict=True):
+        assert torch.equal(result.cpu(), expected)
