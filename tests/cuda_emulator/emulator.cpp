@@ -158,7 +158,7 @@ class Fiber {
 #endif
 };
 
-// In which order blocks, and the threads of a block that can go on, get their turn.
+// In which order blocks, the warps of a block and the threads of a warp get their turn.
 class Order {
  public:
   void set(const std::string& name) {
@@ -176,6 +176,16 @@ class Order {
     if (kind_ == 'r') std::shuffle(things.begin(), things.end(), engine_);
   }
 
+  // The warp that goes on: one, of those that can.
+  size_t pick(const std::vector<size_t>& warps) {
+    if (kind_ == 'r') {
+      const bool goes_on = std::find(warps.begin(), warps.end(), last_) != warps.end();
+      if (!goes_on || engine_() % 8 == 0) last_ = warps[engine_() % warps.size()];
+      return last_;
+    }
+    return kind_ == 'f' ? warps.front() : warps.back();
+  }
+
   // Another one in each order, so that what is read before it was written differs.
   void poison(void* memory, size_t bytes) {
     auto* byte = static_cast<unsigned char*>(memory);
@@ -188,6 +198,7 @@ class Order {
 
  private:
   char kind_ = 'f';
+  size_t last_ = 0;  // warp that was picked
   std::mt19937 engine_;
 };
 
@@ -253,19 +264,21 @@ class Block {
       }
     }
     left_ = threads_.size();
+    ready_.resize((threads_.size() + kLanes - 1) / kLanes);
   }
 
   void run() {
-    std::vector<Fiber*> ready = threads_;
+    for (size_t i = 0; i < threads_.size(); ++i) ready_[i / kLanes].push_back(threads_[i]);
     while (left_ > 0) {
-      if (ready.empty()) explain_standstill();
-      state_.order.arrange(ready);
-      for (Fiber* thread : ready) {
-        thread->go_on();
-        if (thread->error) std::rethrow_exception(thread->error);
-        if (thread->exited) --left_;
+      std::vector<size_t> warps;
+      for (size_t warp = 0; warp < ready_.size(); ++warp) {
+        if (!ready_[warp].empty()) warps.push_back(warp);
       }
-      ready = release();
+      if (warps.empty()) {
+        if (!release_barrier()) explain_standstill();
+        continue;
+      }
+      run_warp(state_.order.pick(warps));
     }
   }
 
@@ -281,28 +294,35 @@ class Block {
     threads_.back()->start(index, &body);
   }
 
-  // The threads whose meeting is complete.
-  std::vector<Fiber*> release() {
-    std::vector<Fiber*> released;
-    release_barrier(released);
-    for (size_t first = 0; first < threads_.size(); first += kLanes) release_warp(first, released);
-    return released;
+  // The warp that is picked goes on until it waits for the block: others may be far behind.
+  void run_warp(size_t warp) {
+    std::vector<Fiber*> turn;
+    turn.swap(ready_[warp]);
+    state_.order.arrange(turn);
+    for (Fiber* thread : turn) {
+      thread->go_on();
+      if (thread->error) std::rethrow_exception(thread->error);
+      if (thread->exited) --left_;
+    }
+    release_warp(warp * kLanes, ready_[warp]);
   }
 
   static bool waits_for_block(const Fiber& thread) {
     return thread.meeting && thread.meeting->collective == Collective::kSyncThreads;
   }
 
-  void release_barrier(std::vector<Fiber*>& released) {
+  // Whether all threads wait at the same barrier.
+  bool release_barrier() {
     const Fiber* first = nullptr;
     uint64_t total = 0;
     for (const Fiber* thread : threads_) {
-      if (!waits_for_block(*thread)) return;  // it may still come, or has exited: see below
+      if (!waits_for_block(*thread)) return false;
       if (first == nullptr) first = thread;
-      if (!same_place(*first->meeting, *thread->meeting)) return;
+      if (!same_place(*first->meeting, *thread->meeting)) return false;
       total += thread->meeting->value;
     }
-    for (Fiber* thread : threads_) finish(thread, total, released);
+    for (size_t i = 0; i < threads_.size(); ++i) finish(threads_[i], total, ready_[i / kLanes]);
+    return true;
   }
 
   void release_warp(size_t first, std::vector<Fiber*>& released) {
@@ -417,6 +437,7 @@ class Block {
 
   State& state_;
   std::vector<Fiber*> threads_;
+  std::vector<std::vector<Fiber*>> ready_;  // of each warp, the threads that can go on
   size_t left_ = 0;
 };
 

@@ -30,6 +30,18 @@ __global__ void sum_of_warp(int* values) {
   values[threadIdx.x] = sum;
 }
 
+// Warps add up in turn, and the first one passes the sum of all on, with or without waiting for the
+// others: a fault that shows only if a warp runs ahead of another one past its own barriers.
+__global__ void sum_of_block(int* values, bool with_barrier) {
+  S3FD_SHARED(int[2], sums);
+  int sum = values[threadIdx.x];
+  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(kAll, sum, step);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+  if (with_barrier) __syncthreads();
+  __syncwarp();
+  values[threadIdx.x] = sums[0] + sums[1];
+}
+
 // What the other functions of a warp give, in one word: lanes are 0 ... 31, values their thirds.
 __global__ void functions_of_warp(int* values) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -125,6 +137,8 @@ const char* start(const std::string& name, int* values, unsigned grid, unsigned 
     if (name == "reverse") launch(reverse, grid, block, 0, nullptr, values, true);
     if (name == "reverse without barrier") launch(reverse, grid, block, 0, nullptr, values, false);
     if (name == "sum of warp") run(sum_of_warp);
+    if (name == "sum of block") launch(sum_of_block, grid, block, 0, nullptr, values, true);
+    if (name == "sum without barrier") launch(sum_of_block, grid, block, 0, nullptr, values, false);
     if (name == "functions of warp") run(functions_of_warp);
     if (name == "divergent barrier") run(divergent_barrier);
     if (name == "barrier without all") run(barrier_without_all);

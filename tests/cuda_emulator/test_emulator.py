@@ -34,6 +34,17 @@ def test_lanes_add_up_by_shuffling(ordered_emulator):
     assert result == [sum(VALUES[:32])] * 32 + [sum(VALUES[32:64])] * 32
 
 
+def test_warps_that_wait_for_each_other_agree(ordered_emulator):
+    assert ordered_emulator.start("sum of block", VALUES[:64], block=64) == [sum(VALUES[:64])] * 64
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse"])
+def test_a_warp_that_runs_ahead_of_another_shows(emulator, order):
+    emulator.set_order(order)
+    wrong = emulator.start("sum without barrier", VALUES[:64], block=64)
+    assert wrong != [sum(VALUES[:64])] * 64
+
+
 def test_functions_of_a_warp_do_what_cuda_documents(ordered_emulator):
     result = ordered_emulator.start("functions of warp", [0] * 9 * 64, block=64)
     for thread in range(64):
