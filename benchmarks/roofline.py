@@ -94,7 +94,8 @@ def formulas() -> dict[str, tuple[str, str, str]]:
 def work_of(formula: tuple[str, str, str], sizes: Mapping[str, float]) -> Work:
     """A formula with sizes put in."""
     names = {"min": min, "max": max, **sizes}
-    return Work(*(float(eval(text, {"__builtins__": {}}, names)) for text in formula))
+    launches, moved, operations = (eval(text, {"__builtins__": {}}, names) for text in formula)
+    return Work(launches, moved, operations)
 
 
 class _Trace(TorchDispatchMode):
@@ -106,7 +107,7 @@ class _Trace(TorchDispatchMode):
     FREE = ("empty", "empty_like", "detach", "new_empty")
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Work] = []
 
     def __torch_dispatch__(
@@ -131,7 +132,8 @@ class _Trace(TorchDispatchMode):
 
 def trace(function: Function, arguments: tuple[Any, ...]) -> list[Work]:
     """What each call of PyTorch's that ``function`` makes would do on a GPU."""
-    with _Trace() as calls:
+    calls = _Trace()
+    with calls:
         function(*arguments)
     return calls.calls
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s3fd.data import read_annotations
+from s3fd.data.annotations import AnnotatedImage
 
 WIDER_WIDTH = 1024
 """Width of every image of WIDER FACE, in pixels."""
@@ -76,7 +77,7 @@ def read_faces(data: str | Path, split: str = "val") -> list[ImageFaces]:
         raise FileNotFoundError(f"data: {file} does not exist")
     if file.name == "annotations.json":
         images = read_annotations(file.parent, split)
-        return [ImageFaces(str(i.path), i.boxes, (i.height, i.width)) for i in images]
+        return [ImageFaces(str(i.path), i.boxes, _size(i)) for i in images]
     if file.suffix == ".txt":
         return list(_read_text(file))
     if file.suffix == ".mat":
@@ -85,6 +86,12 @@ def read_faces(data: str | Path, split: str = "val") -> list[ImageFaces]:
         "data: expected WIDER FACE's .txt or .mat, an annotations.json, or the folder of one, "
         f"got {file}"
     )
+
+
+def _size(image: AnnotatedImage) -> tuple[int, int] | None:
+    if image.height is None or image.width is None:
+        return None
+    return image.height, image.width
 
 
 def _file_in(folder: Path, split: str) -> Path:
