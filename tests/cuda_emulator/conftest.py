@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ORDERS = ("forward", "reverse", "random:1", "random:2")
+ORDERS = ("forward", "reverse", "random:1")
 
 
 @pytest.fixture(scope="session")
