@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -18,7 +17,8 @@ from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE
 from s3fd.detections import Detections
 from s3fd.devices import Device, resolve_device
 from s3fd.images import ImageLike, UInt8Array, read_image
-from s3fd.models import S3FD, load_checkpoint, pretrained_path
+from s3fd.models import S3FD, load_checkpoint
+from s3fd.models.checkpoint import weights_path
 from s3fd.multiscale import LOWEST_PASS_SCORE, Pass, largest_scale, merge_passes, plan_passes
 from s3fd.ops import decode_detections
 from s3fd.ops._checks import check_integer, check_number
@@ -75,7 +75,7 @@ class FaceDetector:
                 is no such device here.
         """
         device = resolve_device(device)
-        return cls(load_checkpoint(_weights_path(name_or_path)), device)
+        return cls(load_checkpoint(weights_path(name_or_path)), device)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
@@ -346,14 +346,3 @@ def _without_small(detections: Detections, min_face: float) -> Detections:
 def _from_score(detections: Detections, score_threshold: float) -> Detections:
     kept = detections.scores >= score_threshold
     return Detections(detections.boxes[kept], detections.scores[kept], detections.image_size)
-
-
-def _weights_path(name_or_path: str | os.PathLike[str]) -> Path:
-    try:
-        return pretrained_path(os.fspath(name_or_path))
-    except ValueError as error:
-        path = Path(name_or_path)
-        if path.exists():
-            return path
-        message = str(error).replace("name:", "name_or_path:", 1)
-        raise FileNotFoundError(f"{message}; there is no such file") from None

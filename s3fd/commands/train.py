@@ -38,6 +38,10 @@ def train(
     imagenet: Annotated[
         Path | None, _setting("vgg16: start from torchvision's ImageNet weights.", metavar="FILE")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        _setting("Start from trained weights: light, or a file.", metavar="NAME|FILE"),
+    ] = None,
     steps: Annotated[int | None, _setting("Optimiser steps of the whole run.", min=1)] = None,
     batch_size: Annotated[
         int | None, _setting("Images a step at --input-size, over all processes.", min=1)
@@ -98,14 +102,14 @@ def train(
     from s3fd.training import train as run
 
     try:
-        weights = run(wanted, resume=resume, auto_resume=auto_resume)
+        written = run(wanted, resume=resume, auto_resume=auto_resume)
     except KeyboardInterrupt:
         typer.echo(f"stopped; the same command with --resume goes on from {wanted.out}", err=True)
         raise typer.Exit(130) from None
     from s3fd.training.distributed import is_first
 
     if is_first():
-        typer.echo(f"wrote {weights}")
+        typer.echo(f"wrote {written}")
 
 
 _NO_KEYS = ("config", "settings", "preview", "resume", "auto_resume")

@@ -136,6 +136,22 @@ def pretrained_path(name: str) -> Path:
     return available[name]
 
 
+def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of bundled weights of this name, or else the file that is there.
+
+    Raises:
+        FileNotFoundError: neither bundled weights nor a file have this name.
+    """
+    try:
+        return pretrained_path(os.fspath(name_or_path))
+    except ValueError as error:
+        path = Path(name_or_path)
+        if path.exists():
+            return path
+        message = str(error).replace("name:", "name_or_path:", 1)
+        raise FileNotFoundError(f"{message}; there is no such file") from None
+
+
 def empty_model(config: ModelConfig) -> S3FD:
     """The network without memory for its weights, and without a draw from the random generator."""
     options = asdict(config)

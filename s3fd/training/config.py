@@ -20,6 +20,9 @@ class TrainingConfig:
         corrupt_share: share of photos that may be unreadable; None as `s3fd.data.load_batches`.
         model: ``"light"`` or ``"vgg16"``.
         imagenet: VGG16 weights in torchvision's layout to start ``vgg16`` from.
+        weights: trained weights to start from, by the name of bundled ones or as a file that
+            `s3fd.models.load_checkpoint` reads: for a network that finds faces already, and is to
+            learn those of `data`. They have to be of `model`.
         max_out_background: three backgrounds on the finest level (section 3.3), instead of one.
         positive_iou: IoU from which an anchor is matched in the first stage (section 3.2).
         candidate_iou: IoU above which the second stage looks at it.
@@ -65,6 +68,7 @@ class TrainingConfig:
     corrupt_share: float | None = None
     model: Literal["light", "vgg16"] = "light"
     imagenet: Path | None = None
+    weights: Path | None = None
     max_out_background: bool = True
     positive_iou: float = 0.35
     candidate_iou: float = 0.1
@@ -130,6 +134,8 @@ class TrainingConfig:
         self._check_schedule()
         if self.imagenet is not None and self.model != "vgg16":
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
+        if self.imagenet is not None and self.weights is not None:
+            raise ValueError("weights: a network starts from them or from imagenet, not from both")
         if self.accumulate > self.batch_size:
             raise ValueError(
                 f"accumulate: expected at most the {self.batch_size} images of batch_size, "

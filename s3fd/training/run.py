@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
-from s3fd.models import S3FD, save_checkpoint
+from s3fd.models import S3FD, load_checkpoint, save_checkpoint
+from s3fd.models.checkpoint import weights_path
 from s3fd.models.imagenet import initialize_from_imagenet
 from s3fd.training import files
 from s3fd.training.batch_norm import synchronize_batch_norms
@@ -151,9 +153,24 @@ class Run:
 
 def _new_model(config: TrainingConfig) -> S3FD:
     torch.manual_seed(config.seed)
-    model = S3FD(config.model, backgrounds=3 if config.max_out_background else 1)
+    backgrounds = 3 if config.max_out_background else 1
+    if config.weights is not None:
+        return _trained_model(config.weights, config.model, backgrounds)
+    model = S3FD(config.model, backgrounds=backgrounds)
     if config.imagenet is not None:
         initialize_from_imagenet(model, config.imagenet)
+    return model
+
+
+def _trained_model(weights: Path, backbone: str, backgrounds: int) -> S3FD:
+    model = load_checkpoint(weights_path(weights))
+    found = model.config.backbone, model.config.backgrounds
+    if found != (backbone, backgrounds):
+        raise ValueError(
+            f"weights: expected those of {backbone} with {backgrounds} background logits on the "
+            f"finest level, as model and max_out_background say; {weights} has {found[0]} with "
+            f"{found[1]}"
+        )
     return model
 
 

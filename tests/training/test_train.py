@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from s3fd.models import S3FD, load_checkpoint
+from s3fd.models import S3FD, load_checkpoint, save_checkpoint
 from s3fd.training import files, run, train
 
 
@@ -164,3 +164,25 @@ def test_photos_that_cannot_be_read_are_named_in_one_line(make_config, data, tmp
     with pytest.raises(ValueError, match=r"\.png: not a picture") as caught:
         train(make_config(tmp_path / "run", data=broken, workers=workers), progress=False)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_run_starts_from_trained_weights(make_config, tmp_path):
+    torch.manual_seed(5)
+    trained = S3FD("light").eval()
+    save_checkpoint(trained, tmp_path / "trained.safetensors")
+    config = make_config(
+        tmp_path / "run", weights=tmp_path / "trained.safetensors", steps=1, learning_rate=1e-9
+    )
+    left = load_checkpoint(train(config, progress=False)).state_dict()
+    for name, value in trained.named_parameters():
+        assert torch.allclose(left[name], value, atol=1e-6), name
+
+
+def test_weights_of_another_network_are_refused(make_config, tmp_path):
+    save_checkpoint(S3FD("light", backgrounds=1), tmp_path / "one.safetensors")
+    config = make_config(tmp_path / "run", weights=tmp_path / "one.safetensors")
+    with pytest.raises(ValueError, match="weights: expected those of light with 3 background"):
+        train(config, progress=False)
+    config = make_config(tmp_path / "run", weights=tmp_path / "none.safetensors")
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        train(config, progress=False)
