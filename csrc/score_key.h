@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 #include "geometry.h"
@@ -25,6 +26,12 @@ S3FD_HOST_DEVICE inline uint64_t falling_key(double score) {
   if (score != score) return 0;
   const uint64_t bits = std::bit_cast<uint64_t>(score + 0.0);
   return ~(bits >> 63 ? ~bits : bits | uint64_t{1} << 63);
+}
+
+// Whether a score can weigh a box: finite, not negative, no NaN.
+template <typename T>
+S3FD_HOST_DEVICE inline bool is_weight(T score) {
+  return score >= 0 && score < T(INFINITY);
 }
 
 }  // namespace s3fd

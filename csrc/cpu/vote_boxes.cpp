@@ -124,6 +124,8 @@ std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
                   "s3fd::vote_boxes: expected boxes [N, 4] and scores [N]");
   STD_TORCH_CHECK(boxes.size(0) <= kMostBoxes, "s3fd::vote_boxes: more than 2^31 - 64 boxes");
   const std::vector<double> given = read(scores);
+  STD_TORCH_CHECK(std::all_of(given.begin(), given.end(), is_weight<double>),
+                  "s3fd::vote_boxes: expected finite scores >= 0");
   const std::vector<int32_t> order = order_by(static_cast<int32_t>(given.size()),
                                               [&](int32_t i) { return falling_key(given[i]); });
   std::vector<double> sorted;

@@ -24,14 +24,17 @@ struct Groups {
   Workspace::Array<int32_t> begins, count;
 };
 
-Groups list_groups(const RankedBoxes<float>& ranked, const Tensor& like, bool keep_single,
+Groups list_groups(const RankedBoxes<float>& ranked, const Tensor& scores, bool keep_single,
                    cudaStream_t stream) {
-  Groups groups(ranked, like);
+  Groups groups(ranked, scores);
   Workspace& workspace = groups.workspace;
   sort_lists(ByOwner{ranked.lists.owners, ranked.size}, EntrySink{workspace.at(groups.members)},
              workspace.at(groups.memory), 1, ranked.size, stream);
-  launch(list_groups_kernel, 1, kHeadThreads, 0, stream, workspace.at(groups.members), ranked.size,
-         keep_single, workspace.at(groups.begins), workspace.at(groups.count));
+  dispatch_floating(scores.scalar_type(), "vote_boxes", [&]<typename S>() {
+    launch(list_groups_kernel<S>, 1, kHeadThreads, 0, stream, workspace.at(groups.members),
+           ranked.size, keep_single, data<S>(scores), scores.stride(0), workspace.at(groups.begins),
+           workspace.at(groups.count));
+  });
   return groups;
 }
 
@@ -48,9 +51,10 @@ std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
   const float highest_iou = std::max(0.0f, largest_below<float>(iou_threshold));
   RankAndSuppress<float, false> chain(boxes, scores, nullptr, highest_iou, size, stream);
   const RankedBoxes<float>& ranked = chain.result();
-  Groups groups = list_groups(ranked, boxes, keep_single, stream);
+  Groups groups = list_groups(ranked, scores, keep_single, stream);
   Workspace& workspace = groups.workspace;
   const int64_t merged = read_back(workspace.at(groups.count), stream);
+  STD_TORCH_CHECK(merged != kBadScores, "s3fd::vote_boxes: expected finite scores >= 0");
   Tensor mean_boxes = empty({merged, 4}, boxes.scalar_type(), boxes);
   Tensor best_scores = empty({merged}, scores.scalar_type(), scores);
   dispatch_floating(boxes.scalar_type(), "vote_boxes", [&]<typename T>() {

@@ -14,6 +14,7 @@
 #include "cuda/count_in_block.cuh"
 #include "cuda/launch.h"
 #include "cuda/ranked_boxes.cuh"
+#include "score_key.h"
 
 namespace s3fd::cuda {
 
@@ -45,16 +46,23 @@ __device__ inline uint32_t owner_of(NarrowEntry member) {
   return static_cast<uint32_t>(member >> 32);
 }
 
+// What list_groups_kernel counts where a score can't be a weight: the host learns of it without
+// waiting for another answer.
+constexpr int32_t kBadScores = -1;
+
 // Where the groups begin among the sorted members, in their order, by one block; of those with one
 // member only if these are wanted.
+template <typename S>
 __global__ void __launch_bounds__(kHeadThreads)
-    list_groups_kernel(const NarrowEntry* members, int64_t size, bool keep_single, int32_t* begins,
-                       int32_t* num_groups) {
+    list_groups_kernel(const NarrowEntry* members, int64_t size, bool keep_single, const S* scores,
+                       int64_t score_stride, int32_t* begins, int32_t* num_groups) {
   int32_t listed = 0;
+  bool is_bad = false;
   for (int64_t first = 0; first < size; first += kHeadThreads) {
     const int64_t i = first + threadIdx.x;
     bool is_listed = false;
     if (i < size) {
+      is_bad = is_bad || !is_weight(static_cast<compute_t<S>>(scores[i * score_stride]));
       const NarrowEntry member = members[i];
       const bool is_first = owner_of(member) == number_of(member);
       const bool has_second = i + 1 < size && owner_of(members[i + 1]) == owner_of(member);
@@ -65,7 +73,8 @@ __global__ void __launch_bounds__(kHeadThreads)
     if (is_listed) begins[listed + before] = static_cast<int32_t>(i);
     listed += total;
   }
-  if (threadIdx.x == 0) *num_groups = listed;
+  const bool any_bad = __syncthreads_or(is_bad);
+  if (threadIdx.x == 0) *num_groups = any_bad ? kBadScores : listed;
 }
 
 // One side of a group's mean a thread.

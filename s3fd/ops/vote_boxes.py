@@ -68,15 +68,22 @@ def vote_boxes(
             f"got {describe(scores)}; move it with .to(boxes.device)"
         )
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
+    try:
+        result: tuple[Tensor, Tensor] = torch.ops.s3fd.vote_boxes(
+            boxes.detach(), scores.detach(), float(iou_threshold), bool(keep_single)
+        )
+    except RuntimeError:  # the kernels look at the scores, so that a GPU is not asked twice
+        _check_weights(scores)
+        raise
+    return result
+
+
+def _check_weights(scores: Tensor) -> None:
     if not bool(((scores >= 0) & (scores < torch.inf)).all()):
         raise ValueError(
             "scores: expected finite numbers >= 0, for they weigh the boxes, got a negative, NaN "
             "or infinite one; pass probabilities (torch.sigmoid of a logit)"
         )
-    result: tuple[Tensor, Tensor] = torch.ops.s3fd.vote_boxes(
-        boxes.detach(), scores.detach(), float(iou_threshold), bool(keep_single)
-    )
-    return result
 
 
 @_registration.fake("s3fd::vote_boxes")
@@ -90,6 +97,7 @@ def _fake(
 def _elsewhere(
     boxes: Tensor, scores: Tensor, iou_threshold: float, keep_single: bool
 ) -> tuple[Tensor, Tensor]:
+    _check_weights(scores)
     return _twin(boxes, scores, iou_threshold, keep_single=keep_single)
 
 

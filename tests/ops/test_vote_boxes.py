@@ -248,3 +248,15 @@ def test_cuda_merges_as_the_cpu_does(number: int) -> None:
     found = vote_boxes(boxes.cuda(), scores.cuda(), 0.3)
     for result, expected in zip(found, vote_boxes(boxes, scores, 0.3), strict=True):
         assert torch.equal(result.cpu(), expected)
+
+
+@pytest.mark.parametrize("bad", [-1e-30, math.nan, math.inf])
+@pytest.mark.parametrize(("size", "place"), [(1, 0), (33, 32), (1025, 0), (1025, 1024)])
+def test_one_score_that_is_no_weight_is_found_wherever_it_is(bad, size, place):
+    boxes = torch.tensor([0.0, 0, 8, 8]).repeat(size, 1)
+    scores = torch.linspace(1, 0, size)
+    scores[place] = bad
+    with pytest.raises(ValueError, match="scores: expected finite numbers >= 0"):
+        vote_boxes(boxes, scores, 0.5)
+    scores[place] = 0
+    assert len(vote_boxes(boxes, scores, 0.5)[1]) == 1
