@@ -102,6 +102,7 @@ def emulated_python(emulator_folder: Path) -> Callable[..., subprocess.Completed
         ROOT / "s3fd", stage / "s3fd", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     shutil.copy(emulator_folder / "_C.so", stage / "s3fd")
+    shutil.copy(Path(__file__).with_name("host_calls.py"), stage)
     # An editable install puts its own finder before PYTHONPATH, and would find the other package.
     (stage / "sitecustomize.py").write_text(
         "import sys\n"

@@ -7,20 +7,10 @@ import json
 import pytest
 
 COUNT = """
-import ctypes, json, sys
+import sys
 import torch
-from s3fd import _extension
+from host_calls import calls
 from s3fd.ops import l2_normalize, multibox_loss
-
-library = ctypes.CDLL(str(_extension.library_path("_C")))
-library.s3fd_emulator_count_of.restype = ctypes.c_int64
-names = ["launches", "memsets", "copies", "synchronisations", "allocations"]
-
-def calls(function):
-    library.s3fd_emulator_reset_counts()
-    result = function()
-    print(json.dumps({name: library.s3fd_emulator_count_of(name.encode()) for name in names}))
-    return result
 
 dtype = getattr(torch, sys.argv[1])
 logits = torch.randn(2, 3000, 2, dtype=dtype, requires_grad=True)
