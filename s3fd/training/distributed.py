@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.constants import default_pg_timeout
+from torch.distributed.rendezvous import rendezvous
 
 from s3fd.devices import resolve_device
+from s3fd.training.attempt import fresh_store
 
 _Value = TypeVar("_Value")
 
@@ -95,9 +98,15 @@ def join_processes(device: str | None) -> Iterator[Processes]:
     if own.type == "cuda":
         own = resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(own)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo",
+        store=fresh_store(store, rank, size, default_pg_timeout),
+        rank=rank,
+        world_size=size,
+    )
     try:
-        yield Processes(own, dist.get_rank(), dist.get_world_size())
+        yield Processes(own, rank, size)
     finally:
         dist.destroy_process_group()
 
