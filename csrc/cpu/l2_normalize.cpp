@@ -17,9 +17,8 @@
 namespace s3fd::cpu {
 namespace {
 
-constexpr int64_t kTile = 256;         // pixels of a tile
-constexpr int64_t kTilesPerBlock = 2;  // what one task takes at least
-constexpr int64_t kLanes = 16;         // sums that a row is added up in, side by side
+constexpr int64_t kTile = 256;  // pixels of a tile, at most
+constexpr int64_t kLanes = 16;  // sums that a row is added up in, side by side
 
 // A map as rows of pixels, of one tensor. A map without gaps is one long row.
 template <typename T>
@@ -35,40 +34,37 @@ struct Tile {
   int64_t image, row, begin, size;
 };
 
-// How the maps of a call are cut into tiles, and these into blocks that do not depend on the number
-// of threads.
+// How the maps of a call are cut into tiles, which do not depend on the number of threads.
 class Tiling {
  public:
   // May be called for several tensors: rows are joined if they have no gap in any of them.
-  explicit Tiling(const Tensor& features)
-      : images_(features.size(0)), rows_(features.size(2)), columns_(features.size(3)) {}
+  Tiling(const Tensor& features, bool joined)
+      : images_(features.size(0)),
+        rows_(joined ? 1 : features.size(2)),
+        columns_(joined ? features.size(2) * features.size(3) : features.size(3)),
+        tile_(size_of_tile(columns_)),
+        per_row_((columns_ + tile_ - 1) / tile_) {}
 
   static bool has_long_rows(const Tensor& map) {
     return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
   }
 
-  void join_rows() {
-    columns_ *= rows_;
-    rows_ = 1;
-  }
+  int64_t tiles() const { return images_ * rows_ * per_row_; }
 
-  int64_t blocks() const { return (tiles() + kTilesPerBlock - 1) / kTilesPerBlock; }
-
-  // Calls visit(tile) for the tiles of a block.
-  template <typename Visit>
-  void for_each_tile(int64_t block, const Visit& visit) const {
-    const int64_t end = std::min((block + 1) * kTilesPerBlock, tiles());
-    for (int64_t i = block * kTilesPerBlock; i < end; ++i) {
-      const int64_t line = i / per_row(), begin = i % per_row() * kTile;
-      visit(Tile{line / rows_, line % rows_, begin, std::min(kTile, columns_ - begin)});
-    }
+  Tile operator[](int64_t i) const {
+    const int64_t line = i / per_row_, begin = i % per_row_ * tile_;
+    return {line / rows_, line % rows_, begin, std::min(tile_, columns_ - begin)};
   }
 
  private:
-  int64_t per_row() const { return (columns_ + kTile - 1) / kTile; }
-  int64_t tiles() const { return images_ * rows_ * per_row(); }
+  // Of a long row an even number of tiles alike, so that two threads get the same share of it.
+  static int64_t size_of_tile(int64_t columns) {
+    const int64_t pairs = std::max<int64_t>((columns + 2 * kTile - 1) / (2 * kTile), 1);
+    const int64_t size = (columns + 2 * pairs - 1) / (2 * pairs);
+    return std::max((size + kLanes - 1) / kLanes * kLanes, kLanes);
+  }
 
-  int64_t images_, rows_, columns_;
+  int64_t images_, rows_, columns_, tile_, per_row_;
 };
 
 template <typename T>
@@ -233,12 +229,9 @@ bool all_strides_are_one(int dimension, std::initializer_list<const Tensor*> ten
 }
 
 Tiling tile(std::initializer_list<const Tensor*> maps) {
-  Tiling tiling(**maps.begin());
-  if (std::all_of(maps.begin(), maps.end(),
-                  [](const Tensor* map) { return Tiling::has_long_rows(*map); })) {
-    tiling.join_rows();
-  }
-  return tiling;
+  const bool joined = std::all_of(maps.begin(), maps.end(),
+                                  [](const Tensor* map) { return Tiling::has_long_rows(*map); });
+  return Tiling(**maps.begin(), joined);
 }
 
 Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
@@ -272,8 +265,8 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
         scale_rows<T, C>(from, in.channel, in.step, to, out.channel, out.step, w, channels, t.size);
       }
     };
-    parallel_for(0, tiling.blocks(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t block = begin; block < end; ++block) tiling.for_each_tile(block, visit);
+    parallel_for(0, tiling.tiles(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) visit(tiling[i]);
     });
   });
   return output;
@@ -297,8 +290,8 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
     const auto out = map_of<T>(output);
     const std::vector<C> weights = read<C>(weight);
     const C* w = weights.data();
-    const int64_t blocks = features.numel() == 0 ? 0 : tiling.blocks();
-    std::vector<C> parts(static_cast<size_t>(blocks * channels));  // of the weight's gradient
+    const int64_t tiles = features.numel() == 0 ? 0 : tiling.tiles();
+    std::vector<C> parts(static_cast<size_t>(tiles * channels));  // of the weight's gradient
     const auto visit = [&](const Tile& t, C* part) {
       const T* from_x = x.at(t.image, t.row, t.begin);
       const T* from_g = g.at(t.image, t.row, t.begin);
@@ -320,19 +313,17 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
                                            {to, out.channel, out.step}, w, channels, t.size, part);
       }
     };
-    parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t block = begin; block < end; ++block) {
-        tiling.for_each_tile(block, [&](const Tile& t) { visit(t, &parts[block * channels]); });
-      }
+    parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) visit(tiling[i], &parts[i * channels]);
     });
-    C* total = static_cast<C*>(of_weight.mutable_data_ptr());
-    for (int64_t c = 0; c < channels; ++c) {
-      double sum = 0;
-      for (int64_t block = 0; block < blocks; ++block) {
-        sum += static_cast<double>(parts[block * channels + c]);
+    std::vector<double> sums(static_cast<size_t>(channels));
+    for (int64_t i = 0; i < tiles; ++i) {
+      for (int64_t c = 0; c < channels; ++c) {
+        sums[c] += static_cast<double>(parts[i * channels + c]);
       }
-      total[c] = static_cast<C>(sum);
     }
+    C* total = static_cast<C*>(of_weight.mutable_data_ptr());
+    for (int64_t c = 0; c < channels; ++c) total[c] = static_cast<C>(sums[c]);
   });
   return {output, of_weight};
 }

@@ -37,7 +37,7 @@ def max_out_background(logits: Tensor) -> Tensor:
         ValueError: ``logits`` has not four dimensions, or fewer than two channels.
 
     Under autocast it computes and answers in float32. On devices without a kernel of their own
-    (all but the CPU at present) it runs its PyTorch twin.
+    (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch
