@@ -5,11 +5,7 @@
 
 #include <cmath>
 
-#ifdef __CUDACC__
-#define S3FD_HOST_DEVICE __host__ __device__
-#else
-#define S3FD_HOST_DEVICE
-#endif
+#include "elementary.h"
 
 namespace s3fd {
 
@@ -76,8 +72,8 @@ S3FD_HOST_DEVICE inline Delta<T> encode(const Box<T>& box, const Box<T>& anchor,
   const T shift_x = (box.x1 + box.x2) / 2 - (anchor.x1 + anchor.x2) / 2;
   const T shift_y = (box.y1 + box.y2) / 2 - (anchor.y1 + anchor.y2) / 2;
   return {shift_x / (variances.centre * anchor_width), shift_y / (variances.centre * anchor_height),
-          std::log((box.x2 - box.x1) / anchor_width) / variances.size,
-          std::log((box.y2 - box.y1) / anchor_height) / variances.size};
+          logarithm((box.x2 - box.x1) / anchor_width) / variances.size,
+          logarithm((box.y2 - box.y1) / anchor_height) / variances.size};
 }
 
 // The inverse of encode(). Sizes are not bounded: a large dw gives an infinite box.
@@ -87,8 +83,8 @@ S3FD_HOST_DEVICE inline Box<T> decode(const Delta<T>& delta, const Box<T>& ancho
   const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
   const T x = (anchor.x1 + anchor.x2) / 2 + delta.dx * variances.centre * anchor_width;
   const T y = (anchor.y1 + anchor.y2) / 2 + delta.dy * variances.centre * anchor_height;
-  const T half_width = anchor_width * std::exp(delta.dw * variances.size) / 2;
-  const T half_height = anchor_height * std::exp(delta.dh * variances.size) / 2;
+  const T half_width = anchor_width * exponential(delta.dw * variances.size) / 2;
+  const T half_height = anchor_height * exponential(delta.dh * variances.size) / 2;
   return {x - half_width, y - half_height, x + half_width, y + half_height};
 }
 
@@ -149,8 +145,8 @@ S3FD_HOST_DEVICE inline Delta<T> decode_gradient_of_delta(const Box<T>& gradient
                                                           const Box<T>& anchor,
                                                           const Variances<T>& variances) {
   const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
-  const T width = anchor_width * std::exp(delta.dw * variances.size);
-  const T height = anchor_height * std::exp(delta.dh * variances.size);
+  const T width = anchor_width * exponential(delta.dw * variances.size);
+  const T height = anchor_height * exponential(delta.dh * variances.size);
   return {(gradient.x1 + gradient.x2) * variances.centre * anchor_width,
           (gradient.y1 + gradient.y2) * variances.centre * anchor_height,
           (gradient.x2 - gradient.x1) / 2 * width * variances.size,
@@ -164,9 +160,9 @@ S3FD_HOST_DEVICE inline Box<T> decode_gradient_of_anchor(const Box<T>& gradient,
                                                          const Variances<T>& variances) {
   const T centre_x = gradient.x1 + gradient.x2, centre_y = gradient.y1 + gradient.y2;
   const T width = centre_x * delta.dx * variances.centre +
-                  (gradient.x2 - gradient.x1) / 2 * std::exp(delta.dw * variances.size);
+                  (gradient.x2 - gradient.x1) / 2 * exponential(delta.dw * variances.size);
   const T height = centre_y * delta.dy * variances.centre +
-                   (gradient.y2 - gradient.y1) / 2 * std::exp(delta.dh * variances.size);
+                   (gradient.y2 - gradient.y1) / 2 * exponential(delta.dh * variances.size);
   return {centre_x / 2 - width, centre_y / 2 - height, centre_x / 2 + width, centre_y / 2 + height};
 }
 

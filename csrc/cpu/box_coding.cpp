@@ -3,48 +3,88 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
+#include <array>
 #include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "cpu/parallel.h"
+#include "cpu/simd.h"
 #include "geometry.h"
 #include "tensor.h"
 
 namespace s3fd::cpu {
 namespace {
 
-// Boxes that one task codes at least.
-constexpr int64_t kBoxesPerTask = 4096;
+constexpr int64_t kBoxesPerTask = 4096;  // at least
+constexpr int64_t kTile = 128;           // boxes that are coded together: some kilobytes
 
 using ImageSize = std::optional<std::vector<int64_t>>;
 
-// Four numbers in a row of a tensor [B, A, 4], as a Box or a Delta.
-template <typename Row, typename T>
-struct RowReader {
+// The same four numbers of some rows side by side, so that loops over rows are vectorised.
+template <typename Row, typename Compute>
+struct Tile {
+  Compute first[kTile], second[kTile], third[kTile], fourth[kTile];
+
+  Row operator[](int64_t i) const { return {first[i], second[i], third[i], fourth[i]}; }
+
+  void set(int64_t i, const Row& row) {
+    const auto& [a, b, c, d] = row;
+    first[i] = a;
+    second[i] = b;
+    third[i] = c;
+    fourth[i] = d;
+  }
+};
+
+// The rows of a tensor [B, A, 4], as Boxes or Deltas.
+template <template <typename> typename Row, typename T>
+struct Rows {
+  using Compute = compute_t<T>;
+
   const T* data;
   int64_t batch_stride, row_stride, stride;
 
-  explicit RowReader(const Tensor& tensor)
+  explicit Rows(const Tensor& tensor)
       : data(static_cast<const T*>(tensor.const_data_ptr())),
         batch_stride(tensor.stride(0)),
         row_stride(tensor.stride(1)),
         stride(tensor.stride(2)) {}
 
-  Row operator()(int64_t batch, int64_t row) const {
-    using Compute = compute_t<T>;
+  void read(int64_t batch, int64_t row, int64_t size, Tile<Row<Compute>, Compute>& tile) const {
     const T* in = data + batch * batch_stride + row * row_stride;
-    return {static_cast<Compute>(in[0]), static_cast<Compute>(in[stride]),
-            static_cast<Compute>(in[2 * stride]), static_cast<Compute>(in[3 * stride])};
+    if (row_stride == 4 && stride == 1) {
+      read(in, std::integral_constant<int64_t, 4>{}, std::integral_constant<int64_t, 1>{}, size,
+           tile);
+    } else {
+      read(in, row_stride, stride, size, tile);
+    }
+  }
+
+ private:
+  template <typename RowStride, typename Stride>
+  static void read(const T* in, RowStride row, Stride step, int64_t size,
+                   Tile<Row<Compute>, Compute>& tile) {
+    for (int64_t i = 0; i < size; ++i) {
+      tile.first[i] = static_cast<Compute>(in[i * row]);
+      tile.second[i] = static_cast<Compute>(in[i * row + step]);
+      tile.third[i] = static_cast<Compute>(in[i * row + 2 * step]);
+      tile.fourth[i] = static_cast<Compute>(in[i * row + 3 * step]);
+    }
   }
 };
 
-template <typename Row, typename T>
-void write(const Row& row, T* out) {
-  const auto& [first, second, third, fourth] = row;
-  out[0] = static_cast<T>(first);
-  out[1] = static_cast<T>(second);
-  out[2] = static_cast<T>(third);
-  out[3] = static_cast<T>(fourth);
+template <typename Row, typename Compute, typename T>
+void write(const Tile<Row, Compute>& tile, int64_t size, T* out) {
+  for (int64_t i = 0; i < size; ++i) {
+    out[4 * i] = static_cast<T>(tile.first[i]);
+    out[4 * i + 1] = static_cast<T>(tile.second[i]);
+    out[4 * i + 2] = static_cast<T>(tile.third[i]);
+    out[4 * i + 3] = static_cast<T>(tile.fourth[i]);
+  }
 }
 
 void check_alike(const Tensor& first, const Tensor& other) {
@@ -59,25 +99,43 @@ void check_image_size(const ImageSize& image_size) {
                   "s3fd: expected an image size of two integers, height and width");
 }
 
-// A new contiguous [B, A, 4] whose row (b, a) is compute(b, a).
-template <typename T, typename Compute>
-Tensor map_rows(const Tensor& like, const Compute& compute) {
+// A new contiguous [B, A, 4] whose row is compute(row of each of `inputs`).
+template <typename T, typename Compute, template <typename> typename... Row>
+Tensor map_rows(const Tensor& like, const Compute& compute, const Rows<Row, T>&... inputs) {
+  using C = compute_t<T>;
+  using Output = decltype(compute(std::declval<Row<C>>()...));
   const int64_t rows = like.size(1);
   const std::array<int64_t, 3> sizes{like.size(0), rows, 4};
   Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(),
                                        std::nullopt, like.device());
   T* out = static_cast<T*>(output.mutable_data_ptr());
+  const auto code = [&](int64_t batch, int64_t row, int64_t size) {
+    vectorized([&] {
+      std::tuple<Tile<Row<C>, C>...> tiles;
+      Tile<Output, C> result;
+      std::apply(
+          [&](auto&... tile) {
+            (inputs.read(batch, row, size, tile), ...);
+            for (int64_t i = 0; i < size; ++i) result.set(i, compute(tile[i]...));
+          },
+          tiles);
+      write(result, size, out + 4 * (batch * rows + row));
+    });
+  };
   parallel_for(0, like.size(0) * rows, kBoxesPerTask, [&](int64_t begin, int64_t end) {
-    int64_t batch = begin / rows, row = begin % rows;
-    for (int64_t i = begin; i < end; ++i) {
-      write(compute(batch, row), out + 4 * i);
-      if (++row == rows) {
-        row = 0;
-        ++batch;
-      }
+    while (begin < end) {
+      const int64_t row = begin % rows, size = std::min({kTile, rows - row, end - begin});
+      code(begin / rows, row, size);
+      begin += size;
     }
   });
   return output;
+}
+
+// function(std::true_type) or function(std::false_type), so that loops have no branch on it.
+template <typename Function>
+Tensor with_constant(bool value, const Function& function) {
+  return value ? function(std::true_type{}) : function(std::false_type{});
 }
 
 template <typename T>
@@ -85,15 +143,23 @@ Variances<T> make_variances(double centre, double size) {
   return {static_cast<T>(centre), static_cast<T>(size)};
 }
 
+// Width and height, or zeros if there is nothing to clip to.
+template <typename T>
+std::array<T, 2> limits(const ImageSize& image_size) {
+  if (!image_size) return {};
+  return {static_cast<T>((*image_size)[1]), static_cast<T>((*image_size)[0])};
+}
+
 Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double centre_variance,
                     double size_variance) {
   check_alike(boxes, anchors);
   return dispatch_floating(boxes.scalar_type(), "encode_boxes", [&]<typename T>() {
     using C = compute_t<T>;
-    const RowReader<Box<C>, T> box(boxes), anchor(anchors);
     const auto variances = make_variances<C>(centre_variance, size_variance);
     return map_rows<T>(
-        boxes, [&](int64_t b, int64_t a) { return encode(box(b, a), anchor(b, a), variances); });
+        boxes,
+        [=](const Box<C>& box, const Box<C>& anchor) { return encode(box, anchor, variances); },
+        Rows<Box, T>(boxes), Rows<Box, T>(anchors));
   });
 }
 
@@ -103,13 +169,18 @@ Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const 
   check_alike(boxes, gradient);
   return dispatch_floating(boxes.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    const RowReader<Delta<C>, T> received(gradient);
-    const RowReader<Box<C>, T> box(boxes), anchor(anchors);
     const auto variances = make_variances<C>(centre_variance, size_variance);
-    return map_rows<T>(boxes, [&](int64_t b, int64_t a) {
-      return of_anchors
-                 ? encode_gradient_of_anchor(received(b, a), box(b, a), anchor(b, a), variances)
-                 : encode_gradient_of_box(received(b, a), box(b, a), anchor(b, a), variances);
+    return with_constant(of_anchors, [&](auto anchor_is_asked) {
+      return map_rows<T>(
+          boxes,
+          [=](const Delta<C>& received, const Box<C>& box, const Box<C>& anchor) {
+            if constexpr (anchor_is_asked) {
+              return encode_gradient_of_anchor(received, box, anchor, variances);
+            } else {
+              return encode_gradient_of_box(received, box, anchor, variances);
+            }
+          },
+          Rows<Delta, T>(gradient), Rows<Box, T>(boxes), Rows<Box, T>(anchors));
     });
   });
 }
@@ -120,13 +191,16 @@ Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_v
   check_image_size(image_size);
   return dispatch_floating(deltas.scalar_type(), "decode_boxes", [&]<typename T>() {
     using C = compute_t<T>;
-    const RowReader<Delta<C>, T> delta(deltas);
-    const RowReader<Box<C>, T> anchor(anchors);
     const auto variances = make_variances<C>(centre_variance, size_variance);
-    return map_rows<T>(deltas, [&](int64_t b, int64_t a) {
-      const auto box = decode(delta(b, a), anchor(b, a), variances);
-      if (!image_size) return box;
-      return clip(box, static_cast<C>((*image_size)[1]), static_cast<C>((*image_size)[0]));
+    const auto [width, height] = limits<C>(image_size);
+    return with_constant(image_size.has_value(), [&, width = width, height = height](auto clipped) {
+      return map_rows<T>(
+          deltas,
+          [=](const Delta<C>& delta, const Box<C>& anchor) {
+            const Box<C> box = decode(delta, anchor, variances);
+            return clipped ? clip(box, width, height) : box;
+          },
+          Rows<Delta, T>(deltas), Rows<Box, T>(anchors));
     });
   });
 }
@@ -139,21 +213,26 @@ Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const
   check_image_size(image_size);
   return dispatch_floating(deltas.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    const RowReader<Delta<C>, T> delta(deltas);
-    const RowReader<Box<C>, T> received(gradient), anchor(anchors);
     const auto variances = make_variances<C>(centre_variance, size_variance);
-    const auto gradient_of_box = [&](int64_t b, int64_t a) {
-      if (!image_size) return received(b, a);
-      return clip_gradient(received(b, a), decode(delta(b, a), anchor(b, a), variances),
-                           static_cast<C>((*image_size)[1]), static_cast<C>((*image_size)[0]));
+    const auto [width, height] = limits<C>(image_size);
+    const auto run = [&, width = width, height = height](auto clipped, auto anchor_is_asked) {
+      return map_rows<T>(
+          deltas,
+          [=](const Box<C>& received, const Delta<C>& delta, const Box<C>& anchor) {
+            Box<C> of_box = received;
+            if constexpr (clipped) {
+              of_box = clip_gradient(received, decode(delta, anchor, variances), width, height);
+            }
+            if constexpr (anchor_is_asked) {
+              return decode_gradient_of_anchor(of_box, delta, variances);
+            } else {
+              return decode_gradient_of_delta(of_box, delta, anchor, variances);
+            }
+          },
+          Rows<Box, T>(gradient), Rows<Delta, T>(deltas), Rows<Box, T>(anchors));
     };
-    if (of_anchors) {
-      return map_rows<T>(deltas, [&](int64_t b, int64_t a) {
-        return decode_gradient_of_anchor(gradient_of_box(b, a), delta(b, a), variances);
-      });
-    }
-    return map_rows<T>(deltas, [&](int64_t b, int64_t a) {
-      return decode_gradient_of_delta(gradient_of_box(b, a), delta(b, a), anchor(b, a), variances);
+    return with_constant(image_size.has_value(), [&](auto clipped) {
+      return with_constant(of_anchors, [&](auto asked) { return run(clipped, asked); });
     });
   });
 }
