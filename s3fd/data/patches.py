@@ -95,6 +95,14 @@ def face_patch(width: int, height: int, boxes: FloatArray, rng: np.random.Genera
     return Patch(rng.uniform(0.0, width - side), rng.uniform(0.0, height - side), side)
 
 
+def photo_patch(width: int, height: int, size: int) -> Patch:
+    """All of a photo, and what is right of and below it, as the detector fills up a batch.
+
+    A photo that is smaller than `size` keeps its own scale; a larger one is shrunk to it.
+    """
+    return Patch(0.0, 0.0, float(max(width, height, size)))
+
+
 def anchor_patch(
     width: int, height: int, boxes: FloatArray, size: int, rng: np.random.Generator
 ) -> Patch:

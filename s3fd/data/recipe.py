@@ -14,8 +14,9 @@ class Augmentation:
     Attributes:
         colour: distort brightness, contrast, saturation and hue.
         grey: share of patches that lose their colours, if `colour`.
-        crop: ``"patch"``, one of the paper's five square patches (`patches.paper_patch`), or
-            ``"face"``, mostly around a face (`patches.face_patch`).
+        crop: ``"patch"``, one of the paper's five square patches (`patches.paper_patch`),
+            ``"face"``, mostly around a face (`patches.face_patch`), or ``"photo"``, all of a photo
+            (`patches.photo_patch`).
         flip: probability that a patch is mirrored.
         anchor_sampling: share of patches chosen by data-anchor sampling instead
             (`patches.anchor_patch`).
@@ -39,7 +40,7 @@ class Augmentation:
 
     colour: bool = True
     grey: float = 0.0
-    crop: Literal["patch", "face"] = "patch"
+    crop: Literal["patch", "face", "photo"] = "patch"
     flip: float = 0.5
     anchor_sampling: float = 0.0
     collage: tuple[float, ...] = ()
@@ -50,8 +51,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("collage", "scales", "scale_shares"):  # a configuration file has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.crop not in ("patch", "face"):
-            raise ValueError(f"crop: expected 'patch' or 'face', got {self.crop!r}")
+        if self.crop not in ("patch", "face", "photo"):
+            raise ValueError(f"crop: expected 'patch', 'face' or 'photo', got {self.crop!r}")
         shares = {name: (getattr(self, name),) for name in ("grey", "flip", "anchor_sampling",
                                                             "plain")}  # fmt: skip
         for name, values in {**shares, "collage": self.collage,

@@ -143,6 +143,8 @@ class _Drawing:
         measures = photo.width, photo.height, photo.boxes
         if self.rng.random() < self.recipe.anchor_sampling and len(photo.boxes):
             return patches.anchor_patch(*measures, size, self.rng)
+        if self.recipe.crop == "photo":
+            return patches.photo_patch(photo.width, photo.height, size)
         if self.recipe.crop == "face":
             return patches.face_patch(*measures, self.rng)
         return patches.paper_patch(*measures, size, self.rng)

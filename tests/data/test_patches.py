@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3fd.data.patches import MIN_FACE, Patch, anchor_patch, face_patch, keeps_a_face, paper_patch
+from s3fd.data.patches import (
+    MIN_FACE,
+    Patch,
+    anchor_patch,
+    face_patch,
+    keeps_a_face,
+    paper_patch,
+    photo_patch,
+)
 
 NONE = np.zeros((0, 4), np.float32)
 photos = st.tuples(st.integers(1, 300), st.integers(1, 300), st.tuples(*[st.floats(0, 1)] * 4))
@@ -108,3 +116,10 @@ def test_an_anchor_patch_that_is_larger_than_the_photo_holds_all_of_it():
 def test_a_face_is_kept_by_its_centre_and_its_size_after_the_scaling(box, kept):
     boxes = np.array([box], np.float32)
     assert keeps_a_face(boxes, Patch(10, 10, 100), 200) is kept
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side"), [(300, 200, 320), (200, 300, 320), (640, 480, 640), (320, 9, 320)]
+)
+def test_a_whole_photo_keeps_its_scale_if_it_fits_into_the_input(width, height, side):
+    assert photo_patch(width, height, 320) == Patch(0, 0, side)

@@ -106,7 +106,7 @@ def test_a_config_extends_another_of_the_package_or_beside_it(tmp_path):
 
 
 def test_a_config_that_is_not_there_lists_those_that_are(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"'light', 'paper'.*got 'papr'"):
+    with pytest.raises(FileNotFoundError, match=r"'light', 'overfit', 'paper'.*got 'papr'"):
         read_config("papr")
 
 
