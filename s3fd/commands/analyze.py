@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import s3fd
-from s3fd.commands.files import whole_file
 from s3fd.commands.options import Device, check_json_file, check_output_file
+from s3fd.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

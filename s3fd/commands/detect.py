@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from s3fd.commands.files import Photo, ResultNames, find_photos, whole_file, why_not_writable
+from s3fd.commands.files import Photo, ResultNames, find_photos
 from s3fd.commands.options import (
     BatchSize,
     Device,
@@ -31,6 +31,7 @@ from s3fd.commands.options import (
     load_detector,
 )
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
+from s3fd.files import whole_file, why_not_writable
 
 if TYPE_CHECKING:
     from PIL import Image

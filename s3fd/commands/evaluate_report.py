@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from s3fd.commands.evaluate_options import Outputs
-from s3fd.commands.files import whole_file
 from s3fd.defaults import SCORE_THRESHOLD
+from s3fd.files import whole_file
 
 if TYPE_CHECKING:
     from s3fd.evaluation import PrecisionRecall

@@ -1,14 +1,12 @@
-"""The files of the commands: which photos are meant, where results go, writing whole files."""
+"""The files of the commands: which photos are meant, and where results go."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 # Hidden files, such as the ._IMG_1.jpg that macOS leaves on memory cards, are passed over.
 _JPEG_SUFFIXES = frozenset([".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"])
@@ -120,35 +118,3 @@ class ResultNames:
             path = folder / f"{photo.name.stem}-faces-{number}{suffix}"
         self._taken.add(os.path.realpath(path).casefold())
         return path
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name, or replaces one, only when it is complete.
-
-    Something else than a regular file, such as ``/dev/null`` or a pipe, is written to as it is.
-    """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
-        return
-    temporary = path.with_name(f".s3fd-{os.getpid()}-{abs(hash(path.name)):x}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def why_not_writable(folder: Path) -> str | None:
-    """Why no file can be made in this folder (which need not exist yet), or None if one can."""
-    for ancestor in (folder, *folder.absolute().parents):
-        if os.path.lexists(ancestor):
-            if not ancestor.is_dir():
-                return f"{ancestor} is not a folder"
-            if not os.access(ancestor, os.W_OK | os.X_OK):
-                return f"no permission to write in {ancestor}"
-            return None
-    return f"{folder} does not exist"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from s3fd.commands.files import why_not_writable
 from s3fd.defaults import IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE
+from s3fd.files import why_not_writable
 
 if TYPE_CHECKING:
     from s3fd.detections import Detections

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s3fd.commands.files import whole_file, why_not_writable
 from s3fd.evaluation.average_precision import PrecisionRecall
 from s3fd.evaluation.published import PublishedCurve
+from s3fd.files import whole_file, why_not_writable
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, which colour-blind readers can tell apart; black is what was measured.

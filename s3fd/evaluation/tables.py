@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3fd.commands.files import whole_file
 from s3fd.evaluation.plots import Curve
+from s3fd.files import whole_file
 
 
 @dataclass(frozen=True)
