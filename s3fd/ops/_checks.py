@@ -10,6 +10,7 @@ import math
 import reprlib
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,6 +86,8 @@ def check_number(
     name: str, value: object, *, minimum: float = -math.inf, maximum: float = math.inf
 ) -> None:
     """Checks that ``value`` is a number (no NaN) between two bounds, both included."""
+    if isinstance(value, float) and minimum <= value <= maximum:
+        return
     expected = f"{name}: expected a number"
     if minimum != -math.inf or maximum != math.inf:
         expected += f" in [{minimum:g}, {maximum:g}]"
@@ -112,16 +115,17 @@ def check_variances(value: object) -> None:
         raise ValueError(f"{expected}, got {value!r}")
 
 
-def check_size(name: str, value: object, meaning: str = "(height, width)") -> tuple[int, int]:
+def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple[int, int]:
     """Checks two integers >= 0 and returns them; symbolic ones under torch.compile are fine."""
-    expected = f"{name}: expected {meaning}, two integers >= 0"
-    if not isinstance(value, Sequence) or not all(
+    if type(value) in (tuple, list) and all(type(length) is int for length in value):
+        pass  # most calls: checks by abstract classes would take as long as a small operator
+    elif not isinstance(value, Sequence) or not all(
         isinstance(length, Integral | torch.SymInt) and not isinstance(length, bool)
         for length in value
     ):
-        raise TypeError(f"{expected}, got {describe(value)}")
-    if len(value) != 2 or not all(length >= 0 for length in value):
-        raise ValueError(f"{expected}, got {value!r}")
+        raise TypeError(f"{name}: expected {meaning}, two integers >= 0, got {describe(value)}")
+    if len(value) != 2 or value[0] < 0 or value[1] < 0:
+        raise ValueError(f"{name}: expected {meaning}, two integers >= 0, got {value!r}")
     return value[0], value[1]
 
 
