@@ -67,9 +67,11 @@ def autograd(
             found = backward(ctx, *gradients)
             return (*found, None) if isinstance(found, tuple) else (found, None)
 
+    apply: Callable[..., Any] = Gradient.apply
+
     def differentiable(keys: torch._C.DispatchKeySet, *inputs: Any) -> Any:
         if torch._C.is_grad_enabled() and torch._C._any_requires_grad(*inputs):
-            return Gradient.apply(*inputs, keys)
+            return apply(*inputs, keys)
         return redispatch(keys, inputs)
 
     Gradient.__name__ = Gradient.__qualname__ = f"{name}_gradient"
