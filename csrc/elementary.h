@@ -23,6 +23,14 @@ namespace s3fd {
 // log 2 in two parts. The first one has nine bits: its products with an exponent are exact.
 constexpr float kLog2High = 0.693359375F, kLog2Low = -2.12194440e-4F;
 
+// By Horner's rule, from the coefficient of the highest power down.
+template <typename... Coefficients>
+float polynomial(float x, float highest, Coefficients... others) {
+  float sum = highest;
+  ((sum = sum * x + others), ...);
+  return sum;
+}
+
 inline float power_of_two(int32_t exponent) {  // -126 to 127
   return std::bit_cast<float>((exponent + 127) << 23);
 }
@@ -34,11 +42,7 @@ inline float branchless_exp(float x) {
   const float shifted = bounded * 1.44269504F + kRound;
   const float n = shifted - kRound;
   const float r = (bounded - n * kLog2High) - n * kLog2Low;
-  float p = 0.0013814467F;
-  p = p * r + 0.008368781F;
-  p = p * r + 0.041668393F;
-  p = p * r + 0.1666652F;
-  p = p * r + 0.49999994F;
+  const float p = polynomial(r, 0.0013814467F, 0.008368781F, 0.041668393F, 0.1666652F, 0.49999994F);
   const float exp_r = r * r * p + r + 1;
   // In two steps, since 2^n alone may be infinite or denormal where the product is not.
   const int32_t exponent = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
@@ -56,14 +60,8 @@ inline float branchless_log(float x) {
   const int32_t exponent = static_cast<int32_t>(bits) >> 23;
   const float n = static_cast<float>(exponent - (is_denormal ? 23 : 0));
   const float f = std::bit_cast<float>((bits & 0x7fffff) + kRootOfHalf) - 1;
-  float p = -0.07634493F;
-  p = p * f + 0.12761575F;
-  p = p * f - 0.13160183F;
-  p = p * f + 0.14201759F;
-  p = p * f - 0.16623357F;
-  p = p * f + 0.20001227F;
-  p = p * f - 0.2500082F;
-  p = p * f + 0.3333333F;
+  const float p = polynomial(f, -0.07634493F, 0.12761575F, -0.13160183F, 0.14201759F, -0.16623357F,
+                             0.20001227F, -0.2500082F, 0.3333333F);
   const float square = f * f;
   const float small = square * f * p + n * kLog2Low - square / 2;
   const float result = (small + f) + n * kLog2High;

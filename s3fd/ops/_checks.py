@@ -117,15 +117,20 @@ def check_variances(value: object) -> None:
 
 def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple[int, int]:
     """Checks two integers >= 0 and returns them; symbolic ones under torch.compile are fine."""
-    if type(value) in (tuple, list) and all(type(length) is int for length in value):
-        pass  # most calls: checks by abstract classes would take as long as a small operator
-    elif not isinstance(value, Sequence) or not all(
+    if (
+        type(value) is tuple
+        and [type(length) for length in value] == [int, int]
+        and min(value) >= 0
+    ):
+        return value  # most calls: abstract classes would take as long as a small operator
+    expected = f"{name}: expected {meaning}, two integers >= 0"
+    if not isinstance(value, Sequence) or not all(
         isinstance(length, Integral | torch.SymInt) and not isinstance(length, bool)
         for length in value
     ):
-        raise TypeError(f"{name}: expected {meaning}, two integers >= 0, got {describe(value)}")
-    if len(value) != 2 or value[0] < 0 or value[1] < 0:
-        raise ValueError(f"{name}: expected {meaning}, two integers >= 0, got {value!r}")
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if len(value) != 2 or not all(length >= 0 for length in value):
+        raise ValueError(f"{expected}, got {value!r}")
     return value[0], value[1]
 
 
