@@ -81,7 +81,7 @@ def reasons(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def markdown(outcomes: Sequence[Outcome], lines: Sequence[str]) -> str:
-    """The same table for a README, with where it comes from."""
+    """The same table for docs/benchmarks.md, with where it comes from."""
     rows = [["operator", "case", *_COLUMNS], ["---", "---", *["---:"] * len(_COLUMNS)]]
     rows += [[f"`{outcome.case.operator}`", *row(outcome)] for outcome in outcomes]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

@@ -3,9 +3,6 @@
 // Nothing is read: the grid comes with the launch. 4 * sizeof(T) bytes are written an anchor, in
 // one store. One launch; memory bound, unless a level needs double precision on a GPU that has
 // little of it: 10 such operations an anchor.
-//
-// A anchors, float32:
-// roofline: anchors launches=1 bytes=16*A operations=60*A
 #pragma once
 
 #include "cuda/device_grid.h"

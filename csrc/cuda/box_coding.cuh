@@ -5,12 +5,6 @@
 // and 2 logarithms or exponentials for at least 24 bytes. Rows that lie side by side are read as
 // one vector, so that a warp takes whole sectors; anchors that are expanded over a batch come from
 // the L2 cache after the first image.
-//
-// B images that share A anchors, float32; the gradient of the deltas or boxes alone:
-// roofline: encode_boxes launches=1 bytes=32*B*A+16*A operations=50*B*A
-// roofline: encode_boxes_backward launches=1 bytes=48*B*A+16*A operations=40*B*A
-// roofline: decode_boxes launches=1 bytes=32*B*A+16*A operations=50*B*A
-// roofline: decode_boxes_backward launches=1 bytes=48*B*A+16*A operations=70*B*A
 #pragma once
 
 #include "cuda/divide.h"

@@ -11,11 +11,6 @@
 // the selection; without padding one for the splits, and then one wait for the device. The class
 // maps move once, the deltas of what passes only, and the lists are small: bound by the class maps'
 // bytes where images are large, by launches where they are not.
-//
-// A: anchors of an image; C: logits of an anchor, in the mean of the levels; N: candidates at most;
-// K: detections of an image.
-// roofline: decode_detections launches=5+(min(N,A)-1)//1024+(min(N,A)>4096)+(A>N) bytes=B*(4*A*C+20*K) operations=B*A*(C+2)
-// roofline: decode_detections_padded launches=4+(min(N,A)-1)//1024+(min(N,A)>4096)+(A>N) bytes=B*(4*A*C+20*K) operations=B*A*(C+2)
 #pragma once
 
 #include <cmath>

@@ -13,10 +13,6 @@
 // of the weight's gradient every block leaves a row of sums, and a second launch adds the rows: at
 // most 1024 rows, about a hundredth of the bytes. Blocks depend on sizes alone, and all sums are
 // added in a fixed order: the result is always the same.
-//
-// B images of C channels, H rows and W columns, in float32.
-// roofline: l2_normalize launches=1 bytes=8*B*C*H*W operations=4*B*C*H*W
-// roofline: l2_normalize_backward launches=2 bytes=12*B*C*H*W operations=11*B*C*H*W
 #pragma once
 
 #include <cstdint>

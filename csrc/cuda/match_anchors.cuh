@@ -19,12 +19,9 @@
 // The output is set to 0, and read and written once more: 24 bytes an anchor and image, of which
 // the L2 cache keeps most. That, and the five launches (two of them set memory; a list of anchors
 // has a sixth for its bounds), is what small batches take. With many boxes the walks count: about
-// 40 operations a visit, one visit in stage 1 and four to seven in stage 2.
-//
-// B images, A anchors, G boxes an image, K anchors in the reach of a box, 130 on the paper's grid;
-// of a list three times as many are visited, after a look at the bounds of all groups of 64:
-// roofline: match_grid launches=5 bytes=24*B*A+64*B*G operations=40*7*B*G*K
-// roofline: match_anchors launches=6 bytes=24*B*A+64*B*G+17*A operations=40*7*B*G*3*K+20*8*B*G*A/64
+// 40 operations a visit, one visit in stage 1 and four to seven in stage 2, of some 130 anchors in
+// the reach of a box on the paper's grid; of a list three times as many are visited, after a look
+// at the bounds of all groups of 64.
 #pragma once
 
 #include "cuda/device_grid.h"

@@ -5,10 +5,6 @@
 // the L1 cache. One launch each; memory bound, k comparisons a pixel are nothing beside that.
 // Neighbouring threads take neighbouring pixels of a row, so that whole sectors are read in both
 // memory formats: a channel of 32 pixels in NCHW, all channels of 32 pixels in channels_last.
-//
-// B images of H x W pixels with k background logits each:
-// roofline: max_out_background launches=1 bytes=4*B*H*W*(k+3) operations=B*H*W*k
-// roofline: max_out_background_backward launches=1 bytes=8*B*H*W*(k+2) operations=2*B*H*W*k
 #pragma once
 
 #include "cuda/launch.h"

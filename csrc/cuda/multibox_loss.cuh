@@ -15,15 +15,11 @@
 // sizes alone and the sums of blocks are added in a fixed order; the atomics count integers. So the
 // result is always the same. Nothing of size B x A is stored but `kept`.
 //
-// A memset and four launches. The bytes below are those of float32 logits, read by all four passes;
-// in between they stay in the L2 cache up to a batch of 100 images of 640 pixels on an H100, so
-// that DRAM moves less than half of that. Small batches are bound by launches, large ones by
-// memory. The gradient is one launch that writes two logits and four deltas an anchor, zeros or
-// not, and reads a byte for them; what is read for kept anchors is nothing beside that.
-//
-// B images, A anchors.
-// roofline: multibox_loss launches=5 bytes=B*A*(8+8+1+2*(8+1)+8+2) operations=12*B*A
-// roofline: multibox_loss_backward launches=1 bytes=B*A*(1+8+16) operations=2*B*A
+// A memset and four launches. All passes read the logits; in between these stay in the L2 cache up
+// to a batch of 100 images of 640 pixels on an H100, so that DRAM moves them once. Small
+// batches are bound by launches, large ones by memory. The gradient is one launch that writes two
+// logits and four deltas an anchor, zeros or not, and reads a byte for them; what is read for kept
+// anchors is nothing beside that.
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,8 @@
 // Indices of the boxes that stay: the last launch of nms, batched_nms and nms_padded. The others
 // are those of ranked_boxes.cuh; what bounds them is said there and in greedy_nms.cuh.
 //
-// Of N boxes, K of which stay, and few of which meet each other. Launches: 4 up to 1024 boxes, one
-// more for every further 1024, and 3 for sorts of more than 8192. One wait for the device, for the
-// size of the output; the padded form has none.
-// roofline: nms launches=4+(N-1)//1024+(N>4096)+2*(N>8192) bytes=180*N+8*K+20*N*((N-1)//1024) operations=12*N*min(N,512)+12*N*K//256
-// roofline: batched_nms launches=4+(N-1)//1024+(N>4096)+2*(N>8192) bytes=204*N+8*K+20*N*((N-1)//1024) operations=12*N*min(N,512)+12*N*K//256
-// roofline: nms_padded launches=4+(N-1)//1024+(N>4096)+2*(N>8192) bytes=180*N+8*K+20*N*((N-1)//1024) operations=12*N*min(N,512)+12*N*K//256
+// Launches: 4 up to 1024 boxes, one more for every further 1024, and 3 for sorts of more than 8192.
+// One wait for the device, for the size of the output; the padded form has none.
 #pragma once
 
 #include "cuda/greedy_nms.cuh"

@@ -5,10 +5,9 @@
 // begin; and four threads a group, one a side, add up its members in double and in their order: the
 // sums of the CPU, bit for bit.
 //
-// Of N boxes, K of which stay: 3 launches, 4 from 4096 boxes on, behind those of the suppression,
-// and one wait for the device, for the size of the output. Members are read twice, 8 bytes each,
-// and boxes and scores again, at random; latency bounds it, of the longest group most of all.
-// roofline: vote_boxes launches=6+(N-1)//1024+2*(N>4096)+2*(N>8192) bytes=232*N+20*K+20*N*((N-1)//1024) operations=12*N*min(N,512)+12*N*K//256+10*N
+// 3 launches, 4 from 4096 boxes on, behind those of the suppression, and one wait for the device,
+// for the size of the output. Members are read twice, 8 bytes each, and boxes and scores again, at
+// random; latency bounds it, of the longest group most of all.
 #pragma once
 
 #include "cuda/count_in_block.cuh"
