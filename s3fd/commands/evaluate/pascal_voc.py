@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s3fd.commands.evaluate_options import (
+from s3fd.commands.evaluate.options import (
     BenchmarkModel,
     GalleryFile,
     JsonFile,
@@ -22,8 +22,8 @@ from s3fd.commands.evaluate_options import (
     Predictions,
     require_one_source,
 )
-from s3fd.commands.evaluate_report import Report, curve_figures, curve_rows, warn_of_missing
-from s3fd.commands.evaluate_run import DetectorRun, as_predictions
+from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, warn_of_missing
+from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
 

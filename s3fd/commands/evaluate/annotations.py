@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s3fd.commands.evaluate_options import (
+from s3fd.commands.evaluate.options import (
     GalleryFile,
     JsonFile,
     MarkdownFile,
@@ -17,8 +17,8 @@ from s3fd.commands.evaluate_options import (
     Outputs,
     PlotFile,
 )
-from s3fd.commands.evaluate_report import Report, curve_figures, curve_rows
-from s3fd.commands.evaluate_run import DetectorRun
+from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows
+from s3fd.commands.evaluate.run import DetectorRun
 from s3fd.commands.options import (
     BatchSize,
     Device,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s3fd.commands.evaluate_options import (
+from s3fd.commands.evaluate.options import (
     GalleryFile,
     JsonFile,
     MarkdownFile,
@@ -20,7 +20,7 @@ from s3fd.commands.evaluate_options import (
     PlotFile,
     Predictions,
 )
-from s3fd.commands.evaluate_report import (
+from s3fd.commands.evaluate.report import (
     Report,
     curve_figures,
     curve_rows,
@@ -28,7 +28,7 @@ from s3fd.commands.evaluate_report import (
     warn,
     warn_of_missing,
 )
-from s3fd.commands.evaluate_run import DetectorRun, as_predictions
+from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from s3fd.commands.evaluate_annotations import evaluate_annotations
-from s3fd.commands.evaluate_fddb import evaluate_fddb
-from s3fd.commands.evaluate_pascal_voc import evaluate_pascal_voc
-from s3fd.commands.evaluate_wider_face import evaluate_wider_face
+from s3fd.commands.evaluate.annotations import evaluate_annotations
+from s3fd.commands.evaluate.fddb import evaluate_fddb
+from s3fd.commands.evaluate.pascal_voc import evaluate_pascal_voc
+from s3fd.commands.evaluate.wider_face import evaluate_wider_face
 
 evaluate = typer.Typer(
     name="evaluate",

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from s3fd.commands.evaluate_options import Outputs
+from s3fd.commands.evaluate.options import Outputs
 from s3fd.defaults import SCORE_THRESHOLD
 from s3fd.files import whole_file
 
