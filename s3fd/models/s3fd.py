@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
-from s3fd.models.light import ConvNorm, LightBackbone
+from s3fd.models.light import LightBackbone
 from s3fd.models.vgg16 import VGG16Backbone
 from s3fd.ops.anchor_grid import AnchorGrid
 
