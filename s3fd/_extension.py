@@ -75,7 +75,7 @@ def _load_library(name: str) -> None:
             "Install the package so that they are built: `pip install .` in the source folder "
             "(`make develop` for work in the tree itself). Where there is a source folder named "
             "s3fd in the current folder, Python finds it before the installed package.\n"
-            "S3FD_REFERENCE_ONLY=1 imports the PyTorch twins, s3fd.ops.reference, without them.",
+            "The PyTorch twins, s3fd.ops.reference, can be imported without them.",
             name=f"s3fd.{name}",
             path=str(path),
         )

@@ -36,20 +36,29 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def import_with_library(path: Path) -> str:
-    """The last words of ``import s3fd.ops`` where the compiled library is expected at ``path``."""
-    code = (
+def run_with_library(path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``code`` where the compiled library is expected at ``path``."""
+    expect = (
         "import pathlib, s3fd._extension as extension\n"
         f"extension.library_path = lambda name: pathlib.Path({str(path)!r})\n"
-        "import s3fd.ops"
     )
-    result = run_python(code)
+    return run_python(expect + code)
+
+
+def import_with_library(path: Path, code: str = "from s3fd.ops import nms") -> str:
+    """The last words of a program that wants an operator, whose library is expected at ``path``."""
+    result = run_with_library(path, code)
     assert result.returncode == 1
     return result.stderr
 
 
-def test_a_missing_library_is_an_import_error_that_names_file_and_remedy(tmp_path: Path) -> None:
-    text = import_with_library(tmp_path / "_C.so")
+@pytest.mark.parametrize(
+    "code", ["from s3fd.ops import nms", "import s3fd; s3fd.ops.AnchorGrid", "import s3fd.ops.nms"]
+)
+def test_a_missing_library_is_an_import_error_that_names_file_and_remedy(
+    tmp_path: Path, code: str
+) -> None:
+    text = import_with_library(tmp_path / "_C.so", f"import s3fd.ops\n{code}")
     assert "ImportError" in text
     assert f"{tmp_path / '_C.so'} does not exist" in text
     assert "pip install ." in text
@@ -68,13 +77,19 @@ def test_an_unloadable_library_is_an_import_error_that_says_why(tmp_path: Path) 
 
 def test_the_twins_work_without_the_library(tmp_path: Path) -> None:
     code = (
-        "import pathlib, s3fd._extension as extension\n"
-        f"extension.library_path = lambda name: pathlib.Path({str(tmp_path / '_C.so')!r})\n"
-        "from s3fd.ops import AnchorGrid, reference\n"
-        "print(reference.anchors(AnchorGrid.s3fd(), [(1, 2)] * 6).shape[0])\n"
+        "import sys, s3fd.ops.reference as reference, s3fd.ops.grid as grid\n"
+        "print(reference.anchors(grid.GridDescription.s3fd(), [(1, 2)] * 6).shape[0])\n"
+        "print('s3fd.ops._registration' in sys.modules)\n"
     )
-    result = run_python(code, S3FD_REFERENCE_ONLY="1")
-    assert result.stdout == "12\n", result.stderr
+    result = run_with_library(tmp_path / "_C.so", code)
+    assert result.stdout == "12\nFalse\n", result.stderr
+
+
+def test_without_the_library_an_unknown_name_of_the_operators_is_an_attribute_error(
+    tmp_path: Path,
+) -> None:
+    text = import_with_library(tmp_path / "_C.so", "import s3fd.ops; s3fd.ops.no_such_operator")
+    assert "AttributeError: module 's3fd.ops' has no attribute 'no_such_operator'" in text
 
 
 def test_importing_the_package_loads_neither_torch_nor_operators() -> None:

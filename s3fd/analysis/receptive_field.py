@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from s3fd.models import S3FD
 from s3fd.ops import AnchorGrid
 from s3fd.ops._checks import describe
-from s3fd.ops.anchor_grid import Shape
+from s3fd.ops.grid import Shape
 
 Network: TypeAlias = Callable[[Tensor], Sequence[Tensor]]
 """``[1, C, H, W]`` to a map ``[1, C_l, H_l, W_l]`` of each level: a module, or a function of

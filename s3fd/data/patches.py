@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.data.annotations import FloatArray
+from s3fd.ops.grid import GridDescription
 
 BoolArray = NDArray[np.bool_]
 
@@ -15,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 MIN_FACE = 6.0
 # How often a patch without a face is drawn anew, as in the authors' own configuration.
 _TRIALS = 50
-_ANCHORS = np.array([16.0, 32.0, 64.0, 128.0, 256.0, 512.0])
+_ANCHORS = np.array(GridDescription.s3fd().sizes, dtype=np.float64)
 
 
 class Patch(NamedTuple):

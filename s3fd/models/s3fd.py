@@ -12,7 +12,7 @@ from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
 from s3fd.models.light import LightBackbone
 from s3fd.models.vgg16 import VGG16Backbone
-from s3fd.ops.anchor_grid import AnchorGrid
+from s3fd.ops import AnchorGrid
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """Loads the compiled operators, and registers with torch what they have in Python.
 
-Every operator has a fake kernel, and those with a gradient a formula for autograd. With
-``S3FD_REFERENCE_ONLY=1`` nothing is loaded, and nothing registered.
+Every operator has a fake kernel, and those with a gradient a formula for autograd.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -17,20 +15,16 @@ from s3fd import _extension
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_REFERENCE_ONLY = os.environ.get("S3FD_REFERENCE_ONLY", "0") not in ("", "0")
-
 _LIBRARY = torch.library.Library("s3fd", "FRAGMENT")  # what it holds goes with it
 
-if not _REFERENCE_ONLY:
-    _extension.load()
+_extension.load()
 
 
 def fake(operator: str) -> Callable[[_Function], _Function]:
     """Decorates the fake kernel of ``operator``: shapes, dtypes and strides without data."""
 
     def register(function: _Function) -> _Function:
-        if not _REFERENCE_ONLY:
-            torch.library.register_fake(operator, function)
+        torch.library.register_fake(operator, function)
         return function
 
     return register
@@ -44,8 +38,6 @@ def autograd(
     It does what :func:`torch.library.register_autograd` does, in half the time: that one is made
     for operators of any kind, and what it takes for each call is as long as a kernel on a map.
     """
-    if _REFERENCE_ONLY:
-        return
     name = operator.removeprefix("s3fd::")
     overload = getattr(torch.ops.s3fd, name).default
 
@@ -92,9 +84,8 @@ def refuse_double_backward(operator: str) -> None:
 
 def compute_in_float32(operator: str) -> None:
     """Under autocast, casts the floating-point inputs of ``operator`` to float32."""
-    if not _REFERENCE_ONLY:
-        for device_type in ("cpu", "cuda"):
-            torch.library.register_autocast(operator, device_type, torch.float32)
+    for device_type in ("cpu", "cuda"):
+        torch.library.register_autocast(operator, device_type, torch.float32)
 
 
 def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
@@ -103,8 +94,6 @@ def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
     CUDA is not one of them: without its kernels it is an error that says what to do, as a twin that
     steps in silently would be mistaken for them.
     """
-    if _REFERENCE_ONLY:
-        return
     torch.library.impl(operator, "CompositeExplicitAutograd", twin)
     if not _extension.has_cuda_kernels():
         torch.library.impl(operator, "CUDA", _refuse_cuda(operator))

@@ -17,14 +17,14 @@ from s3fd.ops._checks import (
     check_variances,
     describe,
 )
-from s3fd.ops.anchor_grid import AnchorGrid, grid_of_arguments
+from s3fd.ops.grid import GridDescription, grid_of_arguments
 from s3fd.ops.reference.decode_detections import decode_above_margin, score_to_margin
 
 
 def decode_detections(
     logits: Sequence[Tensor],
     deltas: Sequence[Tensor],
-    grid: AnchorGrid,
+    grid: GridDescription,
     *,
     score_threshold: float = 0.5,
     iou_threshold: float = 0.3,
@@ -92,7 +92,7 @@ def decode_detections(
     check_integer("keep", keep, minimum=1)
     check_variances(variances)
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
-    _, strides, shapes, num_shapes, offset = grid._operator_arguments(feature_sizes)
+    _, strides, shapes, num_shapes, offset = grid.operator_arguments(feature_sizes)
     operator = (
         torch.ops.s3fd.decode_detections_padded if padded else torch.ops.s3fd.decode_detections
     )
@@ -115,7 +115,7 @@ def decode_detections(
 
 
 def _check_maps(logits: object, deltas: object, grid: object) -> None:
-    if not isinstance(grid, AnchorGrid):
+    if not isinstance(grid, GridDescription):
         raise TypeError(f"grid: expected an AnchorGrid, got {describe(grid)}")
     for name, maps in (("logits", logits), ("deltas", deltas)):
         if not isinstance(maps, Sequence):

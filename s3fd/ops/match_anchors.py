@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,9 +17,7 @@ from s3fd.ops._checks import (
     describe,
 )
 from s3fd.ops._ragged import splits_of
-
-if TYPE_CHECKING:
-    from s3fd.ops.anchor_grid import AnchorGrid
+from s3fd.ops.grid import GridDescription
 
 
 def match_anchors(
@@ -103,7 +100,7 @@ def match_anchors(
 
 
 def match_grid(
-    grid: AnchorGrid,
+    grid: GridDescription,
     feature_sizes: Sequence[tuple[int, int]],
     boxes: Sequence[Tensor],
     *,
@@ -114,7 +111,7 @@ def match_grid(
     ignore: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Matches the anchors of a grid: :meth:`s3fd.ops.AnchorGrid.match`."""
-    description = grid._operator_arguments(feature_sizes)
+    description = grid.operator_arguments(feature_sizes)
     packed = _packed(boxes, ignore)
     options = _options(positive_iou, candidate_iou, top_n, keep_best)
     result: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)

@@ -130,7 +130,7 @@ def test_lists_are_as_good_as_tuples_and_grids_compare_and_hash() -> None:
 @pytest.mark.parametrize("grid", [AnchorGrid.s3fd(), SEVERAL_SHAPES])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_opcheck(grid: AnchorGrid, dtype: torch.dtype) -> None:
-    arguments = grid._operator_arguments(grid.feature_sizes((64, 96)))
+    arguments = grid.operator_arguments(grid.feature_sizes((64, 96)))
     torch.library.opcheck(OPERATOR, (torch.empty(0, dtype=dtype), *arguments))
 
 
@@ -148,7 +148,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
 
 
 def test_devices_without_a_kernel_run_the_twin() -> None:
-    arguments = SEVERAL_SHAPES._operator_arguments([(2, 3)] * 3)
+    arguments = SEVERAL_SHAPES.operator_arguments([(2, 3)] * 3)
     like = torch.empty(0)
     elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
     assert torch.equal(OPERATOR._op_dk(elsewhere, like, *arguments), OPERATOR(like, *arguments))

@@ -343,7 +343,7 @@ def test_nothing_found_gives_no_rows(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_opcheck(dtype: torch.dtype, image_sizes: list[int] | None) -> None:
     logits, deltas = make_maps(S3FD_GRID, (64, 64), dtype=dtype)
-    _, *described = S3FD_GRID._operator_arguments(S3FD_GRID.feature_sizes((64, 64)))
+    _, *described = S3FD_GRID.operator_arguments(S3FD_GRID.feature_sizes((64, 64)))
     rest = (*described, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
     torch.library.opcheck(OPERATOR, (logits, deltas, *rest))
     torch.library.opcheck(PADDED, (logits, deltas, *rest))

@@ -527,7 +527,7 @@ def operator_arguments() -> tuple[tuple, tuple]:
         torch.tensor([0, 0, 1]),
     )
     chosen = (0.35, 0.1, -1, True)
-    description = grid._operator_arguments(sizes)
+    description = grid.operator_arguments(sizes)
     return (grid.anchors(sizes), *packed, *chosen), (*packed, *description, *chosen)
 
 

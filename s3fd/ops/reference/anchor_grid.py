@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from s3fd.ops.anchor_grid import AnchorGrid
+from s3fd.ops.grid import GridDescription
 
 
 def anchors(
-    grid: AnchorGrid,
+    grid: GridDescription,
     feature_sizes: Sequence[tuple[int, int]],
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from s3fd.ops.grid import GridDescription
 from s3fd.ops.reference.anchor_grid import anchors as list_anchors
 from s3fd.ops.reference.box_coding import decode_boxes
 from s3fd.ops.reference.nms import nms
-
-if TYPE_CHECKING:
-    from s3fd.ops.anchor_grid import AnchorGrid
 
 
 def decode_detections(
     logits: Sequence[Tensor],  # of each level [B, S * (k + 1), H, W]
     deltas: Sequence[Tensor],  # of each level [B, S * 4, H, W]
-    grid: AnchorGrid,
+    grid: GridDescription,
     *,
     score_threshold: float = 0.5,
     iou_threshold: float = 0.3,
@@ -48,7 +45,7 @@ def decode_detections(
 def decode_above_margin(
     logits: Sequence[Tensor],  # of each level [B, S * (k + 1), H, W]
     deltas: Sequence[Tensor],  # of each level [B, S * 4, H, W]
-    grid: AnchorGrid,
+    grid: GridDescription,
     lowest_margin: float,
     iou_threshold: float,
     candidates: int,
