@@ -14,6 +14,7 @@ from s3fd.models.formats import FORMATS, recognize
 from s3fd.models.s3fd import S3FD, ModelConfig
 from s3fd.models.weights_file import (
     Weights,
+    check_finite,
     fitting_tensors,
     listing,
     read_weights,
@@ -88,7 +89,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file can't be read, its format is unknown, or it lacks a tensor, has one
-            too many, or one of another shape; the message names the file and the tensors.
+            too many, one of another shape, or one with NaN or infinite numbers; the message names
+            the file and the tensors.
 
     Example:
         >>> import tempfile
@@ -113,11 +115,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
     empty = model.state_dict()
     shapes = {theirs: empty[ours] for theirs, ours in keys.items()}
     # Copies: a tensor in a file may be a view of the file, or of another tensor.
-    loaded = {
-        keys[name]: tensor.to(shapes[name].dtype).clone(memory_format=torch.contiguous_format)
+    copies = {
+        name: tensor.to(shapes[name].dtype).clone(memory_format=torch.contiguous_format)
         for name, tensor in fitting_tensors(path, origin, state, shapes).items()
     }
-    model.load_state_dict(loaded, assign=True)
+    check_finite(path, copies)
+    model.load_state_dict({keys[name]: tensor for name, tensor in copies.items()}, assign=True)
     return model.eval()
 
 

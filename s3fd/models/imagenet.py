@@ -12,7 +12,7 @@ from s3fd.models.checkpoint import empty_model
 from s3fd.models.formats import VGG16_INDICES, VGG16_LAYERS
 from s3fd.models.s3fd import S3FD, ModelConfig
 from s3fd.models.vgg16 import VGG16Backbone
-from s3fd.models.weights_file import fitting_tensors, read_weights, state_dict
+from s3fd.models.weights_file import check_finite, fitting_tensors, read_weights, state_dict
 
 _CLASSIFIER = tuple(f"classifier.{i}.{name}" for i in (0, 3) for name in ("weight", "bias"))
 
@@ -57,6 +57,8 @@ def initialize_from_imagenet(
     state = state_dict(read_weights(path).entries)
     shapes = _torchvision_shapes(state)
     tensors = fitting_tensors(path, "VGG16 in torchvision's layout", state, shapes)
+    features = {name: tensor for name, tensor in tensors.items() if name.startswith("features.")}
+    check_finite(path, features)
     layers = {
         name: (tensors[f"features.{index}.weight"], tensors[f"features.{index}.bias"])
         for name, index in zip(VGG16_LAYERS, VGG16_INDICES, strict=True)

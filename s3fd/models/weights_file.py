@@ -135,6 +135,20 @@ def fitting_tensors(
     return tensors
 
 
+def check_finite(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
+    """Refuses weights that no network can count with, such as those of a run that diverged.
+
+    Raises:
+        ValueError: NaN or infinite numbers; the message names the tensors.
+    """
+    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise ValueError(
+            f"{path}: NaN or infinite numbers in {listing(broken)}, with which a network finds "
+            "nothing; pass weights of before they broke"
+        )
+
+
 def listing(names: Iterable[str], limit: int = 5) -> str:
     """The first of the names, quoted, and how many more there are."""
     names = list(names)

@@ -197,6 +197,17 @@ def test_a_description_that_is_not_json_is_named(saved):
             load_checkpoint(saved)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])
+def test_numbers_that_no_network_can_count_with_are_named(light, saved, number):
+    tensors = {name: tensor.clone() for name, tensor in light.state_dict().items()}
+    name = "head.logits.2.weight"
+    tensors[name] = tensors[name].double()  # where 1e300 is finite still
+    tensors[name].view(-1)[5] = number
+    rewrite(saved, tensors=tensors)
+    with pytest.raises(ValueError, match=rf"light\.safetensors: NaN or infinite .* '{name}'"):
+        load_checkpoint(saved)
+
+
 def test_a_file_of_a_newer_s3fd_asks_for_an_upgrade(saved):
     rewrite(saved, s3fd_format="2")
     with pytest.raises(ValueError, match=r"expected format 1, got 2; .*upgrade s3fd"):
