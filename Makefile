@@ -18,10 +18,10 @@ OUT ?= detected
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-NATIVE := CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/* csrc/*/*)
-CPP := $(wildcard $(foreach suffix,h cpp cu cuh,csrc/*.$(suffix) csrc/*/*.$(suffix) \
-	tests/cuda_emulator/*.$(suffix) tests/cuda_emulator/include/*.$(suffix) \
-	tests/cuda_emulator/include/*/*.$(suffix)))
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/* csrc/*/* csrc/*/*/*)
+CPP := $(wildcard $(foreach suffix,h cpp cu cuh,$(foreach folder,csrc csrc/* csrc/*/* \
+	tests/cuda_emulator tests/cuda_emulator/include tests/cuda_emulator/include/*/*, \
+	$(folder)/*.$(suffix))))
 
 .PHONY: detect test sanitize test-cuda lint format develop clean
 

@@ -2,9 +2,9 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "anchor_levels.h"
 #include "cpu/parallel.h"
-#include "tensor.h"
+#include "shared/anchor_levels.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -13,8 +13,8 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "geometry.h"
-#include "tensor.h"
+#include "shared/geometry.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

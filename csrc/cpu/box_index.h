@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cpu/order.h"
-#include "geometry.h"
+#include "shared/geometry.h"
 
 namespace s3fd::cpu {
 

@@ -11,11 +11,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "anchor_levels.h"
 #include "cpu/greedy_nms.h"
 #include "cpu/parallel.h"
-#include "head_maps.h"
-#include "tensor.h"
+#include "shared/anchor_levels.h"
+#include "shared/head_maps.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

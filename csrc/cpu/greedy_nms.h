@@ -10,8 +10,8 @@
 
 #include "cpu/box_index.h"
 #include "cpu/simd.h"
-#include "geometry.h"
-#include "threshold.h"
+#include "shared/geometry.h"
+#include "shared/threshold.h"
 
 namespace s3fd::cpu {
 

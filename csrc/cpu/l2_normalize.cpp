@@ -11,8 +11,8 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "l2_normalize.h"
-#include "tensor.h"
+#include "shared/l2_normalize.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

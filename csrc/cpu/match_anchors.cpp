@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <vector>
 
-#include "anchor_bounds.h"
-#include "anchor_grid.h"
-#include "anchor_levels.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "tensor.h"
+#include "shared/anchor_bounds.h"
+#include "shared/anchor_grid.h"
+#include "shared/anchor_levels.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

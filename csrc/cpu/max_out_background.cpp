@@ -7,7 +7,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "tensor.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

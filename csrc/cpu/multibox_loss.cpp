@@ -14,9 +14,9 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "geometry.h"
-#include "multibox_loss.h"
-#include "tensor.h"
+#include "shared/geometry.h"
+#include "shared/multibox_loss.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -11,8 +11,8 @@
 #include "cpu/greedy_nms.h"
 #include "cpu/order.h"
 #include "cpu/parallel.h"
-#include "score_key.h"
-#include "tensor.h"
+#include "shared/score_key.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "cpu/box_index.h"
 #include "cpu/order.h"
-#include "score_key.h"
-#include "tensor.h"
+#include "shared/score_key.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cpu {
 namespace {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cuda/device_grid.h"
-#include "cuda/rows.cuh"
+#include "cuda/primitives/rows.cuh"
 
 namespace s3fd::cuda {
 

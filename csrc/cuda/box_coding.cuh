@@ -7,9 +7,9 @@
 // the L2 cache after the first image.
 #pragma once
 
-#include "cuda/divide.h"
-#include "cuda/rows.cuh"
-#include "geometry.h"
+#include "cuda/primitives/divide.h"
+#include "cuda/primitives/rows.cuh"
+#include "shared/geometry.h"
 
 namespace s3fd::cuda {
 

@@ -6,10 +6,10 @@
 #include <tuple>
 #include <vector>
 
-#include "cuda/host.h"
-#include "cuda/workspace.h"
-#include "head_maps.h"
-#include "threshold.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/workspace.h"
+#include "shared/head_maps.h"
+#include "shared/threshold.h"
 
 namespace s3fd::cuda {
 namespace {

@@ -15,13 +15,13 @@
 
 #include <cmath>
 
-#include "cuda/count_in_block.cuh"
 #include "cuda/device_grid.h"
 #include "cuda/greedy_nms.cuh"
-#include "cuda/launch.h"
-#include "cuda/sort.cuh"
-#include "score_key.h"
-#include "tensor.h"
+#include "cuda/primitives/count_in_block.cuh"
+#include "cuda/primitives/launch.h"
+#include "cuda/primitives/sort.cuh"
+#include "shared/score_key.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cuda {
 

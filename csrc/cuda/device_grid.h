@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "anchor_grid.h"
-#include "anchor_levels.h"
-#include "cuda/divide.h"
-#include "cuda/launch.h"
+#include "cuda/primitives/divide.h"
+#include "cuda/primitives/launch.h"
+#include "shared/anchor_grid.h"
+#include "shared/anchor_levels.h"
 
 // A kernel's parameter that is read where the launch put it, and not copied to be indexed.
 #ifdef __CUDACC__

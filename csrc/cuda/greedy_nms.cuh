@@ -16,9 +16,9 @@
 #include <cmath>
 #include <limits>
 
-#include "cuda/host.h"
-#include "cuda/launch.h"
-#include "geometry.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/launch.h"
+#include "shared/geometry.h"
 
 namespace s3fd::cuda {
 

@@ -18,12 +18,12 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cuda/host.h"
-#include "cuda/launch.h"
-#include "cuda/packed.cuh"
-#include "cuda/sums.cuh"
-#include "l2_normalize.h"
-#include "tensor.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/launch.h"
+#include "cuda/primitives/packed.cuh"
+#include "cuda/primitives/sums.cuh"
+#include "shared/l2_normalize.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cuda {
 

@@ -5,9 +5,9 @@
 #include <bit>
 #include <cstdint>
 
-#include "cuda/host.h"
-#include "cuda/launch.h"
-#include "geometry.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/launch.h"
+#include "shared/geometry.h"
 
 namespace s3fd::cuda {
 

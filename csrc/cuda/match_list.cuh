@@ -3,9 +3,9 @@
 // overlap enough.
 #pragma once
 
-#include "anchor_bounds.h"
 #include "cuda/match_block.cuh"
-#include "cuda/rows.cuh"
+#include "cuda/primitives/rows.cuh"
+#include "shared/anchor_bounds.h"
 
 namespace s3fd::cuda {
 

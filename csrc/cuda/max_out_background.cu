@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/host.h"
+#include "cuda/primitives/host.h"
 
 namespace s3fd::cuda {
 namespace {

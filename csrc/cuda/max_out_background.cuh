@@ -7,8 +7,8 @@
 // memory formats: a channel of 32 pixels in NCHW, all channels of 32 pixels in channels_last.
 #pragma once
 
-#include "cuda/launch.h"
-#include "tensor.h"
+#include "cuda/primitives/launch.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cuda {
 

@@ -26,12 +26,12 @@
 #include <limits>
 #include <type_traits>
 
-#include "cuda/host.h"
-#include "cuda/launch.h"
-#include "cuda/packed.cuh"
-#include "cuda/sums.cuh"
-#include "geometry.h"
-#include "multibox_loss.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/launch.h"
+#include "cuda/primitives/packed.cuh"
+#include "cuda/primitives/sums.cuh"
+#include "shared/geometry.h"
+#include "shared/multibox_loss.h"
 
 namespace s3fd::cuda {
 

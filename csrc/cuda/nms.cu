@@ -2,9 +2,9 @@
 
 #include <tuple>
 
-#include "cuda/host.h"
+#include "cuda/primitives/host.h"
 #include "cuda/ranked_boxes.cuh"
-#include "threshold.h"
+#include "shared/threshold.h"
 
 namespace s3fd::cuda {
 namespace {

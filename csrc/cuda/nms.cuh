@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cuda/greedy_nms.cuh"
-#include "cuda/launch.h"
+#include "cuda/primitives/launch.h"
 
 namespace s3fd::cuda {
 

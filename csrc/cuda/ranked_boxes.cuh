@@ -8,10 +8,10 @@
 #include <algorithm>
 
 #include "cuda/greedy_nms.cuh"
-#include "cuda/host.h"
-#include "cuda/sort.cuh"
-#include "cuda/workspace.h"
-#include "score_key.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/sort.cuh"
+#include "cuda/primitives/workspace.h"
+#include "shared/score_key.h"
 
 namespace s3fd::cuda {
 

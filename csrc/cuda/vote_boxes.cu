@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
-#include "cuda/host.h"
-#include "threshold.h"
+#include "cuda/primitives/host.h"
+#include "shared/threshold.h"
 
 namespace s3fd::cuda {
 namespace {

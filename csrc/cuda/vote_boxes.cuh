@@ -10,10 +10,10 @@
 // random; latency bounds it, of the longest group most of all.
 #pragma once
 
-#include "cuda/count_in_block.cuh"
-#include "cuda/launch.h"
+#include "cuda/primitives/count_in_block.cuh"
+#include "cuda/primitives/launch.h"
 #include "cuda/ranked_boxes.cuh"
-#include "score_key.h"
+#include "shared/score_key.h"
 
 namespace s3fd::cuda {
 

@@ -6,7 +6,7 @@
 #include <exception>
 #include <string>
 
-#include "cuda/launch.h"
+#include "cuda/primitives/launch.h"
 
 namespace {
 

@@ -7,8 +7,8 @@
 #include <limits>
 #include <type_traits>
 
-#include "score_key.h"
-#include "tensor.h"
+#include "shared/score_key.h"
+#include "shared/tensor.h"
 
 namespace s3fd {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "anchor_grid.h"
+#include "shared/anchor_grid.h"
 
 namespace s3fd {
 

@@ -2,8 +2,8 @@
 // side.
 #pragma once
 
-#include "cuda/launch.h"
-#include "tensor.h"
+#include "cuda/primitives/launch.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cuda {
 

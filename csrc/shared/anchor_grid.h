@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "geometry.h"
+#include "shared/geometry.h"
 
 namespace s3fd {
 

@@ -1,8 +1,8 @@
 // Overlaps of regions that are drawn into a photo, pixel by pixel, as FDDB's tool measures them.
 // For s3fd/evaluation/fddb_roc.py.
 
-#include "evaluation.h"
-#include "evaluation_threads.h"
+#include "evaluation/module.h"
+#include "evaluation/threads.h"
 
 #include <algorithm>
 #include <cmath>

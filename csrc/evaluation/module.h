@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "evaluation_arrays.h"
+#include "evaluation/arrays.h"
 
 namespace s3fd {
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "geometry.h"
+#include "shared/geometry.h"
 
 namespace s3fd {
 

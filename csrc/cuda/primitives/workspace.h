@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cuda/host.h"
+#include "cuda/primitives/host.h"
 
 namespace s3fd::cuda {
 

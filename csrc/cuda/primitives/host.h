@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "cuda/launch.h"
-#include "tensor.h"
+#include "cuda/primitives/launch.h"
+#include "shared/tensor.h"
 
 namespace s3fd::cuda {
 

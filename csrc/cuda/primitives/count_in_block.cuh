@@ -1,8 +1,8 @@
 // Where each thread's share of a list begins that the threads of a block write together.
 #pragma once
 
-#include "cuda/host.h"
-#include "cuda/launch.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/launch.h"
 
 namespace s3fd::cuda {
 

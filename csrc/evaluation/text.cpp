@@ -1,6 +1,6 @@
 // Lines of numbers, many and fast. For s3fd/evaluation/predictions.py.
 
-#include "evaluation.h"
+#include "evaluation/module.h"
 
 #include <charconv>
 #include <cstdlib>

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "elementary.h"
+#include "shared/elementary.h"
 
 namespace s3fd {
 

@@ -1,13 +1,13 @@
 // Where a GPU and its emulation part. tests/cuda_emulator/ has a header of this name with the same
-// functions, under which the kernels of this folder, and the code that launches them, are compiled
-// as plain C++ and run on the CPU. Nothing else in csrc/cuda knows of it.
+// functions, under which the kernels of csrc/cuda, and the code that launches them, are compiled as
+// plain C++ and run on the CPU. Nothing else in csrc/cuda knows of it.
 //
-// What every file of this folder keeps to, so that both work:
+// What every file of csrc/cuda keeps to, so that both work:
 //  - kernels are started with launch(), never with <<<>>>;
 //  - shared memory is declared with S3FD_SHARED, or taken from dynamic_shared();
 //  - no thread waits for another one but by __syncthreads() and by the functions of a warp that
 //    take a mask; no block waits for another;
-//  - memory on the device comes from empty() and zeros() of cuda/host.h.
+//  - memory on the device comes from empty() and zeros() of cuda/primitives/host.h.
 #pragma once
 
 #include <cuda_runtime.h>

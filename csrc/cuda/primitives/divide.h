@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "geometry.h"
+#include "shared/geometry.h"
 
 namespace s3fd::cuda {
 

@@ -11,8 +11,8 @@
 
 #include <bit>
 
-#include "cuda/host.h"
-#include "cuda/launch.h"
+#include "cuda/primitives/host.h"
+#include "cuda/primitives/launch.h"
 
 namespace s3fd::cuda {
 

@@ -1,7 +1,7 @@
 // Greedy matching of detections to ground truth, for s3fd/evaluation/matching.py.
 
-#include "evaluation.h"
-#include "geometry.h"
+#include "evaluation/module.h"
+#include "shared/geometry.h"
 
 #include <vector>
 

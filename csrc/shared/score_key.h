@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "geometry.h"
+#include "shared/geometry.h"
 
 namespace s3fd {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "anchor_levels.h"
-#include "tensor.h"
+#include "shared/anchor_levels.h"
+#include "shared/tensor.h"
 
 namespace s3fd {
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "tensor.h"
+#include "shared/tensor.h"
 
 namespace s3fd {
 

@@ -1,5 +1,5 @@
-// csrc/cuda/launch.h for the emulator: the same names, so that everything else in csrc/cuda is
-// compiled as it is. Kernels are registered for tensors on the CPU.
+// csrc/cuda/primitives/launch.h for the emulator: the same names, so that everything else in
+// csrc/cuda is compiled as it is. Kernels are registered for tensors on the CPU.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,7 +1,7 @@
 // The pybind11 module s3fd._evaluation. The arguments are checked, and their meaning is written, in
 // s3fd/evaluation.
 
-#include "evaluation.h"
+#include "evaluation/module.h"
 
 #include <pybind11/stl.h>
 
