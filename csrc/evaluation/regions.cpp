@@ -1,5 +1,5 @@
 // Overlaps of regions that are drawn into a photo, pixel by pixel, as FDDB's tool measures them.
-// For s3fd/evaluation/fddb_roc.py.
+// For s3fd/evaluation/fddb/roc.py.
 
 #include "evaluation/module.h"
 #include "evaluation/threads.h"

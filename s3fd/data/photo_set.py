@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image, has_area, read_annotations
-from s3fd.data.coco import coco_labels, read_coco
-from s3fd.data.face_eval import face_eval_labels, read_face_eval
-from s3fd.data.pascal_voc import read_pascal_voc
-from s3fd.data.wider_face import read_wider_face, wider_face_labels
+from s3fd.data.formats.afw_pascal import face_eval_labels, read_face_eval
+from s3fd.data.formats.coco import coco_labels, read_coco
+from s3fd.data.formats.pascal_voc import read_pascal_voc
+from s3fd.data.formats.wider_face import read_wider_face, wider_face_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def _read_face_eval(root: Path, split: str) -> list[AnnotatedImage]:
 
 
 def _read_fddb(root: Path, split: str) -> list[AnnotatedImage]:
-    from s3fd.evaluation.fddb import read_fddb
+    from s3fd.data.formats.fddb import read_fddb
 
     labelled = [photo.labelled() for photo in read_fddb(root)]
     photos = [annotated_image(p.path, p.boxes) for p in labelled if p.path.is_file()]

@@ -14,10 +14,16 @@ from s3fd.evaluation.average_precision import (
     average_precision,
     voc_average_precision,
 )
-from s3fd.evaluation.fddb import FddbPhoto, read_fddb
-from s3fd.evaluation.fddb_predictions import read_fddb_predictions
-from s3fd.evaluation.fddb_regression import EllipseRegression, regress_ellipses
-from s3fd.evaluation.fddb_roc import FddbResult, RocCurve, evaluate_fddb
+from s3fd.evaluation.fddb import (
+    EllipseRegression,
+    FddbPhoto,
+    FddbResult,
+    RocCurve,
+    evaluate_fddb,
+    read_fddb,
+    read_fddb_predictions,
+    regress_ellipses,
+)
 from s3fd.evaluation.matching import match_detections
 from s3fd.evaluation.pascal_voc import (
     PascalVocImage,
@@ -27,10 +33,13 @@ from s3fd.evaluation.pascal_voc import (
     read_pascal_voc_predictions,
 )
 from s3fd.evaluation.photos import Evaluation, LabelledPhoto, evaluate_detector
-from s3fd.evaluation.wider_face import WiderFaceCurve, WiderFaceResult, evaluate_wider_face
-from s3fd.evaluation.wider_face_ground_truth import WiderFaceGroundTruth, read_wider_face
-from s3fd.evaluation.wider_face_predictions import (
+from s3fd.evaluation.wider_face import (
+    WiderFaceCurve,
+    WiderFaceGroundTruth,
     WiderFacePredictions,
+    WiderFaceResult,
+    evaluate_wider_face,
+    read_wider_face,
     read_wider_face_predictions,
 )
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s3fd.evaluation.average_precision import PrecisionRecall
-from s3fd.evaluation.published import PublishedCurve
+from s3fd.evaluation.wider_face.published import PublishedCurve
 from s3fd.files import whole_file, why_not_writable
 
 _SUFFIXES = (".png", ".svg", ".pdf")

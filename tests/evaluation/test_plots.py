@@ -8,7 +8,7 @@ from PIL import Image
 from s3fd.evaluation import plots
 from s3fd.evaluation.average_precision import PrecisionRecall
 from s3fd.evaluation.plots import Curve, check_plot_files, plot_precision_recall, plot_roc
-from s3fd.evaluation.published import PublishedCurve
+from s3fd.evaluation.wider_face.published import PublishedCurve
 
 CURVES = [
     Curve("worse", [0.2, 0.5, 0.6], [0.9, 0.8, 0.3], 0.45),

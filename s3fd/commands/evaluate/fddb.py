@@ -278,7 +278,7 @@ def _panels(detector: str, result: FddbResult) -> dict[str, list[Curve]]:
 
 def _judged_photos(found: _Found, result: FddbResult) -> Iterator[JudgedPhoto]:
     """With the boxes around ellipses, and what the ROC curves' assignment found."""
-    from s3fd.evaluation.fddb import ellipse_boxes
+    from s3fd.data.formats.fddb import ellipse_boxes
     from s3fd.evaluation.gallery import JudgedPhoto
 
     for photo, (regions, scores), matched in zip(

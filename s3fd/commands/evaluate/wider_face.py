@@ -156,7 +156,7 @@ def _published(folder: Path | None) -> list[tuple[str, Curve]]:
     if folder is None:
         return []
     from s3fd.evaluation.plots import Curve
-    from s3fd.evaluation.published import read_published_curves
+    from s3fd.evaluation.wider_face.published import read_published_curves
 
     return [(curve.setting, Curve.from_published(curve)) for curve in read_published_curves(folder)]
 

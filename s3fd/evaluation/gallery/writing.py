@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.evaluation.gallery_page import Box, Card, Section, render_page
+from s3fd.evaluation.gallery.mistakes import JudgedPhoto, Judgement, Mistake, judge
+from s3fd.evaluation.gallery.page import Box, Card, Section, render_page
 from s3fd.evaluation.matching import FALSE_POSITIVE
-from s3fd.evaluation.mistakes import JudgedPhoto, Judgement, Mistake, judge
 from s3fd.files import whole_file
 
 __all__ = ["JudgedPhoto", "write_gallery"]

@@ -5,7 +5,7 @@ import pytest
 from scipy.io import savemat
 
 from s3fd.data import read_photos
-from s3fd.data.wider_face import read_wider_face
+from s3fd.data.formats.wider_face import read_wider_face
 
 
 def by_kind(wider, photos):

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from s3fd.evaluation.average_precision import voc_average_precision
 from s3fd.evaluation.matching import check_detections, check_iou_threshold
 from s3fd.evaluation.pixel_overlaps import PixelOverlaps, pixel_overlaps
-from s3fd.evaluation.wider_face_ground_truth import WiderFaceGroundTruth
+from s3fd.evaluation.wider_face.ground_truth import WiderFaceGroundTruth
 
 THRESHOLDS = 1000
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

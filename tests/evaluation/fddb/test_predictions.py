@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s3fd.data.formats.fddb import ellipse_boxes
 from s3fd.evaluation import (
     EllipseRegression,
     FddbPhoto,
     read_fddb_predictions,
     regress_ellipses,
 )
-from s3fd.evaluation.fddb import ellipse_boxes
 
 NAMES = ["2002/08/11/big/img_1", "2002/08/26/big/img_2", "2003/01/01/big/img_3"]
 RECTANGLES = f"{NAMES[0]}\n2\n10 20 30 40 0.9\n-1.5 2e1 3 4 0.1\n{NAMES[1]}\n0\n"

@@ -18,7 +18,7 @@ from s3fd.evaluation.predictions import (
     read_json_predictions,
     suggestion,
 )
-from s3fd.evaluation.wider_face_ground_truth import WiderFaceGroundTruth
+from s3fd.evaluation.wider_face.ground_truth import WiderFaceGroundTruth
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """FDDB, the Face Detection Data Set and Benchmark (Jain and Learned-Miller, 2010).
 
-Its faces are ellipses, in ten folds of photos. `s3fd.evaluation.fddb_roc` compares detections with
+Its faces are ellipses, in ten folds of photos. `s3fd.evaluation.fddb` compares detections with
 them as the benchmark does. `FddbPhoto.labelled` has the boxes around them, for an average precision
 like that of other photos, which is another measure.
 """
@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.evaluation.photos import LabelledPhoto
+if TYPE_CHECKING:
+    from s3fd.evaluation.photos import LabelledPhoto
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,8 @@ class FddbPhoto:
 
     def labelled(self) -> LabelledPhoto:
         """The photo with boxes around its ellipses."""
+        from s3fd.evaluation.photos import LabelledPhoto
+
         return LabelledPhoto(self.path, ellipse_boxes(self.ellipses))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.matlab import read_mat
+from s3fd.data.formats.matlab import read_mat
 
 _PHOTO_FOLDERS = ("testimages", "images", "JPEGImages", ".")
 _IGNORE = 5  # the column of the mark

@@ -41,7 +41,7 @@ class Box:
 
     Attributes:
         corners: in pixels of the photo.
-        style: the classes that `gallery.css` knows.
+        style: the classes that `page.css` knows.
         label: written beside it.
     """
 
@@ -96,7 +96,7 @@ def render_page(
 
     A photo that can't be read leaves the boxes of its card on plain ground, and says so.
     """
-    style = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     hidden = "".join(
         f"body:has(#{s.key}-{reason}:not(:checked)) .{s.key}-{reason}{{display:none}}\n"
         for s in sections

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.evaluation.fddb import FddbPhoto, ellipse_boxes
+from s3fd.data.formats.fddb import FddbPhoto, ellipse_boxes
 from s3fd.evaluation.matching import match_detections
 from s3fd.evaluation.predictions import Prediction
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.evaluation.fddb import numbered_lines
+from s3fd.data.formats.fddb import numbered_lines
 from s3fd.evaluation.predictions import (
     Prediction,
     check_finite,

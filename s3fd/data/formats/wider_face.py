@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.matlab import read_mat
+from s3fd.data.formats.matlab import read_mat
 
 _NUMBERS = re.compile(r"[-+]?[.\d]+(\s+[-+]?[.\d]+)*")
 _INVALID = 7  # the column of the attribute: x y w h blur expression illumination invalid ...

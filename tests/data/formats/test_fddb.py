@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3fd.data.formats.fddb import ellipse_boxes, read_ellipses
 from s3fd.evaluation import average_precision, read_fddb
-from s3fd.evaluation.fddb import ellipse_boxes, read_ellipses
 
 LISTING = """2002/08/11/big/img_1
 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from s3fd.evaluation.published import read_published_curve, read_published_curves
+from s3fd.evaluation.wider_face.published import read_published_curve, read_published_curves
 
 PRECISION, RECALL = [1.0, 0.75, 0.8, 0.5], [0.2, 0.4, 0.4, 0.9]
 

@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s3fd.evaluation.fddb import FddbPhoto
+from s3fd.data.formats.fddb import FddbPhoto
 from s3fd.evaluation.matching import FALSE_POSITIVE, compiled_module
 from s3fd.evaluation.pixel_overlaps import available_threads
 

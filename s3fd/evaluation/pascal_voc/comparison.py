@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from s3fd.data.formats.fddb import numbered_lines
 from s3fd.evaluation.average_precision import PrecisionRecall
-from s3fd.evaluation.fddb import numbered_lines
 from s3fd.evaluation.matching import check_detections, check_iou_threshold
 from s3fd.evaluation.pixel_overlaps import pixel_overlaps
 from s3fd.evaluation.predictions import (

@@ -1,0 +1,1 @@
+"""The forms that labels of photos come in: one reader a format."""

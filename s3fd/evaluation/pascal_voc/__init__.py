@@ -1,0 +1,17 @@
+"""AFW and PASCAL faces: average precision as PASCAL VOC computes it (Everingham et al., 2010)."""
+
+from s3fd.evaluation.pascal_voc.comparison import (
+    PascalVocImage,
+    PascalVocResult,
+    evaluate_pascal_voc,
+    read_pascal_voc,
+    read_pascal_voc_predictions,
+)
+
+__all__ = [
+    "PascalVocImage",
+    "PascalVocResult",
+    "evaluate_pascal_voc",
+    "read_pascal_voc",
+    "read_pascal_voc_predictions",
+]
