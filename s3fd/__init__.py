@@ -9,27 +9,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from s3fd._lazy import import_at_first_use
+
 if TYPE_CHECKING:
-    from s3fd.detections import Detections as Detections
-    from s3fd.detector import FaceDetector as FaceDetector
+    from s3fd.detections import Detections
+    from s3fd.detector import FaceDetector
 
 __version__ = "0.1.0"
 
-_HOMES = {"Detections": "s3fd.detections", "FaceDetector": "s3fd.detector"}
-
 __all__ = ["Detections", "FaceDetector", "__version__"]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 's3fd' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = import_at_first_use(
+    __name__, {"Detections": "s3fd.detections", "FaceDetector": "s3fd.detector"}
+)

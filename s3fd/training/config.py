@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from s3fd.data import Augmentation
+from s3fd.settings import Range, check_settings
+
+_Positive: TypeAlias = Annotated[int, Range(1)]
+_Count: TypeAlias = Annotated[int, Range(0)]
+_Weight: TypeAlias = Annotated[float, Range(0)]
+_Factor: TypeAlias = Annotated[float, Range(0, above_low=True)]
+_Decay: TypeAlias = Annotated[float, Range(0, 1, below_high=True)]
+_Share: TypeAlias = Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -65,72 +73,47 @@ class TrainingConfig:
     data: Path
     out: Path
     form: str | None = None
-    corrupt_share: float | None = None
+    corrupt_share: _Share | None = None
     model: Literal["light", "vgg16"] = "light"
     imagenet: Path | None = None
     weights: Path | None = None
     max_out_background: bool = True
-    positive_iou: float = 0.35
-    candidate_iou: float = 0.1
-    top_n: int | None = None
-    negative_ratio: float = 3.0
-    box_weight: float = 4.0
-    steps: int = 12500
-    batch_size: int = 48
-    accumulate: int = 1
+    positive_iou: _Share = 0.35
+    candidate_iou: _Share = 0.1
+    top_n: _Count | None = None
+    negative_ratio: _Weight = 3.0
+    box_weight: _Weight = 4.0
+    steps: _Positive = 12500
+    batch_size: _Positive = 48
+    accumulate: _Positive = 1
     input_size: int = 256
     augmentation: Augmentation = field(default_factory=Augmentation.small_inputs)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 2e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.02
-    warmup: int = 500
+    learning_rate: _Factor = 2e-3
+    momentum: _Decay = 0.9
+    weight_decay: _Weight = 0.02
+    warmup: _Count = 500
     schedule: Literal["cosine", "steps"] = "cosine"
     milestones: tuple[int, ...] = ()
-    milestone_factor: float = 0.1
-    clip: float = 10.0
-    average: float = 0.999
+    milestone_factor: _Factor = 0.1
+    clip: _Weight = 10.0
+    average: _Decay = 0.999
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     channels_last: bool = True
     compile: bool = False
-    workers: int = 2
+    workers: _Count = 2
     device: str | None = None
-    seed: int = 1
-    checkpoint_every: int = 500
-    validate_every: int = 0
+    seed: _Count = 1
+    checkpoint_every: _Positive = 500
+    validate_every: _Count = 0
     validation: Path | None = None
-    validation_photos: int = 0
-    validation_size: int = 1024
-    log_every: int = 20
+    validation_photos: _Count = 0
+    validation_size: _Positive = 1024
+    log_every: _Positive = 20
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        choices = {
-            "model": ("light", "vgg16"),
-            "optimizer": ("adamw", "sgd"),
-            "schedule": ("cosine", "steps"),
-            "precision": ("auto", "bfloat16", "float16", "float32"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: expected one of {allowed}, got {getattr(self, name)!r}")
-        self._check_least(
-            1, "steps", "batch_size", "accumulate", "checkpoint_every", "log_every",
-            "validation_size",
-        )  # fmt: skip
-        self._check_least(
-            0, "warmup", "workers", "seed", "weight_decay", "box_weight", "negative_ratio",
-            "validate_every", "validation_photos", "clip", "top_n",
-        )  # fmt: skip
-        for name in ("learning_rate", "milestone_factor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        for name in ("average", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)}")
-        for name in ("positive_iou", "candidate_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected an IoU in [0, 1], got {getattr(self, name)}")
+        check_settings(self)
         self._check_schedule()
         if self.imagenet is not None and self.model != "vgg16":
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
@@ -141,12 +124,6 @@ class TrainingConfig:
                 f"accumulate: expected at most the {self.batch_size} images of batch_size, "
                 f"got {self.accumulate}"
             )
-
-    def _check_least(self, least: int, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ValueError(f"{name}: expected at least {least}, got {value}")
 
     def _check_schedule(self) -> None:
         rising = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))

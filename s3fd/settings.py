@@ -1,0 +1,83 @@
+"""What the fields of a dataclass of settings may hold: declared in their annotations, once."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a field may hold: ``Annotated[int, Range(1)]``.
+
+    Attributes:
+        low: the least of them.
+        high: the largest.
+        above_low: `low` itself is left out.
+        below_high: `high` itself is left out.
+
+    Example:
+        >>> Range(1).around("steps"), Range(0, 1, below_high=True).around("share")
+        ('steps >= 1', '0 <= share < 1')
+        >>> 1.0 in Range(0, 1, below_high=True)
+        False
+    """
+
+    low: float
+    high: float = math.inf
+    above_low: bool = False
+    below_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        high_enough = value > self.low if self.above_low else value >= self.low
+        low_enough = value < self.high if self.below_high else value <= self.high
+        return high_enough and low_enough
+
+    def around(self, name: str) -> str:
+        """The range as an inequality about a name."""
+        if self.high == math.inf:
+            return f"{name} {'>' if self.above_low else '>='} {self.low:g}"
+        low, high = "<" if self.above_low else "<=", "<" if self.below_high else "<="
+        return f"{self.low:g} {low} {name} {high} {self.high:g}"
+
+
+def split_hint(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The type in an annotation, without None, and what else is said of it."""
+    extras: tuple[Any, ...] = ()
+    if get_origin(hint) is Annotated:
+        hint, *more = get_args(hint)
+        extras = tuple(more)
+    if get_origin(hint) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        inner, more_extras = split_hint(kinds[0])
+        return inner, (*extras, *more_extras)
+    return hint, extras
+
+
+def check_settings(settings: Any) -> None:
+    """Checks every field of a dataclass against its annotation: choices, and ranges of numbers.
+
+    None is taken where it stands; whether it may is for the type checker to say.
+
+    Raises:
+        ValueError: a field holds something else; the message names it, what was expected, and what
+            came.
+    """
+    for name, kind, extras in _declared(type(settings)):
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{name}: expected one of {get_args(kind)}, got {value!r}")
+        for extra in extras:
+            if isinstance(extra, Range) and value not in extra:
+                raise ValueError(f"{name}: expected {extra.around(name)}, got {value}")
+
+
+def _declared(owner: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    hints = get_type_hints(owner, include_extras=True)
+    for field in fields(owner):
+        yield field.name, *split_hint(hints[field.name])
