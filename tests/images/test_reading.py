@@ -1,5 +1,7 @@
 """Any picture as uint8 RGB."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,13 @@ RAMP = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 def test_all_forms_of_a_picture_give_the_same_pixels(tmp_path):
     Image.fromarray(RAMP).save(tmp_path / "ramp.png")
+    encoded = (tmp_path / "ramp.png").read_bytes()
     forms = [
+        encoded,
+        bytearray(encoded),
+        memoryview(encoded),
+        io.BytesIO(encoded),
+        (tmp_path / "ramp.png").open("rb"),
         str(tmp_path / "ramp.png"),
         tmp_path / "ramp.png",
         Image.fromarray(RAMP),
@@ -25,6 +33,35 @@ def test_all_forms_of_a_picture_give_the_same_pixels(tmp_path):
     ]
     for form in forms:
         np.testing.assert_array_equal(read_image(form), RAMP)
+
+
+def test_an_open_file_may_be_read_twice_and_after_it_was_written():
+    written = io.BytesIO()
+    Image.fromarray(RAMP).save(written, "PNG")
+    for _ in range(2):
+        np.testing.assert_array_equal(read_image(written), RAMP)
+
+
+def test_a_file_opened_as_text_or_closed_is_named(tmp_path):
+    (tmp_path / "photo.txt").write_text("text")
+    with (tmp_path / "photo.txt").open() as file, pytest.raises(TypeError, match="one of text"):
+        read_image(file)
+    with pytest.raises(ImageError, match=r"images\[2\]: the file can't be read"):
+        read_image(file, "images[2]")
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3), (4, 6, 4)])
+def test_arrays_and_tensors_of_opencv_are_turned_into_rgb(shape):
+    rgb = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    bgr = rgb[:, :, [2, 1, 0, 3][: shape[2]]]
+    expected = read_image(rgb)
+    np.testing.assert_array_equal(read_image(bgr, channel_order="BGR"), expected)
+    tensor = torch.from_numpy(bgr).permute(2, 0, 1)
+    np.testing.assert_array_equal(read_image(tensor, channel_order="BGR"), expected)
+    image = Image.fromarray(rgb)  # knows its channels
+    np.testing.assert_array_equal(read_image(image, channel_order="BGR"), expected)
+    with pytest.raises(ValueError, match="channel_order: expected 'RGB' or 'BGR', got 'GBR'"):
+        read_image(rgb, channel_order="GBR")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -58,17 +95,15 @@ def test_grey_palette_and_opacity_become_rgb():
         np.testing.assert_array_equal(read_image(image), [[[255, 255, 255], [10, 20, 30]]])
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV",
-                                  "LAB", "I", "F", "I;16"])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode",
+    [
+        *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"),
+        *("LAB", "I", "F", "I;16", "I;16B"),
+    ],
+)
 def test_every_mode_is_read(mode):
     assert read_image(Image.new(mode, (5, 3))).shape == (3, 5, 3)
-
-
-def test_sixteen_bits_are_scaled_to_eight(tmp_path):
-    levels = np.array([[0, 257, 32896, 65535]], np.uint16)
-    Image.fromarray(levels).save(tmp_path / "deep.png")
-    for image in (tmp_path / "deep.png", Image.fromarray(levels), levels):
-        np.testing.assert_array_equal(read_image(image)[0, :, 0], [0, 1, 128, 255])
 
 
 def test_a_picture_of_one_pixel_is_a_picture():
@@ -87,15 +122,6 @@ def test_a_file_that_is_no_picture_says_so(tmp_path, content, message):
     (tmp_path / "bad.jpg").write_bytes(content)
     with pytest.raises(ImageError, match=rf"images\[3\]: .*bad\.jpg: .*{message}"):
         read_image(tmp_path / "bad.jpg", "images[3]")
-
-
-def test_a_truncated_photo_is_refused(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "whole.jpg")
-    whole = (tmp_path / "whole.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ImageError, match=r"cut\.jpg: damaged"):
-        read_image(tmp_path / "cut.jpg")
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
@@ -118,18 +144,20 @@ def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
         (
             None,
             TypeError,
-            "image: expected a path, a PIL image, an array or a tensor, got NoneType",
+            "image: expected a path, .* a PIL image, an array or a tensor, got NoneType",
         ),
         (np.zeros((4, 6, 2), np.uint8), ImageError, r"\[H, W\] or .* got \[4, 6, 2\]"),
         (np.zeros((3, 4, 6), np.uint8), ImageError, r"transpose\(1, 2, 0\)"),
         (np.zeros((1, 4, 6, 3), np.uint8), ImageError, "list of images"),
         (np.zeros((0, 6, 3), np.uint8), ImageError, "at least one pixel"),
-        (np.zeros((4, 6, 3), np.int64), TypeError, "array of int64; convert it to uint8"),
-        (np.full((4, 6), 200.0), ImageError, "divide by 255"),
-        (np.full((4, 6), np.nan), ImageError, "0 .. 1"),
         (torch.zeros(5, 6, 3, dtype=torch.uint8), ImageError, r"permute\(2, 0, 1\)"),
         (torch.zeros(2, 3, 4, 6), ImageError, r"list\(batch\)"),
-        (Image.fromarray(np.full((2, 2), -5, np.int32)), ImageError, "levels in"),
+        (torch.zeros(3, 4, 6, device="meta"), ImageError, "meta device"),
+        (torch.zeros(3, 4, 6).to_sparse(), ImageError, r"sparse_coo; .*to_dense\(\)"),
+        (np.frombuffer(b"JPEG", np.uint8), ImageError, r"bytes\(array\)"),
+        ("", ImageError, "image: expected the path of a photo, got an empty one"),
+        (b"", ImageError, "image: expected the bytes of a picture, got none"),
+        (b"no picture", ImageError, "image: not a picture"),
     ],
 )
 def test_other_things_are_refused_with_a_remedy(image, error, message):

@@ -1,0 +1,21 @@
+"""Pictures of all kinds and from all places, as uint8 RGB."""
+
+from s3fd.images.errors import ImageError, ImageWarning, unreadable
+from s3fd.images.files import open_file, upright
+from s3fd.images.reading import ChannelOrder, ImageLike, is_image, open_rgb, read_image
+from s3fd.images.types import AnyArray, UInt8Array
+
+__all__ = [
+    "AnyArray",
+    "ChannelOrder",
+    "ImageError",
+    "ImageLike",
+    "ImageWarning",
+    "UInt8Array",
+    "is_image",
+    "open_file",
+    "open_rgb",
+    "read_image",
+    "unreadable",
+    "upright",
+]

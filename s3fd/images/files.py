@@ -1,0 +1,151 @@
+"""Files of pictures, and pictures that Pillow has opened, as uint8 RGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from s3fd.images import plugins
+from s3fd.images.arrays import from_array, on_white
+from s3fd.images.cut_jpeg import read_cut_jpeg
+from s3fd.images.errors import ImageError, reason, unreadable
+from s3fd.images.levels import told_by_values
+from s3fd.images.types import UInt8Array
+
+RAW_SUFFIXES = frozenset(
+    [
+        *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf"),
+        *(".pef", ".raf", ".raw", ".rw2", ".sr2", ".srw", ".x3f"),
+    ]
+)
+"""What cameras write before they make a picture of it. Pillow would read a small preview."""
+
+
+def read_file(path: str | os.PathLike[str], name: str | None) -> UInt8Array:
+    """The picture in a file; see `s3fd.images.read_image`."""
+    image, label = open_file(path, name)
+    with image:
+        return decode(image, label, Path(path).read_bytes)
+
+
+def read_encoded(data: bytes, name: str) -> UInt8Array:
+    """The picture in what a file holds."""
+    if not data:
+        raise ImageError(f"{name}: expected the bytes of a picture, got none")
+    with _open(data, name) as image:
+        return decode(image, name, lambda: data)
+
+
+def open_file(path: str | os.PathLike[str], name: str | None = None) -> tuple[Image.Image, str]:
+    """Opens a file without decoding its pixels, and says what to call it in errors.
+
+    Raises:
+        TypeError, FileNotFoundError, ImageError: as `s3fd.images.read_image`.
+    """
+    path = os.fspath(path)
+    label = f"{name}: {path}" if name else path
+    if not isinstance(path, str):
+        raise TypeError(f"{label}: expected a path as str or os.PathLike[str], got bytes")
+    if not path:
+        raise ImageError(f"{name or 'image'}: expected the path of a photo, got an empty one")
+    try:
+        status = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{label}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{label}: can't be opened ({reason(error)})") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(
+            f"{label}: a folder; pass the photos in it, or the folder to FaceDetector.stream"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{label}: not a regular file; save the photo to one")
+    if status.st_size == 0:
+        raise ImageError(f"{label}: an empty file")
+    if Path(path).suffix.lower() in RAW_SUFFIXES:
+        raise ImageError(f"{label}: a camera's raw file; develop it into a JPEG or TIFF first")
+    return _open(path, label), label
+
+
+def _open(file: str | bytes, name: str) -> Image.Image:
+    """Opens a path, or what a file holds; plugins are asked where Pillow alone does not know it."""
+    try:
+        try:
+            return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+        except UnidentifiedImageError:
+            plugins.register()
+            return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: {_why_unknown(file)}") from None
+    except Exception as error:  # a damaged file makes Pillow's readers fail in any way
+        raise unreadable(error, name) from error
+
+
+def _why_unknown(file: str | bytes) -> str:
+    if isinstance(file, bytes):
+        start = file[:12]
+    else:
+        with Path(file).open("rb") as opened:
+            start = opened.read(12)
+    known = plugins.kind_of(start)
+    if known is None:
+        return "not a picture, or of a kind that Pillow can't read"
+    kind, package = known
+    return f"a {kind} picture, for which Pillow needs a plugin: pip install {package}"
+
+
+def decode(image: Image.Image, name: str, encoded: Callable[[], bytes] | None = None) -> UInt8Array:
+    """The pixels of an image that Pillow has opened.
+
+    Args:
+        image: in any mode.
+        name: what to call it in errors.
+        encoded: gives the whole file that it was opened from, if it is at hand.
+
+    Raises:
+        ImageError: see `s3fd.images.read_image`.
+    """
+    if image.width == 0 or image.height == 0:
+        raise ImageError(f"{name}: expected a picture, got {image.width} x {image.height} pixels")
+    try:
+        image = upright(_loaded(image, name, encoded))
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            levels = np.asarray(image)
+        elif image.mode == "La" or image.has_transparency_data:
+            image = image.convert("LA") if image.mode == "La" else image
+            return on_white(image.convert("RGBA"))
+        else:
+            return np.asarray(image.convert("RGB"))
+    except ImageError:
+        raise
+    except Exception as error:  # as above
+        raise unreadable(error, name) from error
+    if levels.dtype.kind != "u":
+        levels = told_by_values(levels, name)
+    return from_array(levels, name, "picture", "a size")
+
+
+def _loaded(image: Image.Image, name: str, encoded: Callable[[], bytes] | None) -> Image.Image:
+    try:
+        image.load()
+    except OSError:
+        if encoded is None or image.format not in ("JPEG", "MPO"):
+            raise
+        return read_cut_jpeg(encoded(), name)
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turns the image as its EXIF orientation says; a damaged EXIF block says nothing."""
+    try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
