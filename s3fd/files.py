@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,23 +12,67 @@ from typing import IO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """A file that appears under its name, or replaces one, only when it is complete.
 
     Something else than a regular file, such as ``/dev/null`` or a pipe, is written to as it is.
+    What a process that was killed had begun stays beside it, and is in nobody's way; see
+    `remove_unfinished`.
+
+    Args:
+        path: the file; a link is followed.
+        durable: whether it appears only when all of it is on the disk, and stays through a loss of
+            power.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file
         return
-    temporary = path.with_name(f".s3fd-{os.getpid()}-{abs(hash(path.name)):x}.tmp")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
+    temporary = path.with_name(f"{_beginning(path)}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes what processes that were killed had begun to write under this name.
+
+    A process that is still writing it would fail.
+    """
+    name = re.compile(re.escape(_beginning(path)) + r"[0-9a-f]{16}\.tmp")
+    for left in path.parent.iterdir():
+        if name.fullmatch(left.name):
+            left.unlink(missing_ok=True)
+
+
+def _beginning(path: Path) -> str:
+    """Of the names of unfinished files: hidden, and short enough whatever the name."""
+    return f".{path.name[:40]}."
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk, where the system knows how."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def why_not_writable(folder: Path) -> str | None:

@@ -14,6 +14,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from s3fd.files import whole_file
+
 # Where training checkpoints keep the weights, among the epoch, the optimizer and so on.
 _ENTRIES = ("weight", "state_dict", "model_state_dict", "model")
 _REMEDY = "fetch or copy the file again, or pass another one"
@@ -63,27 +65,17 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 def write_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a safetensors file whole or not at all: to a temporary file beside it, then renamed.
+    """Writes a safetensors file whole or not at all.
 
     Raises:
         FileNotFoundError: its folder does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
     data = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         dict(metadata),
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(Path(path), durable=True) as file:
+        file.write(data)
 
 
 def state_dict(entries: Mapping[str, object]) -> dict[str, object]:

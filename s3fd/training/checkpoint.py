@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from s3fd.files import whole_file
 from s3fd.training.config import TrainingConfig
-from s3fd.training.files import durable_file
 
 # What may differ between a run and its continuation: where things are, how fast and how far it
 # goes, and what is written.
@@ -25,7 +25,7 @@ _FORMAT = 1
 
 def save_state(path: Path, config: TrainingConfig, state: dict[str, Any]) -> None:
     """Writes the state of a run whole or not at all."""
-    with durable_file(path) as file:
+    with whole_file(path, durable=True) as file:
         torch.save({**state, "config": _plain(asdict(config)), "format": _FORMAT}, file)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from s3fd.training.files import durable_file
+from s3fd.files import whole_file
 
 
 class RunLog:
@@ -21,7 +21,7 @@ class RunLog:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         kept = [line for line in _lines(path) if _step_of(line) <= step] if step else []
-        with durable_file(path) as file:
+        with whole_file(path, durable=True) as file:
             file.write("".join(kept).encode())
 
     def write(self, entry: Mapping[str, object]) -> None:

@@ -114,7 +114,6 @@ class Run:
         out = self.config.out
         metadata = {"steps": str(self.step), "seed": str(self.config.seed)}
         save_checkpoint(self.average, out / weights_name, metadata)
-        files.sync_folder(out)
         state = {
             "step": self.step,
             "sampler": {"step": self.step, "seed": self.config.seed, "photos": self.photos},
