@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from s3fd.commands.files import Photo, ResultNames, find_photos
+from s3fd.commands.files import ResultNames
 from s3fd.commands.options import (
     BatchSize,
     Device,
@@ -32,6 +32,7 @@ from s3fd.commands.options import (
 )
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
 from s3fd.files import whole_file, why_not_writable
+from s3fd.photos import Photo, find_photos
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -104,6 +105,8 @@ def detect(
         )
     with _json_lines(json_file) as write_json:
         report = _Report(None if out is None else ResultNames(out, found.photos), write_json)
+        for note in found.notes:
+            report.note(note)
         for what, why in found.problems:
             report.fail(what, why)
         if find is not None:
@@ -135,6 +138,10 @@ class _Report:
         self._names = names
         self._write_json = write_json
         self._found: list[tuple[Photo, Detections, Path | None]] = []
+
+    def note(self, text: str) -> None:
+        """Something that keeps nothing from being done."""
+        self.console.print(Text.assemble(("note: ", "bold yellow"), text), soft_wrap=True)
 
     def fail(self, what: str, why: str) -> None:
         """Something that was asked for can't be done."""

@@ -11,20 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from s3fd.file_kinds import RAW_SUFFIXES
 from s3fd.images import plugins
 from s3fd.images.arrays import from_array, on_white
 from s3fd.images.cut_jpeg import read_cut_jpeg
 from s3fd.images.errors import ImageError, reason, unreadable
 from s3fd.images.levels import told_by_values
 from s3fd.images.types import UInt8Array
-
-RAW_SUFFIXES = frozenset(
-    [
-        *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf"),
-        *(".pef", ".raf", ".raw", ".rw2", ".sr2", ".srw", ".x3f"),
-    ]
-)
-"""What cameras write before they make a picture of it. Pillow would read a small preview."""
 
 
 def read_file(path: str | os.PathLike[str], name: str | None) -> UInt8Array:
@@ -93,11 +86,10 @@ def _why_unknown(file: str | bytes) -> str:
     else:
         with Path(file).open("rb") as opened:
             start = opened.read(12)
-    known = plugins.kind_of(start)
-    if known is None:
+    plugin = plugins.plugin_for(start)
+    if plugin is None:
         return "not a picture, or of a kind that Pillow can't read"
-    kind, package = known
-    return f"a {kind} picture, for which Pillow needs a plugin: pip install {package}"
+    return f"a {plugin.kind} picture, for which Pillow needs a plugin: pip install {plugin.package}"
 
 
 def decode(image: Image.Image, name: str, encoded: Callable[[], bytes] | None = None) -> UInt8Array:
