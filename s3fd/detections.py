@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from s3fd.images import ImageLike, open_rgb
+from s3fd import interchange
+from s3fd.drawing import Box, cut_boxes, draw_boxes
+from s3fd.files import whole_file
+from s3fd.images import ChannelOrder, ImageLike, Source, UInt8Array, open_rgb
 
-_COLOUR = (57, 255, 20)
+if TYPE_CHECKING:
+    import pandas as pd
+    import supervision as sv
 
 
 class Detection(NamedTuple):
     """One face: its box ``(x1, y1, x2, y2)`` in pixels of the image, and its score in 0 .. 1."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
 
 
@@ -30,13 +36,17 @@ class Detection(NamedTuple):
 class Detections:
     """The faces of one image, by falling score; none is an empty one, never None.
 
-    Two are equal if their boxes, scores and image sizes are, bit by bit.
+    A number gives one face, a slice (``faces[:2]``), a mask (``faces[faces.scores > 0.9]``) or
+    numbers give `Detections` again. Two are equal if their boxes, scores and image sizes are, bit
+    by bit.
 
     Attributes:
         boxes: float32 ``[N, 4]`` on the CPU, ``(x1, y1, x2, y2)`` in pixels of the image, upright
             as its EXIF orientation says. Continuous coordinates: the width is ``x2 - x1``.
         scores: float32 ``[N]`` on the CPU, in 0 .. 1.
         image_size: height and width of the image.
+        source: where the image comes from, if the detector was told.
+        image: its pixels, uint8 ``[H, W, 3]``, if they were to be kept (`FaceDetector.stream`).
 
     Raises:
         TypeError: boxes or scores are no tensors, or the size no two integers.
@@ -49,6 +59,8 @@ class Detections:
         >>> for box, score in faces:
         ...     print(box, round(score, 2))
         (8.0, 4.0, 24.0, 28.0) 0.9
+        >>> len(faces[faces.scores > 0.95])
+        0
         >>> [crop.size for crop in faces.crops(Image.new("RGB", (64, 48)), margin=0.25)]
         [(24, 34)]
     """
@@ -56,6 +68,8 @@ class Detections:
     boxes: Tensor
     scores: Tensor
     image_size: tuple[int, int]
+    source: Source | None = field(default=None, repr=False)
+    image: UInt8Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("boxes", "scores"):
@@ -89,9 +103,44 @@ class Detections:
         for (x1, y1, x2, y2), score in zip(self.boxes.tolist(), self.scores.tolist(), strict=True):
             yield Detection((x1, y1, x2, y2), score)
 
-    def __getitem__(self, index: int) -> Detection:
-        x1, y1, x2, y2 = self.boxes[index].tolist()
-        return Detection((x1, y1, x2, y2), float(self.scores[index]))
+    @overload
+    def __getitem__(self, index: int) -> Detection: ...
+
+    @overload
+    def __getitem__(
+        self, index: slice | Tensor | npt.NDArray[Any] | Sequence[Any]
+    ) -> Detections: ...
+
+    def __getitem__(
+        self, index: int | slice | Tensor | npt.NDArray[Any] | Sequence[Any]
+    ) -> Detection | Detections:
+        """One face by its number; or those of a slice, a mask, or a list of numbers.
+
+        Raises:
+            IndexError: there is no such face, or a mask of another length.
+            TypeError: neither a number, nor numbers, nor a mask.
+        """
+        if isinstance(index, slice):
+            return self._chosen(torch.tensor(range(len(self))[index], dtype=torch.long))
+        chosen = torch.as_tensor(index)
+        if chosen.numel() == 0 and chosen.dim() == 1:
+            chosen = chosen.to(torch.bool if chosen.dtype == torch.bool else torch.long)
+        if chosen.is_floating_point() or chosen.is_complex() or chosen.dim() > 1:
+            raise TypeError(
+                "index: expected a number, a slice, a mask [N] or numbers [M], "
+                f"got {type(index).__name__} {index!r}"
+            )
+        if chosen.dim() == 0 and chosen.dtype != torch.bool:
+            x1, y1, x2, y2 = self.boxes[int(chosen)].tolist()
+            return Detection((x1, y1, x2, y2), float(self.scores[int(chosen)]))
+        if chosen.dtype == torch.bool and chosen.shape != self.scores.shape:
+            raise IndexError(
+                f"index: expected a mask [{len(self)}], one for each face, got {list(chosen.shape)}"
+            )
+        return self._chosen(chosen.cpu())
+
+    def _chosen(self, index: Tensor) -> Detections:
+        return replace(self, boxes=self.boxes[index], scores=self.scores[index])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Detections):
@@ -101,6 +150,40 @@ class Detections:
             and torch.equal(self.boxes, other.boxes)
             and torch.equal(self.scores, other.scores)
         )
+
+    @property
+    def xywh(self) -> Tensor:
+        """float32 ``[N, 4]``: left, top, width and height of each box."""
+        return torch.cat([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], dim=1)
+
+    @property
+    def areas(self) -> Tensor:
+        """float32 ``[N]``: the area of each box, in square pixels."""
+        return self.xywh[:, 2:].prod(dim=1)
+
+    def sorted(
+        self, by: Literal["score", "area", "left", "top"] = "score", *, reverse: bool = False
+    ) -> Detections:
+        """The same faces in another order; equal ones stay in theirs.
+
+        Args:
+            by: ``"score"``, best first; ``"area"``, largest first; ``"left"`` to right; ``"top"``
+                to bottom.
+            reverse: the other way round.
+
+        Raises:
+            ValueError: there is no such order.
+        """
+        if by not in ("score", "area", "left", "top"):
+            raise ValueError(f"by: expected 'score', 'area', 'left' or 'top', got {by!r}")
+        falling = by in ("score", "area")
+        values = {
+            "score": self.scores,
+            "area": self.areas,
+            "left": self.boxes[:, 0],
+            "top": self.boxes[:, 1],
+        }[by]
+        return self._chosen(torch.argsort(values, descending=falling != reverse, stable=True))
 
     def numpy(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Boxes float32 ``[N, 4]`` and scores float32 ``[N]``, sharing memory with the tensors."""
@@ -139,61 +222,110 @@ class Detections:
             ) from error
         return cls(boxes.reshape(-1, 4) if not faces else boxes, scores, size)
 
-    def to_json(self) -> str:
-        """`to_dict` as JSON, on one line."""
-        return json.dumps(self.to_dict())
+    def to_coco(self, image_id: int | str, category_id: int = 1) -> list[dict[str, Any]]:
+        """Rows of COCO's results, of which a JSON list is a file for its evaluation.
 
-    def draw(self, image: ImageLike) -> Image.Image:
+        Args:
+            image_id: of the image in the file of annotations.
+            category_id: of faces in it.
+        """
+        return interchange.to_coco(self, image_id, category_id)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A table with a row a face: ``x1, y1, x2, y2, score``, and where the image comes from.
+
+        The columns ``source`` (a path, or what `s3fd.images.Source` is written as), and of videos
+        ``frame`` and ``time``, tell rows apart after ``pandas.concat``. Needs pandas.
+        """
+        return interchange.to_pandas(self)
+
+    def to_supervision(self) -> sv.Detections:
+        """The boxes for `supervision`, of class 0, named ``"face"``. Needs supervision."""
+        return interchange.to_supervision(self)
+
+    def draw(
+        self, image: ImageLike | None = None, *, channel_order: ChannelOrder = "RGB"
+    ) -> Image.Image:
         """Draws the boxes into a copy of the image.
 
         Args:
-            image: that they were found in, in any form that the detector takes.
+            image: that they were found in, in any form that the detector takes; None reads the
+                photo again, or takes the `image` that was kept.
+            channel_order: of an array or tensor.
 
         Returns:
             An upright RGB image. Lines and labels grow with it; a label is left out where it would
             be larger than the face.
 
         Raises:
-            ValueError: the image has another size.
+            ValueError: the image has another size, or none is at hand.
         """
-        picture = self._opened(image)
-        draw = ImageDraw.Draw(picture)
-        longest = max(picture.size)
-        line = max(1, round(longest / 400))
-        font = ImageFont.load_default(size=max(10, round(longest / 60)))
-        # The best one last, on top of what it overlaps.
-        for box, score in reversed(list(self)):
-            draw.rectangle(_outline(box, picture.size), outline=_COLOUR, width=line)
-            _draw_label(draw, box, f"{score:.2f}", font, line)
+        picture = self._opened(image, channel_order)
+        best_first = self.sorted()
+        labels = [f"{score:.2f}" for score in best_first.scores.tolist()]
+        draw_boxes(picture, [face.box for face in best_first], labels)
         return picture
 
-    def crops(self, image: ImageLike, margin: float = 0.0) -> list[Image.Image]:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        image: ImageLike | None = None,
+        *,
+        channel_order: ChannelOrder = "RGB",
+    ) -> None:
+        """Writes what `draw` gives to a file, whose suffix says of what kind.
+
+        Args:
+            path: an existing file is replaced; its folder has to be there.
+            image: as for `draw`.
+            channel_order: as for `draw`.
+
+        Raises:
+            ValueError: as `draw`, or Pillow writes no files with this suffix.
+            FileNotFoundError: the folder does not exist.
+        """
+        path = Path(path)
+        kinds = Image.registered_extensions()
+        if path.suffix.lower() not in kinds:
+            raise ValueError(f"path: expected a name such as faces.jpg or faces.png, got {path}")
+        picture = self.draw(image, channel_order=channel_order)
+        with whole_file(path) as file:
+            picture.save(file, kinds[path.suffix.lower()], quality=92)
+
+    def crops(
+        self,
+        image: ImageLike | None = None,
+        margin: float = 0.0,
+        *,
+        square: bool = False,
+        channel_order: ChannelOrder = "RGB",
+    ) -> list[Image.Image]:
         """Cuts every face out of the image, in their order.
 
         Args:
-            image: that they were found in, in any form that the detector takes.
-            margin: what to add on each side, as a part of the box's width or height.
+            image: as for `draw`.
+            margin: what to add on each side, as a part of the box's width or height; of the
+                longer of the two for squares.
+            square: whether to cut squares around the centres of the boxes, as networks that
+                recognise faces or find landmarks want them.
+            channel_order: of an array or tensor.
 
         Returns:
-            RGB images of whole pixels that contain their boxes, clipped at the image's border:
-            not square, at least 1 x 1.
+            RGB images of whole pixels, at least 1 x 1. They contain their boxes, clipped at the
+            image's border; squares are not clipped, and black outside the image.
 
         Raises:
-            ValueError: the image has another size, or the margin is negative or not finite.
+            ValueError: as `draw`, or the margin is negative or not finite.
         """
         if not (isinstance(margin, int | float) and 0 <= margin < math.inf):
             raise ValueError(f"margin: expected a number >= 0, got {margin!r}")
-        picture = self._opened(image)
-        crops = []
-        for (x1, y1, x2, y2), _ in self:
-            dx, dy = margin * (x2 - x1), margin * (y2 - y1)
-            left, right = _pixels(x1 - dx, x2 + dx, picture.width)
-            top, bottom = _pixels(y1 - dy, y2 + dy, picture.height)
-            crops.append(picture.crop((left, top, right, bottom)))
-        return crops
+        picture = self._opened(image, channel_order)
+        return cut_boxes(picture, [face.box for face in self], margin, square=square)
 
-    def _opened(self, image: ImageLike) -> Image.Image:
-        picture = open_rgb(image)
+    def _opened(self, image: ImageLike | None, channel_order: ChannelOrder) -> Image.Image:
+        if image is None:
+            image, channel_order = self._own_image(), "RGB"
+        picture = open_rgb(image, channel_order=channel_order)
         if (picture.height, picture.width) != self.image_size:
             height, width = self.image_size
             raise ValueError(
@@ -202,39 +334,17 @@ class Detections:
             )
         return picture
 
+    def _own_image(self) -> ImageLike:
+        if self.image is not None:
+            return self.image
+        if self.source is not None and self.source.path and self.source.frame is None:
+            return self.source.path
+        raise ValueError(
+            "image: expected the one that these faces were found in, which was not kept; pass it, "
+            "or find faces with detector.stream(..., keep_images=True)"
+        )
+
 
 def _shortest(value: np.float32) -> float:
     """The shortest decimal number that is this one in single precision: 0.9, not 0.89999998."""
     return float(str(value))
-
-
-def _pixels(low: float, high: float, length: int) -> tuple[int, int]:
-    """First pixel, and the one after the last, of a stretch; at least one pixel of the image."""
-    first = min(max(math.floor(low), 0), length - 1)
-    return first, min(max(math.ceil(high), first + 1), length)
-
-
-def _outline(
-    box: tuple[float, float, float, float], size: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """The first and last pixels of a box, as PIL's rectangles want them."""
-    left, right = _pixels(box[0], box[2], size[0])
-    top, bottom = _pixels(box[1], box[3], size[1])
-    return left, top, right - 1, bottom - 1
-
-
-def _draw_label(
-    draw: ImageDraw.ImageDraw,
-    box: tuple[float, float, float, float],
-    text: str,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    line: int,
-) -> None:
-    """Writes `text` above the box, or into it where there is no room above."""
-    _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
-    width, height = right + 2 * line, bottom + 2 * line
-    if width > 1.5 * (box[2] - box[0]):
-        return
-    x, y = box[0], box[1] - height if box[1] >= height else box[1]
-    draw.rectangle((x, y, x + width, y + height), fill=_COLOUR)
-    draw.text((x + line, y + line), text, fill="black", font=font)

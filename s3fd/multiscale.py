@@ -52,7 +52,7 @@ class Pass:
         """The faces that count in this pass."""
         sides = found.boxes[:, 2:] - found.boxes[:, :2]  # [N, 2]
         kept = (sides.amax(dim=1) > self.larger_than) & (sides.amin(dim=1) < self.smaller_than)
-        return Detections(found.boxes[kept], found.scores[kept], found.image_size)
+        return found[kept]
 
 
 def largest_scale(image_size: tuple[int, int], max_pixels: int) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from PIL import Image
 
 from s3fd import Detections
+from s3fd.detections import Detection
+from s3fd.images import Source
 
 
 def faces(size=(48, 64)):
@@ -29,6 +32,83 @@ def test_length_iteration_and_indexing_agree():
     assert score == pytest.approx(0.9)
 
 
+def row():
+    """Four faces in a row, from left to right, of growing size."""
+    boxes = torch.tensor([[float(10 * i), 5.0, 10.0 * i + 2 * i + 2, 12.0] for i in range(4)])
+    return Detections(boxes, torch.tensor([0.5, 0.9, 0.6, 0.9]), (48, 64), Source(3))
+
+
+@pytest.mark.parametrize(
+    ("index", "chosen"),
+    [
+        (slice(2), [0, 1]),
+        (slice(None, None, -2), [3, 1]),
+        (slice(9, 12), []),
+        ([3, 0], [3, 0]),
+        (np.array([-1]), [3]),
+        ([], []),
+        ([False, True, False, True], [1, 3]),
+        (np.array([True, False, False, False]), [0]),
+        (torch.tensor([0.5, 0.9, 0.6, 0.9]) > 0.8, [1, 3]),
+        (torch.zeros(4, dtype=torch.bool), []),
+    ],
+)
+def test_slices_masks_and_numbers_give_detections_again(index, chosen):
+    found = row()[index]
+    assert torch.equal(found.boxes, row().boxes[chosen])
+    assert torch.equal(found.scores, row().scores[chosen])
+    assert (found.image_size, found.source) == ((48, 64), Source(3))
+
+
+@pytest.mark.parametrize("index", [1, np.int64(1), torch.tensor(1), -3])
+def test_any_kind_of_number_gives_one_face(index):
+    assert row()[index] == Detection((10.0, 5.0, 14.0, 12.0), pytest.approx(0.9))
+
+
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [
+        (4, IndexError),
+        ([0, 4], IndexError),
+        ([True], IndexError),
+        (torch.ones(5, dtype=torch.bool), IndexError),
+        (1.5, TypeError),
+        ("score", TypeError),
+        ([[0]], TypeError),
+    ],
+)
+def test_an_index_that_cannot_be_is_refused(index, error):
+    with pytest.raises(error):
+        row()[index]
+
+
+@pytest.mark.parametrize(
+    ("by", "reverse", "order"),
+    [
+        ("score", False, [1, 3, 2, 0]),
+        ("score", True, [0, 2, 1, 3]),
+        ("area", False, [3, 2, 1, 0]),
+        ("left", False, [0, 1, 2, 3]),
+        ("top", False, [0, 1, 2, 3]),
+        ("left", True, [3, 2, 1, 0]),
+    ],
+)
+def test_faces_are_sorted_and_equal_ones_stay_in_their_order(by, reverse, order):
+    assert row().sorted(by, reverse=reverse) == row()[order]
+
+
+def test_an_order_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="by: expected 'score', 'area', 'left' or 'top', got 'x'"):
+        row().sorted("x")
+
+
+def test_sides_and_areas_are_those_of_the_boxes():
+    assert faces().xywh.tolist() == [[8.0, 4.0, 16.5, 24.0], [-3.0, -2.0, 9.0, 7.0]]
+    assert faces().areas.tolist() == [396.0, 63.0]
+    assert nothing().xywh.shape == (0, 4)
+    assert nothing().areas.shape == (0,)
+
+
 def test_no_faces_are_an_empty_result():
     empty = nothing()
     assert len(empty) == 0
@@ -44,7 +124,7 @@ def test_json_gives_the_same_detections_back():
     found = Detections(
         torch.rand(50, 4, generator=generator) * 1000, torch.rand(50, generator=generator), (7, 9)
     )
-    assert Detections.from_dict(json.loads(found.to_json())) == found
+    assert Detections.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 def test_numpy_gives_arrays():
@@ -77,6 +157,60 @@ def test_crops_hold_their_boxes_and_end_at_the_border():
     assert wide[0].size == (33, 40)  # x -0.25 .. 32.75, y -8 .. 40, inside the image
     tiny = Detections(torch.tensor([[63.9, 47.9, 64.0, 48.0]]), torch.ones(1), (48, 64))
     assert [crop.size for crop in tiny.crops(image)] == [(1, 1)]
+
+
+def test_square_crops_have_the_centre_of_their_box_and_are_black_outside():
+    image = Image.new("RGB", (64, 48), "white")
+    boxes = torch.tensor([[20.0, 10.0, 30.0, 30.0], [0.0, 0.0, 10.0, 10.0]])
+    inside, corner = Detections(boxes, torch.ones(2), (48, 64)).crops(image, 0.25, square=True)
+    assert (inside.size, corner.size) == ((30, 30), (15, 15))
+    assert inside.getcolors() == [(900, (255, 255, 255))]  # x 10 .. 40, y 5 .. 35
+    assert corner.getpixel((0, 14)) == (0, 0, 0)
+    assert corner.getpixel((14, 14)) == (255, 255, 255)
+
+
+def test_the_best_face_is_drawn_on_top_in_any_order():
+    image = Image.new("RGB", (640, 480))
+    assert row_of(image).draw(image) == row_of(image).sorted("left", reverse=True).draw(image)
+
+
+def row_of(image):
+    boxes = torch.tensor([[100.0, 50, 300, 400], [120.0, 60, 320, 410], [90.0, 40, 310, 420]])
+    return Detections(boxes, torch.tensor([0.7, 0.9, 0.8]), image.size[::-1])
+
+
+def test_the_image_is_the_one_that_was_kept_or_the_photo_it_came_from(tmp_path):
+    image = Image.new("RGB", (64, 48), (10, 20, 30))
+    image.save(tmp_path / "photo.png")
+    kept = replace(faces(), image=np.asarray(image))
+    known = replace(faces(), source=Source(0, tmp_path / "photo.png"))
+    for found in (kept, known):
+        assert found.draw() == faces().draw(image)
+        assert [crop.size for crop in found.crops()] == [(17, 24), (6, 5)]
+    for source in (None, Source(2), Source(0, tmp_path / "photo.png", frame=3)):
+        with pytest.raises(ValueError, match=r"was not kept; pass it, or .*keep_images=True"):
+            replace(faces(), source=source).draw()
+
+
+def test_the_image_may_be_an_array_of_opencv():
+    bgr = np.full((48, 64, 3), (30, 20, 10), np.uint8)
+    drawn = nothing().draw(bgr, channel_order="BGR")
+    assert drawn.getcolors() == [(64 * 48, (10, 20, 30))]
+    assert faces().crops(bgr, channel_order="BGR")[0].getpixel((0, 0)) == (10, 20, 30)
+
+
+@pytest.mark.parametrize("name", ["drawn.png", "drawn.jpg", "drawn.WEBP"])
+def test_the_drawn_picture_is_saved_as_its_name_says(tmp_path, name):
+    image = Image.new("RGB", (64, 48), (10, 20, 30))
+    faces().save(tmp_path / name, image)
+    saved = Image.open(tmp_path / name)
+    expected = faces().draw(image)
+    assert saved.size == expected.size
+    np.testing.assert_allclose(np.asarray(saved)[40:, :], np.asarray(expected)[40:, :], atol=6)
+    with pytest.raises(ValueError, match=r"path: expected a name such as faces\.jpg"):
+        faces().save(tmp_path / "drawn.txt", image)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        faces().save(tmp_path / "gone" / name, image)
 
 
 @pytest.mark.parametrize("margin", [-0.1, math.nan, math.inf, "wide", None])

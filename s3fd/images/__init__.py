@@ -3,6 +3,7 @@
 from s3fd.images.errors import ImageError, ImageWarning, unreadable
 from s3fd.images.files import open_file, upright
 from s3fd.images.reading import ChannelOrder, ImageLike, is_image, open_rgb, read_image
+from s3fd.images.source import Source
 from s3fd.images.types import AnyArray, UInt8Array
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ImageError",
     "ImageLike",
     "ImageWarning",
+    "Source",
     "UInt8Array",
     "is_image",
     "open_file",
