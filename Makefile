@@ -1,4 +1,4 @@
-# make detect PHOTO=me.jpg    find the faces of a photo
+# make detect PHOTO=me.jpg    find the faces of a photo; of more: PHOTO="a.jpg 'my own.jpg' folder"
 # make test                   build, and run all tests
 # make sanitize               the operators' tests under the sanitizers of the compiler
 # make test-cuda              the tests that need a CUDA device, and compute-sanitizer
@@ -11,13 +11,15 @@
 PYTHON ?= python3
 # Any torch from 2.10 on; for example TORCH=torch==2.13.0 to choose one.
 TORCH ?= torch>=2.10
-# Build the CUDA kernels: AUTO (if nvcc is found), ON or OFF.
+# Build the CUDA kernels: AUTO (for the GPUs of this machine), ON (for all) or OFF.
 CUDA ?= AUTO
+WARNINGS_AS_ERRORS ?= ON
 PHOTO ?= s3fd/assets/astronaut.jpg
 OUT ?= detected
 
 BIN := .venv/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/pip install --disable-pip-version-check
+DETECT = $(BIN)/s3fd detect --out "$(OUT)" --
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard cmake/* csrc/* csrc/*/* csrc/*/*/*)
 CPP := $(wildcard $(foreach suffix,h cpp cu cuh,$(foreach folder,csrc csrc/* csrc/*/* \
 	tests/cuda_emulator tests/cuda_emulator/include tests/cuda_emulator/include/*/*, \
@@ -25,8 +27,13 @@ CPP := $(wildcard $(foreach suffix,h cpp cu cuh,$(foreach folder,csrc csrc/* csr
 
 .PHONY: detect test sanitize test-cuda lint format develop clean
 
+# Names reach the shell as they were given, in the environment. One is a photo, blanks and all, if it
+# is there; otherwise xargs takes the quotes off several.
+override PHOTO := $(value PHOTO)
+export PHOTO
+detect: WARNINGS_AS_ERRORS = OFF
 detect: .venv/s3fd.stamp
-	$(BIN)/s3fd detect --out "$(OUT)" $(PHOTO)
+	@if [ -e "$$PHOTO" ]; then $(DETECT) "$$PHOTO"; else printf '%s' "$$PHOTO" | xargs $(DETECT); fi
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest $(PYTEST)
@@ -54,15 +61,17 @@ develop: .venv/test.stamp .venv/lint.stamp
 # second time for its headers. In a folder that stays, so that what has not changed is not compiled.
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv
+	@echo "Installing $(TORCH) and the build tools into .venv"
 	$(PIP) "$(TORCH)" numpy "scikit-build-core>=0.11" "pybind11>=2.13" cmake ninja
 	touch $@
 
 .venv/s3fd.stamp: .venv/torch.stamp $(NATIVE)
-	$(PIP) --no-build-isolation -C build-dir=build/develop -C cmake.define.S3FD_CUDA=$(CUDA) --editable .
+	$(PIP) --verbose --no-build-isolation --editable . -C build-dir=build/develop \
+		-C cmake.define.S3FD_CUDA=$(CUDA) -C cmake.define.S3FD_WARNINGS_AS_ERRORS=$(WARNINGS_AS_ERRORS)
 	touch $@
 
 # The tools of an extra of pyproject.toml, without another build of the package.
-extra = $(PIP) $$($(BIN)/python -c "from importlib.metadata import requires; \
+extra = $(PIP) --quiet $$($(BIN)/python -c "from importlib.metadata import requires; \
 	print(*(r.split(';')[0].replace(' ', '') for r in requires('s3fd') if 'extra == \"$(1)\"' in r))")
 
 .venv/test.stamp: .venv/s3fd.stamp

@@ -3,8 +3,9 @@
 # find_package(Torch) is no choice: with a CUDA build of torch and no CUDA toolkit it is a fatal
 # error, and it would tie this build to the compiler flags and version of that one torch.
 #
-# Sets TORCH_DIR, TORCH_VERSION, PYBIND11_CMAKE_DIR; defines the targets torch_stable and, for what is
-# written in CUDA, torch_stable_cuda.
+# Sets TORCH_DIR, TORCH_VERSION, TORCH_CUDA_VERSION (empty for a build without CUDA) and
+# PYBIND11_CMAKE_DIR; defines the targets torch_stable and, for what is written in CUDA,
+# torch_stable_cuda.
 
 execute_process(
     COMMAND ${Python_EXECUTABLE} -c
@@ -24,6 +25,9 @@ if(NOT TORCH_VERSION OR TORCH_VERSION VERSION_LESS 2.10)
       "s3fd needs torch >= 2.10, but ${Python_EXECUTABLE} has '${TORCH_VERSION}'. "
       "Install it there, or build with isolation: pip install .")
 endif()
+
+file(STRINGS "${TORCH_DIR}/version.py" TORCH_CUDA_VERSION REGEX "^cuda[ :=]")
+string(REGEX MATCH "[0-9]+[.][0-9]+" TORCH_CUDA_VERSION "${TORCH_CUDA_VERSION}")
 
 add_library(torch_stable SHARED IMPORTED)
 set_target_properties(torch_stable PROPERTIES

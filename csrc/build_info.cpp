@@ -4,5 +4,6 @@
 
 extern "C" C10_EXPORT const char* s3fd_build_info() {
   return "{\"torch\": \"" S3FD_TORCH_VERSION "\", \"compiler\": \"" S3FD_COMPILER
-         "\", \"cuda\": \"" S3FD_WITH_CUDA "\"}";
+         "\", \"cuda\": \"" S3FD_WITH_CUDA "\", \"nvcc\": \"" S3FD_NVCC_VERSION
+         "\", \"cuda_detail\": \"" S3FD_CUDA_DETAIL "\"}";
 }

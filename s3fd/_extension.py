@@ -33,7 +33,7 @@ def load() -> None:
     if _loaded:
         return
     _load_library("_C")
-    if torch.version.cuda is not None and library_path("_C_cuda").exists():
+    if no_cuda_reason() is None:
         _load_library("_C_cuda")
         _has_cuda_kernels = True
     _loaded = True
@@ -47,20 +47,42 @@ def has_cuda_kernels() -> bool:
 def why_no_cuda_kernels() -> str:
     """What an operator says of a CUDA tensor that it has no kernel for, and what to do."""
     return (
-        "this installation of s3fd has no CUDA kernels: no CUDA compiler was found when it was "
-        "built. Install it again where nvcc is on the PATH or named by CUDACXX "
-        "(`pip install -C cmake.define.S3FD_CUDA=ON .` says what is missing); or move the tensors "
-        "to the CPU; or call the PyTorch twin in s3fd.ops.reference, which runs on every device"
+        f"this installation of s3fd has no CUDA kernels: {no_cuda_reason()}. "
+        "Install it again where nvcc of torch's CUDA version is on the PATH or named by CUDACXX "
+        "(`pip install --no-build-isolation -C cmake.define.S3FD_CUDA=ON .` says what is missing); "
+        "or move the tensors to the CPU; or call the PyTorch twin in s3fd.ops.reference, which "
+        "runs on every device"
     )
 
 
+def no_cuda_reason() -> str | None:
+    """Why there are no CUDA kernels, or none that this torch can use; None where there are."""
+    torch_cuda = torch.version.cuda
+    if torch_cuda is None:
+        return f"torch {torch.__version__} is a build without CUDA"
+    built = _read_build_info()
+    if not library_path("_C_cuda").exists():
+        return f"they were not built ({built['cuda_detail']})"
+    # A library needs the CUDA runtime of its own major version, and finds the one that torch has.
+    if built["nvcc"] and built["nvcc"].split(".")[0] != torch_cuda.split(".")[0]:
+        return f"they were built for CUDA {built['nvcc']}, and this torch has CUDA {torch_cuda}"
+    return None
+
+
 def build_info() -> dict[str, str]:
-    """What the operators were compiled with: ``torch``, ``compiler``, ``cuda`` (``ON``, ``OFF``).
+    """What the operators were compiled with.
+
+    ``torch``, ``compiler``; ``cuda``: ON or OFF; ``nvcc``: its release; ``cuda_detail``: what GPUs
+    the CUDA kernels are for, or why there are none.
 
     Raises:
         ImportError: as :func:`load`.
     """
     load()
+    return _read_build_info()
+
+
+def _read_build_info() -> dict[str, str]:
     function = ctypes.CDLL(str(library_path("_C"))).s3fd_build_info
     function.restype = ctypes.c_char_p
     info: dict[str, str] = json.loads(function())

@@ -104,9 +104,34 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
 
 def test_build_info_says_what_the_library_was_compiled_with() -> None:
     info = _extension.build_info()
-    assert set(info) == {"torch", "compiler", "cuda"}
+    assert set(info) == {"torch", "compiler", "cuda", "nvcc", "cuda_detail"}
     assert re.match(r"\d+\.\d+", info["torch"])
     assert info["cuda"] in ("ON", "OFF")
+    assert re.fullmatch(r"\d+\.\d+\.\d+" if info["cuda"] == "ON" else "", info["nvcc"])
+    assert info["cuda_detail"]
+
+
+@pytest.mark.parametrize(
+    ("torch_cuda", "nvcc", "reason"),
+    [
+        (None, "13.0.88", "is a build without CUDA"),
+        ("12.6", "13.0.88", "built for CUDA 13.0.88, and this torch has CUDA 12.6"),
+        ("13.0", "", r"not built \(no GPU was found\)"),
+        ("13.1", "13.0.88", None),
+    ],
+)
+def test_cuda_kernels_serve_a_torch_of_their_own_cuda_version(
+    monkeypatch, tmp_path, torch_cuda, nvcc, reason
+) -> None:
+    library = tmp_path / "_C_cuda.so"
+    if nvcc:
+        library.touch()
+    info = {"nvcc": nvcc, "cuda_detail": "90-real" if nvcc else "no GPU was found"}
+    monkeypatch.setattr(torch.version, "cuda", torch_cuda)
+    monkeypatch.setattr(_extension, "library_path", lambda name: library)
+    monkeypatch.setattr(_extension, "_read_build_info", lambda: info)
+    found = _extension.no_cuda_reason()
+    assert found is None if reason is None else re.search(reason, found)
 
 
 def test_every_operator_has_a_cpu_kernel_and_a_fake_kernel() -> None:

@@ -65,12 +65,17 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _build() -> Iterator[tuple[str, str]]:
-    from s3fd._extension import build_info, library_path
+    from s3fd._extension import build_info, library_path, no_cuda_reason
 
     built = build_info()
     yield "operators", str(library_path("_C"))
     yield "built with", f"torch {built['torch']}, {built['compiler']}"
-    yield "CUDA kernels", str(library_path("_C_cuda")) if built["cuda"] == "ON" else "not built"
+    reason = no_cuda_reason()
+    if reason is not None:
+        yield "CUDA kernels", f"none: {reason}"
+    else:
+        yield "CUDA kernels", f"{library_path('_C_cuda')}"
+        yield "", f"by nvcc {built['nvcc']} for {built['cuda_detail']}"
 
 
 def _weights() -> Iterator[tuple[str, str]]:
