@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s3fd._lazy import import_at_first_use
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = ["Detections", "FaceDetector", "__version__"]
+
+if find_spec("s3fd._C") is None:  # a source folder, found before what is installed
+    from s3fd import _sources
+
+    __path__ += _sources.built_from_the_same(Path(__file__).parent, sys.path)
 
 __getattr__, __dir__ = import_at_first_use(
     __name__, {"Detections": "s3fd.detections", "FaceDetector": "s3fd.detector"}

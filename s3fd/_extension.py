@@ -95,8 +95,9 @@ def _load_library(name: str) -> None:
         raise ImportError(
             f"s3fd: the compiled operators are missing: {path} does not exist.\n"
             "Install the package so that they are built: `pip install .` in the source folder "
-            "(`make develop` for work in the tree itself). Where there is a source folder named "
-            "s3fd in the current folder, Python finds it before the installed package.\n"
+            "(`make develop` for work in the tree itself). Python finds a source folder s3fd in "
+            "the current folder before the installed package; it uses the libraries of that one "
+            "where they were built from the same sources.\n"
             "The PyTorch twins, s3fd.ops.reference, can be imported without them.",
             name=f"s3fd.{name}",
             path=str(path),
