@@ -15,8 +15,6 @@ from s3fd import _extension
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_LIBRARY = torch.library.Library("s3fd", "FRAGMENT")  # what it holds goes with it
-
 _extension.load()
 
 
@@ -30,46 +28,6 @@ def fake(operator: str) -> Callable[[_Function], _Function]:
     return register
 
 
-def autograd(
-    operator: str, backward: Callable[..., Any], setup_context: Callable[..., None] | None = None
-) -> None:
-    """Registers the backward of ``operator``, for operators without keyword arguments or defaults.
-
-    It does what :func:`torch.library.register_autograd` does, in half the time: that one is made
-    for operators of any kind, and what it takes for each call is as long as a kernel on a map.
-    """
-    name = operator.removeprefix("s3fd::")
-    overload = getattr(torch.ops.s3fd, name).default
-
-    def redispatch(keys: torch._C.DispatchKeySet, inputs: tuple[Any, ...]) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
-            return overload.redispatch(keys & torch._C._after_autograd_keyset, *inputs)
-
-    class Gradient(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs_and_keys: Any) -> Any:
-            *inputs, keys = inputs_and_keys
-            output = redispatch(keys, tuple(inputs))
-            if setup_context is not None:
-                setup_context(ctx, tuple(inputs), output)
-            return output
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: Any) -> Any:
-            found = backward(ctx, *gradients)
-            return (*found, None) if isinstance(found, tuple) else (found, None)
-
-    apply: Callable[..., Any] = Gradient.apply
-
-    def differentiable(keys: torch._C.DispatchKeySet, *inputs: Any) -> Any:
-        if torch._C.is_grad_enabled() and torch._C._any_requires_grad(*inputs):
-            return apply(*inputs, keys)
-        return redispatch(keys, inputs)
-
-    Gradient.__name__ = Gradient.__qualname__ = f"{name}_gradient"
-    _LIBRARY.impl(name, differentiable, "Autograd", with_keyset=True)
-
-
 def refuse_double_backward(operator: str) -> None:
     """Makes the backward of the backward operator ``operator`` an error that names it."""
 
@@ -79,7 +37,7 @@ def refuse_double_backward(operator: str) -> None:
             "through this operator. Use its twin in s3fd.ops.reference for them."
         )
 
-    autograd(operator, refuse)
+    torch.library.register_autograd(operator, refuse)
 
 
 def compute_in_float32(operator: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import check_size, check_tensor, check_variances, describe
+from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
 from s3fd.ops.reference import box_coding as _twins
 
 
@@ -54,6 +56,9 @@ def encode_boxes(
     """
     check_variances(variances)
     boxes, anchors, shape = _broadcast("boxes", boxes, anchors)
+    if is_transformed(boxes, anchors):
+        boxes, anchors = as_under_autocast(boxes, anchors)
+        return _twins.encode_boxes(boxes, anchors, variances).reshape(shape)
     result: Tensor = torch.ops.s3fd.encode_boxes(
         boxes, anchors, float(variances[0]), float(variances[1])
     )
@@ -101,6 +106,9 @@ def decode_boxes(
     check_variances(variances)
     size = None if image_size is None else list(check_size("image_size", image_size))
     deltas, anchors, shape = _broadcast("deltas", deltas, anchors)
+    if is_transformed(deltas, anchors):
+        deltas, anchors = as_under_autocast(deltas, anchors)
+        return _twins.decode_boxes(deltas, anchors, variances, image_size).reshape(shape)
     result: Tensor = torch.ops.s3fd.decode_boxes(
         deltas, anchors, float(variances[0]), float(variances[1]), size
     )
@@ -157,17 +165,22 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _encode_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return _both_gradients(ctx, gradient, torch.ops.s3fd.encode_boxes_backward)
+    operator = torch.ops.s3fd.encode_boxes_backward
+    return _both_gradients(ctx, gradient, operator, _encode_backward_elsewhere)
 
 
 def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return _both_gradients(ctx, gradient, torch.ops.s3fd.decode_boxes_backward)
+    operator = torch.ops.s3fd.decode_boxes_backward
+    return _both_gradients(ctx, gradient, operator, _decode_backward_elsewhere)
 
 
-def _both_gradients(ctx: Any, gradient: Tensor, operator: Any) -> tuple[Tensor | None, ...]:
+def _both_gradients(
+    ctx: Any, gradient: Tensor, operator: Callable[..., Tensor], elsewhere: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
     """The gradients of the two tensors, as far as they are asked for, and none of the settings."""
+    backward = elsewhere if has_tangent(gradient) else operator
     gradients = (
-        operator(gradient, *ctx.saved_tensors, *ctx.settings, of_anchors) if needed else None
+        backward(gradient, *ctx.saved_tensors, *ctx.settings, of_anchors) if needed else None
         for needed, of_anchors in zip(ctx.needs_input_grad, (False, True), strict=False)
     )
     return (*gradients, *(None for _ in ctx.settings))
@@ -203,12 +216,11 @@ def _decode_backward_elsewhere(
     )
 
 
-_registration.autograd("s3fd::encode_boxes", _encode_backward, _setup_context)
-_registration.autograd("s3fd::decode_boxes", _decode_backward, _setup_context)
-for _operator, _elsewhere, _backward_elsewhere in (
-    ("s3fd::encode_boxes", _encode_elsewhere, _encode_backward_elsewhere),
-    ("s3fd::decode_boxes", _decode_elsewhere, _decode_backward_elsewhere),
+for _operator, _backward, _elsewhere, _backward_elsewhere in (
+    ("s3fd::encode_boxes", _encode_backward, _encode_elsewhere, _encode_backward_elsewhere),
+    ("s3fd::decode_boxes", _decode_backward, _decode_elsewhere, _decode_backward_elsewhere),
 ):
+    torch.library.register_autograd(_operator, _backward, setup_context=_setup_context)
     _registration.refuse_double_backward(f"{_operator}_backward")
     _registration.compute_in_float32(_operator)
     _registration.run_elsewhere(_operator, _elsewhere)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import check_tensor, describe
+from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
 from s3fd.ops.reference.l2_normalize import l2_normalize as _twin
 from s3fd.ops.reference.l2_normalize import l2_normalize_backward as _twin_backward
 
@@ -56,6 +57,8 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
             f"weight: expected a tensor on {features.device} like features, "
             f"got {describe(weight)}; move it with .to(features.device)"
         )
+    if is_transformed(features, weight):
+        return _twin(*as_under_autocast(features, weight))
     compute = torch.float64 if features.dtype == torch.float64 else torch.float32
     result: Tensor = torch.ops.s3fd.l2_normalize(features, weight.to(compute))
     return result
@@ -77,13 +80,15 @@ def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> N
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    if has_tangent(gradient):
+        return _twin_backward(gradient, *ctx.saved_tensors)
     result: tuple[Tensor, Tensor] = torch.ops.s3fd.l2_normalize_backward(
         gradient, *ctx.saved_tensors
     )
     return result
 
 
-_registration.autograd("s3fd::l2_normalize", _backward, _setup_context)
+torch.library.register_autograd("s3fd::l2_normalize", _backward, setup_context=_setup_context)
 _registration.refuse_double_backward("s3fd::l2_normalize_backward")
 _registration.compute_in_float32("s3fd::l2_normalize")
 _registration.run_elsewhere("s3fd::l2_normalize", _twin)

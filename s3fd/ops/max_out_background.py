@@ -9,6 +9,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import check_tensor, describe
+from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
 from s3fd.ops.reference.max_out_background import max_out_background as _twin
 from s3fd.ops.reference.max_out_background import max_out_background_backward as _twin_backward
 
@@ -52,6 +53,8 @@ def max_out_background(logits: Tensor) -> Tensor:
             "logits: expected at least two channels, the backgrounds and then the face, "
             f"got {describe(logits)}"
         )
+    if is_transformed(logits):
+        return _twin(*as_under_autocast(logits))
     result: Tensor = torch.ops.s3fd.max_out_background(logits)
     return result
 
@@ -72,11 +75,13 @@ def _setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
 
 def _backward(ctx: Any, gradient: Tensor) -> Tensor:
     (logits,) = ctx.saved_tensors
+    if has_tangent(gradient):
+        return _twin_backward(gradient, logits)
     result: Tensor = torch.ops.s3fd.max_out_background_backward(gradient, logits)
     return result
 
 
-_registration.autograd("s3fd::max_out_background", _backward, _setup_context)
+torch.library.register_autograd("s3fd::max_out_background", _backward, setup_context=_setup_context)
 _registration.refuse_double_backward("s3fd::max_out_background_backward")
 _registration.compute_in_float32("s3fd::max_out_background")
 _registration.run_elsewhere("s3fd::max_out_background", _twin)

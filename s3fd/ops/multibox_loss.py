@@ -17,7 +17,9 @@ from s3fd.ops._checks import (
     describe,
 )
 from s3fd.ops._ragged import splits_of
+from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
 from s3fd.ops.reference.multibox_loss import kept_losses, mine
+from s3fd.ops.reference.multibox_loss import multibox_loss as _twin
 from s3fd.ops.reference.multibox_loss import multibox_loss_backward as _twin_backward
 
 
@@ -105,6 +107,9 @@ def multibox_loss(
                 )
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
+    if is_transformed(logits, deltas):
+        logits, deltas = as_under_autocast(logits, deltas)
+        return _transformed(logits, deltas, anchors, boxes, matched, negative_ratio, variances)
     rows, splits = _joined(boxes, anchors, deltas.dtype)
     settings = (float(negative_ratio), float(variances[0]), float(variances[1]))
     try:
@@ -115,6 +120,35 @@ def multibox_loss(
         _check_indices(matched, [len(b) for b in boxes])
         raise
     return class_loss, box_loss
+
+
+def _transformed(
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    boxes: Sequence[Tensor],
+    matched: Tensor,
+    negative_ratio: float,
+    variances: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
+    anchors, boxes = anchors.detach(), [b.detach() for b in boxes]
+    try:
+        return _twin(
+            logits,
+            deltas,
+            anchors,
+            boxes,
+            matched,
+            negative_ratio=negative_ratio,
+            variances=variances,
+        )
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        raise RuntimeError(
+            "multibox_loss: torch.func.vmap can't run over it, as mining keeps another number of "
+            "anchors of each sample; pass all samples as one batch, or loop over them"
+        ) from error
 
 
 def _joined(boxes: Sequence[Tensor], anchors: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -179,9 +213,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def _backward(
     ctx: Any, class_gradient: Tensor, box_gradient: Tensor, *others: Any
 ) -> tuple[Tensor | None, ...]:
-    gradients = torch.ops.s3fd.multibox_loss_backward(
-        class_gradient, box_gradient, *ctx.saved_tensors, *ctx.variances
-    )
+    arguments = (class_gradient, box_gradient, *ctx.saved_tensors, *ctx.variances)
+    if has_tangent(class_gradient, box_gradient):
+        gradients = _backward_elsewhere(*arguments)
+    else:
+        gradients = torch.ops.s3fd.multibox_loss_backward(*arguments)
     return (*gradients, *(None for _ in range(7)))
 
 
@@ -232,7 +268,7 @@ def _backward_elsewhere(
     )
 
 
-_registration.autograd("s3fd::multibox_loss", _backward, _setup_context)
+torch.library.register_autograd("s3fd::multibox_loss", _backward, setup_context=_setup_context)
 _registration.refuse_double_backward("s3fd::multibox_loss_backward")
 _registration.compute_in_float32("s3fd::multibox_loss")
 _registration.run_elsewhere("s3fd::multibox_loss", _elsewhere)
