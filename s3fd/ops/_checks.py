@@ -46,21 +46,25 @@ def check_tensor(
             f"{_expected(name, shape, dtype)}, got {describe(value)}; "
             "convert it with torch.as_tensor"
         )
-    free_rank = bool(shape) and shape[0] == "..."
-    lengths = shape[1:] if free_rank else shape
-    rank_fits = value.dim() >= len(lengths) if free_rank else value.dim() == len(lengths)
-    sizes = value.shape[value.dim() - len(lengths) :] if rank_fits else ()
-    if not rank_fits or any(
-        not isinstance(length, str) and length != size
-        for length, size in zip(lengths, sizes, strict=True)
-    ):
+    if not _fits(value.shape, shape):
         raise ValueError(f"{_expected(name, shape, dtype)}, got {describe(value)}")
-    fits = value.dtype in _DTYPES if dtype is None else value.dtype == dtype
-    if not fits:
+    if value.dtype not in _DTYPES if dtype is None else value.dtype != dtype:
         remedy = ".float()" if dtype is None else f".to({dtype})"
         raise TypeError(
             f"{_expected(name, shape, dtype)}, got {describe(value)}; convert it with {remedy}"
         )
+
+
+def _fits(sizes: Sequence[int], shape: Sequence[str | int]) -> bool:
+    if shape and shape[0] == "...":
+        shape = shape[1:]
+        sizes = sizes[len(sizes) - len(shape) :] if len(sizes) >= len(shape) else ()
+    if len(sizes) != len(shape):
+        return False
+    for size, length in zip(sizes, shape, strict=True):  # a generator would take twice as long
+        if not isinstance(length, str) and size != length:
+            return False
+    return True
 
 
 def _expected(name: str, shape: Sequence[str | int], dtype: torch.dtype | None) -> str:

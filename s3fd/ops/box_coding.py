@@ -122,7 +122,9 @@ def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tens
     try:
         if anchors.shape[-2] != values.shape[-2]:
             raise RuntimeError
-        shape = torch.broadcast_shapes(values.shape, anchors.shape)
+        shape = values.shape
+        if anchors.shape != shape:
+            shape = torch.broadcast_shapes(shape, anchors.shape)
     except RuntimeError:
         raise ValueError(
             f"anchors: expected one for each row of {name}, {describe(values)}, "
@@ -134,9 +136,16 @@ def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tens
             f"move it with .to({name}.device)"
         )
     dtype = torch.promote_types(values.dtype, anchors.dtype)
-    flat = (math.prod(shape[:-2]), *shape[-2:])
-    values, anchors = (t.to(dtype).expand(shape).reshape(flat) for t in (values, anchors))
-    return values, anchors, shape
+    return _flat(values, dtype, shape), _flat(anchors, dtype, shape), shape
+
+
+def _flat(tensor: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
+    """``tensor`` as ``[B, A, 4]``; what it is already is not asked for, as each view takes time."""
+    if tensor.dtype != dtype:
+        tensor = tensor.to(dtype)
+    if tensor.shape != shape:
+        tensor = tensor.expand(shape)
+    return tensor if len(shape) == 3 else tensor.reshape(math.prod(shape[:-2]), *shape[-2:])
 
 
 @_registration.fake("s3fd::encode_boxes")

@@ -60,7 +60,9 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
     if is_transformed(features, weight):
         return _twin(*as_under_autocast(features, weight))
     compute = torch.float64 if features.dtype == torch.float64 else torch.float32
-    result: Tensor = torch.ops.s3fd.l2_normalize(features, weight.to(compute))
+    if weight.dtype != compute:
+        weight = weight.to(compute)
+    result: Tensor = torch.ops.s3fd.l2_normalize(features, weight)
     return result
 
 
