@@ -10,6 +10,7 @@ from s3fd.data.recipe import Augmentation
 if TYPE_CHECKING:
     from s3fd.data.annotations import AnnotatedImage, read_annotations
     from s3fd.data.batches import Batch, TrainingBatches
+    from s3fd.data.cache import PhotoCache
     from s3fd.data.loading import CorruptPhotosError, load_batches
     from s3fd.data.photo_set import FORMS, PhotoSet, read_photos
 
@@ -19,6 +20,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "CorruptPhotosError",
+    "PhotoCache",
     "PhotoSet",
     "TrainingBatches",
     "load_batches",
@@ -34,6 +36,7 @@ __getattr__, __dir__ = import_at_first_use(
         "AnnotatedImage": "s3fd.data.annotations",
         "Batch": "s3fd.data.batches",
         "CorruptPhotosError": "s3fd.data.loading",
+        "PhotoCache": "s3fd.data.cache",
         "PhotoSet": "s3fd.data.photo_set",
         "TrainingBatches": "s3fd.data.batches",
         "load_batches": "s3fd.data.loading",

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as functional
 from numpy.typing import NDArray
 from PIL import Image
 
 from s3fd.data.annotations import FloatArray, has_area
+from s3fd.data.cache import resized
+from s3fd.data.colour import recolour
 from s3fd.data.patches import Patch, kept_faces
 from s3fd.data.photo import OpenPhoto
 from s3fd.images import UInt8Array
 
 IntArray = NDArray[np.int64]
 
+Colour = tuple[int, int, int]
+Beyond = Colour | Literal["mirror"]
+# Left, top, right and bottom edge of what shows the photo.
+Window = tuple[int, int, int, int]
+
 # What lies beyond a photo: the mean colour of ImageNet.
-_BEYOND = (123, 117, 104)
+_MEAN: Colour = (123, 117, 104)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +45,13 @@ class Sample:
     tiny: int = 0
 
 
-def crop(photo: OpenPhoto, patch: Patch, size: int, colours: FloatArray | None = None) -> Sample:
+def crop(
+    photo: OpenPhoto,
+    patch: Patch,
+    size: int,
+    colours: FloatArray | None = None,
+    beyond: Beyond = _MEAN,
+) -> Sample:
     """Cuts a square patch out of the photo and scales it to ``size x size``.
 
     Faces are kept, clipped, if their centre lies in the patch and they are not too small
@@ -47,16 +59,17 @@ def crop(photo: OpenPhoto, patch: Patch, size: int, colours: FloatArray | None =
 
     Args:
         photo: decoded by this.
-        patch: which square; its edges are moved to the nearest pixels of the decoded photo. Where
-            it reaches beyond the photo the result is one even colour.
+        patch: which square; its edges are moved to the nearest pixels of the decoded photo.
         size: side of the result.
         colours: ``[3, 4]`` from `colour_distortion`, or None to leave the colours as they are.
+        beyond: what lies beyond the photo: one colour, or ``"mirror"``, the photo mirrored at its
+            edges. What is seen of faces there becomes an ignore box.
 
     Raises:
         s3fd.images.ImageError: the file is damaged.
     """
     rgb = photo.decode(size / patch.side)
-    per_pixel = np.array([rgb.width / photo.width, rgb.height / photo.height])
+    per_pixel = np.array([rgb.shape[1] / photo.width, rgb.shape[0] / photo.height])
     first = np.rint(np.array([patch.x, patch.y]) * per_pixel).astype(int)
     last = np.rint(np.array([patch.x, patch.y]) * per_pixel + patch.side * per_pixel).astype(int)
     last = np.maximum(last, first + 1)
@@ -66,44 +79,71 @@ def crop(photo: OpenPhoto, patch: Patch, size: int, colours: FloatArray | None =
         for each in (photo.boxes, photo.ignore)
     )
     kept, tiny = kept_faces(boxes, size)
-    ignore = np.concatenate([boxes[~kept], ignore]).clip(0, size)
-    pixels = _cut(rgb, first, last, size, colours)
+    ignore = np.concatenate([boxes[~kept], ignore])
+    pixels, window = _cut(rgb, first, last, size, colours, beyond)
+    if beyond == "mirror":
+        ignore = np.concatenate([ignore, _mirrored(np.concatenate([boxes, ignore]), window)])
+    ignore = ignore.clip(0, size)
     return Sample(pixels, boxes[kept].clip(0, size), ignore[has_area(ignore)], int(tiny.sum()))
 
 
 def _cut(
-    rgb: Image.Image, first: IntArray, last: IntArray, size: int, colours: FloatArray | None
-) -> UInt8Array:
-    """The pixels from `first` to `last` (column, row), scaled to ``size x size``."""
-    begin = first.clip(0, np.array(rgb.size) - 1)
-    end = np.maximum(last.clip(0, rgb.size), begin + 1)
-    part = rgb.crop((*begin.tolist(), *end.tolist()))
-    if colours is not None:
-        part = part.convert("RGB", tuple(colours.ravel().tolist()))
+    rgb: UInt8Array,
+    first: IntArray,
+    last: IntArray,
+    size: int,
+    colours: FloatArray | None,
+    beyond: Beyond,
+) -> tuple[UInt8Array, Window]:
+    """The pixels from `first` to `last` (column, row), scaled to ``size x size``.
+
+    Returns:
+        The pixels, and where the photo lies in them.
+    """
+    limits = np.array([rgb.shape[1], rgb.shape[0]])
+    begin = first.clip(0, limits - 1)
+    end = np.maximum(last.clip(0, limits), begin + 1)
+    part = rgb[begin[1] : end[1], begin[0] : end[0]]
     scale = size / (last - first)
     left, top = np.rint((begin - first) * scale).astype(int).clip(0, size - 1).tolist()
     right, bottom = np.rint((end - first) * scale).astype(int).clip(0, size).tolist()
     height, width = max(bottom - top, 1), max(right - left, 1)
-    resized = _resized(np.array(part), height, width)
+    window = (left, top, left + width, top + height)
+    inner = resized(part, height, width)
+    if colours is not None:
+        inner = recolour(inner, colours)
     if (height, width) == (size, size):
-        return resized
-    whole = np.full((size, size, 3), _BEYOND, dtype=np.uint8)
-    whole[top : top + height, left : left + width] = resized
-    return whole
+        return inner, window
+    if beyond == "mirror":
+        edges = ((top, size - top - height), (left, size - left - width), (0, 0))
+        return np.pad(inner, edges, mode="symmetric"), window
+    whole = np.full((size, size, 3), beyond, dtype=np.uint8)
+    whole[top : top + height, left : left + width] = inner
+    return whole, window
 
 
-def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """As Pillow's bilinear `resize`, and several times faster."""
-    batch = torch.from_numpy(image)[None].permute(0, 3, 1, 2)  # [1, 3, H, W], channels last
-    resized = functional.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+def _mirrored(boxes: FloatArray, window: Window) -> FloatArray:
+    """Boxes as they are seen in the eight mirror images around the photo in `window`."""
+    left, top, right, bottom = window
+    copies = []
+    for axis_x in (None, left, right):
+        for axis_y in (None, top, bottom):
+            if axis_x is None and axis_y is None:
+                continue
+            copy = boxes.copy()
+            if axis_x is not None:
+                copy[:, [0, 2]] = 2 * axis_x - boxes[:, [2, 0]]
+            if axis_y is not None:
+                copy[:, [1, 3]] = 2 * axis_y - boxes[:, [3, 1]]
+            copies.append(copy)
+    return np.concatenate(copies)
 
 
 def flip(sample: Sample) -> Sample:
     """Mirrors left and right."""
     width = sample.image.shape[1]
     return Sample(
-        np.array(Image.fromarray(sample.image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        np.ascontiguousarray(sample.image[:, ::-1]),
         _flip_boxes(sample.boxes, width),
         _flip_boxes(sample.ignore, width),
         sample.tiny,
@@ -161,3 +201,62 @@ def place(tile: Sample, ground: Sample, rng: np.random.Generator) -> Sample:
     image[y : y + tile.image.shape[0], x : x + tile.image.shape[1]] = tile.image
     shift = np.array([x, y, x, y], dtype=np.float32)
     return Sample(image, tile.boxes + shift, tile.ignore + shift, tile.tiny)
+
+
+def quarter_turn(sample: Sample, turns: int) -> Sample:
+    """Turns by `turns` times 90 degrees, against the clock."""
+    image, boxes, ignore = sample.image, sample.boxes, sample.ignore
+    side = np.float32(image.shape[0])
+    for _ in range(turns % 4):
+        boxes, ignore = (
+            np.stack([b[:, 1], side - b[:, 2], b[:, 3], side - b[:, 0]], axis=1)
+            for b in (boxes, ignore)
+        )
+    return Sample(np.ascontiguousarray(np.rot90(image, turns)), boxes, ignore, sample.tiny)
+
+
+def rotated_side(side: int, degrees: float) -> int:
+    """How large a square has to be, so that turned by an angle it covers one of this side."""
+    angle = np.deg2rad(degrees)
+    return int(np.ceil(side * (abs(np.cos(angle)) + abs(np.sin(angle)))))
+
+
+def rotate(sample: Sample, degrees: float, side: int) -> Sample:
+    """Turns a sample about its middle, against the clock, and keeps a smaller square of it.
+
+    A face is taken for the ellipse in its box, and gets the box around that ellipse once turned: a
+    box around the turned corners would be too large.
+
+    Args:
+        sample: of a side of at least `rotated_side`.
+        degrees: the angle.
+        side: of the result.
+    """
+    outer = sample.image.shape[0]
+    angle = np.deg2rad(degrees)
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    # Pillow wants the map from the result to the sample.
+    shift_x = outer / 2 - cos * side / 2 + sin * side / 2
+    shift_y = outer / 2 - sin * side / 2 - cos * side / 2
+    image = Image.fromarray(sample.image).transform(
+        (side, side), Image.Transform.AFFINE, (cos, -sin, shift_x, sin, cos, shift_y),
+        Image.Resampling.BILINEAR,
+    )  # fmt: skip
+
+    def turned(boxes: FloatArray) -> FloatArray:
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - outer / 2  # [N, 2]
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2  # [N, 2]
+        matrix = np.array([[cos, sin], [-sin, cos]])
+        centres = centres @ matrix.T + side / 2
+        half = np.sqrt(half**2 @ (matrix**2).T)
+        return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
+
+    boxes, ignore = turned(sample.boxes), turned(sample.ignore)
+    kept, tiny = kept_faces(boxes, side)
+    ignore = np.concatenate([boxes[~kept], ignore]).clip(0, side)
+    return Sample(
+        np.asarray(image),
+        boxes[kept].clip(0, side),
+        ignore[has_area(ignore)],
+        sample.tiny + int(tiny.sum()),
+    )

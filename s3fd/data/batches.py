@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from s3fd.data.annotations import AnnotatedImage
+from s3fd.data.photo import Opener, open_photo
 from s3fd.data.recipe import Augmentation
 from s3fd.data.samples import TrainingSamples
 
@@ -100,6 +101,7 @@ class TrainingBatches(Dataset[Batch]):
         augmentation: by default that of the paper.
         rank: which process this is, from 0.
         world: how many processes there are.
+        open_photo: opens a photo: its file, or what a `PhotoCache` holds of it.
 
     Raises:
         ValueError: a setting is not as described, no photo has a face, or a step would leave a
@@ -117,6 +119,7 @@ class TrainingBatches(Dataset[Batch]):
         augmentation: Augmentation | None = None,
         rank: int = 0,
         world: int = 1,
+        open_photo: Opener = open_photo,
     ) -> None:
         if input_size < 64 or input_size % 32:
             raise ValueError(
@@ -129,7 +132,7 @@ class TrainingBatches(Dataset[Batch]):
         if not 0 <= rank < world:
             raise ValueError(f"rank: expected 0 to {world - 1}, got {rank}")
         augmentation = augmentation or Augmentation()
-        self._samples = TrainingSamples(images, augmentation, seed)
+        self._samples = TrainingSamples(images, augmentation, seed, open_photo)
         self._rank, self._world = rank, world
         scales = np.array(augmentation.scales)
         sizes = np.maximum(np.round(input_size * scales / 32).astype(int) * 32, 64)

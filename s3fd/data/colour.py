@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from s3fd.data.annotations import FloatArray
+from s3fd.images import UInt8Array
 
 # Luma weights of BT.601, and the plane of hue and saturation around that axis (YIQ).
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
-def colour_distortion(rng: np.random.Generator, grey: float = 0.0) -> FloatArray:
+# Old prints: what is left of the colours is a brown that grows with the brightness.
+_SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+
+
+def colour_distortion(
+    rng: np.random.Generator, grey: float = 0.0, sepia: float = 0.0
+) -> FloatArray:
     """Draws brightness, contrast, saturation and hue, each with a probability of a half.
 
     The four follow Howard, "Some improvements on deep convolutional neural network based image
@@ -21,6 +29,7 @@ def colour_distortion(rng: np.random.Generator, grey: float = 0.0) -> FloatArray
     Args:
         rng: what draws.
         grey: the share of images that lose their colours.
+        sepia: the share of images that turn brown, as old prints.
 
     Returns:
         float32 ``[3, 4]``: a colour ``c`` becomes ``m[:, :3] @ c + m[:, 3]``, clipped to 0 to 255.
@@ -35,5 +44,15 @@ def colour_distortion(rng: np.random.Generator, grey: float = 0.0) -> FloatArray
     yiq = np.eye(3)
     yiq[1:, 1:] = saturation * rotation
     matrix = contrast * (_FROM_YIQ @ yiq @ _TO_YIQ)
+    if sepia and rng.random() < sepia:
+        matrix = _SEPIA @ matrix
     offset = np.full((3, 1), brightness + 128.0 * (1.0 - contrast))
     return np.concatenate([matrix, offset], axis=1).astype(np.float32)
+
+
+def recolour(image: UInt8Array, colours: FloatArray) -> UInt8Array:
+    """Applies what `colour_distortion` has drawn to ``[H, W, 3]``, in RGB."""
+    # Pillow's conversion, in one thread: a matrix product of this shape starts threads of its own,
+    # which fight with those of the other workers.
+    matrix = tuple(colours.ravel().tolist())
+    return np.asarray(Image.fromarray(image).convert("RGB", matrix))

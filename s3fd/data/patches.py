@@ -140,3 +140,27 @@ def _place(low: float, high: float, side: float, length: int, rng: np.random.Gen
     return (
         rng.uniform(first, last) if first < last else min(max(first, 0.0), max(0.0, length - side))
     )
+
+
+def patch_around(
+    width: int,
+    height: int,
+    face: FloatArray,
+    side: float,
+    rng: np.random.Generator,
+    margin: float = 1.0,
+) -> Patch:
+    """A patch of a given size that holds a face, in the photo if it fits.
+
+    Args:
+        width: of the photo.
+        height: of the photo.
+        face: ``[4]``, one of its faces.
+        side: of the patch, in pixels of the photo.
+        rng: what draws its place.
+        margin: how many times larger the result is, about the same middle.
+    """
+    x1, y1, x2, y2 = (float(value) for value in face)
+    x, y = _place(x1, x2, side, width, rng), _place(y1, y2, side, height, rng)
+    more = side * (margin - 1) / 2
+    return Patch(x - more, y - more, side * margin)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from s3fd.data.annotations import AnnotatedImage, FloatArray, has_area
-from s3fd.images import ImageError, open_file, read_image, unreadable, upright
+from s3fd.images import ImageError, UInt8Array, open_file, read_image, unreadable, upright
 
 # Modes that are decoded without loss by a plain conversion; what the others mean is up to
 # `read_image`.
@@ -19,52 +20,84 @@ _PLAIN_MODES = frozenset(["RGB", "L", "CMYK", "YCbCr"])
 class OpenPhoto:
     """A photo whose size is known, and whose pixels are not decoded yet.
 
+    Args:
+        annotated: the photo and its labels.
+        width: of the photo as it is, upright.
+        height: likewise.
+        name: to call it in errors.
+        decode: gives its pixels in RGB, upright, at least so many times as large as it is.
+
     Attributes:
         width: in pixels, upright.
         height: in pixels, upright.
         boxes: float32 ``[N, 4]``, the faces, clipped to the photo; what lies outside is left out.
         ignore: float32 ``[M, 4]``, the ignore boxes, likewise.
+
+    Raises:
+        ImageError: the labels are for another size.
     """
 
-    def __init__(self, annotated: AnnotatedImage, image: Image.Image, name: str) -> None:
-        self._image = image
-        self._name = name
-        self.width, self.height = image.size
-        if _lies_on_its_side(image):
-            self.width, self.height = self.height, self.width
+    def __init__(
+        self,
+        annotated: AnnotatedImage,
+        width: int,
+        height: int,
+        name: str,
+        decode: Callable[[float], UInt8Array],
+    ) -> None:
+        self.width, self.height = width, height
         if annotated.width is not None and annotated.height is not None:
             labelled = (annotated.width, annotated.height)
-            if labelled != (self.width, self.height):
+            if labelled != (width, height):
                 raise ImageError(
                     f"{name}: its labels are for {labelled[0]} x {labelled[1]} pixels, but "
-                    f"upright it has {self.width} x {self.height}"
+                    f"upright it has {width} x {height}"
                 )
         self.boxes = self._clipped(annotated.boxes)
         self.ignore = self._clipped(annotated.ignore)
+        self._decode = decode
 
     def _clipped(self, boxes: FloatArray) -> FloatArray:
         clipped = boxes.clip(0, np.array([self.width, self.height] * 2, boxes.dtype))
         return clipped[has_area(clipped)]
 
-    def decode(self, scale: float) -> Image.Image:
-        """The photo in RGB, upright, at least `scale` times as large as it is; once alone.
-
-        A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough, which
-        costs that much less.
+    def decode(self, scale: float) -> UInt8Array:
+        """The photo, ``[H, W, 3]``, at least `scale` times as large as it is if it can be.
 
         Raises:
             ImageError: the file is damaged.
         """
-        image = self._image
-        try:
-            image.draft("RGB", (int(image.width * scale), int(image.height * scale)))
-            image.load()
-            if image.mode in _PLAIN_MODES and not image.has_transparency_data:
-                image = upright(image)
-                return image if image.mode == "RGB" else image.convert("RGB")
-        except Exception as error:  # a damaged file makes Pillow's readers fail in any way
-            raise unreadable(error, self._name) from error
-        return Image.fromarray(read_image(image, self._name))
+        return self._decode(scale)
+
+
+Opener = Callable[[AnnotatedImage], AbstractContextManager[OpenPhoto]]
+"""What opens a photo: `open_photo`, or the cache that holds it decoded."""
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a photo once it is turned as its EXIF orientation says."""
+    width, height = image.size
+    return (height, width) if _lies_on_its_side(image) else (width, height)
+
+
+def decode_photo(image: Image.Image, name: str, scale: float) -> UInt8Array:
+    """An open photo in RGB, upright, at least `scale` times as large as it is; once alone.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough, which
+    costs that much less.
+
+    Raises:
+        ImageError: the file is damaged.
+    """
+    try:
+        image.draft("RGB", (int(image.width * scale), int(image.height * scale)))
+        image.load()
+        if image.mode in _PLAIN_MODES and not image.has_transparency_data:
+            image = upright(image)
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    except Exception as error:  # a damaged file makes Pillow's readers fail in any way
+        raise unreadable(error, name) from error
+    return read_image(image, name)
 
 
 def _lies_on_its_side(image: Image.Image) -> bool:
@@ -85,4 +118,4 @@ def open_photo(annotated: AnnotatedImage) -> Iterator[OpenPhoto]:
     """
     image, name = open_file(annotated.path)
     with image:
-        yield OpenPhoto(annotated, image, name)
+        yield OpenPhoto(annotated, *upright_size(image), name, partial(decode_photo, image, name))

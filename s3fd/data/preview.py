@@ -119,7 +119,7 @@ class _Strips:
 
     def patches(self) -> list[Image.Image]:
         with open_photo(self._photo) as opened:
-            picture = opened.decode(1.0).copy()
+            picture = Image.fromarray(opened.decode(1.0))
             boxes = opened.boxes
         pen = ImageDraw.Draw(picture)
         width = max(2, min(picture.size) // 150)

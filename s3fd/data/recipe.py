@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+Crop = Literal["patch", "face", "photo", "size"]
+_SHARES = (
+    "grey", "sepia", "flip", "anchor_sampling", "plain", "background", "rotate", "quarter_turns",
+    "blur", "noise", "jpeg", "dark", "occlusion",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -14,14 +20,27 @@ class Augmentation:
     Attributes:
         colour: distort brightness, contrast, saturation and hue.
         grey: share of patches that lose their colours, if `colour`.
+        sepia: share of patches that turn brown as old prints, likewise.
         crop: ``"patch"``, one of the paper's five square patches (`patches.paper_patch`),
-            ``"face"``, mostly around a face (`patches.face_patch`), or ``"photo"``, all of a photo
-            (`patches.photo_patch`).
+            ``"face"``, mostly around a face (`patches.face_patch`), ``"photo"``, all of a photo
+            (`patches.photo_patch`), or ``"size"``: every size of `face_sizes` equally often, on a
+            logarithmic scale, alone or in collages that are the finer the smaller the faces are
+            (`sizes.SizedDrawing`). `anchor_sampling` and `collage` have no part in that.
         flip: probability that a patch is mirrored.
         anchor_sampling: share of patches chosen by data-anchor sampling instead
             (`patches.anchor_patch`).
         collage: share of images that are a collage of 2 x 2, 3 x 3, … patches: small faces occur
             more often.
+        face_sizes: smallest and largest face of ``crop="size"``, in pixels of the input.
+        background: share of images that are one small patch on a photo without faces, for
+            ``crop="size"``.
+        rotate: share of patches that are turned by up to 30 degrees, for ``crop="size"``.
+        quarter_turns: share of patches that are turned by 90, 180 or 270 degrees, likewise.
+        blur: share of patches that lose their fine detail, likewise.
+        noise: share of patches that get noise, likewise.
+        jpeg: share of patches that are compressed to a quality of 20 to 80, likewise.
+        dark: share of patches that get a bad light, likewise.
+        occlusion: share of patches in which something covers a part of a face, likewise.
         plain: share of images that are one small patch on a plain ground: photos have walls and
             skies, and to the coarse levels, which see little but smooth surfaces, these look like
             large faces.
@@ -40,7 +59,17 @@ class Augmentation:
 
     colour: bool = True
     grey: float = 0.0
-    crop: Literal["patch", "face", "photo"] = "patch"
+    sepia: float = 0.0
+    crop: Crop = "patch"
+    face_sizes: tuple[float, ...] = (8.0, 512.0)
+    background: float = 0.0
+    rotate: float = 0.0
+    quarter_turns: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg: float = 0.0
+    dark: float = 0.0
+    occlusion: float = 0.0
     flip: float = 0.5
     anchor_sampling: float = 0.0
     collage: tuple[float, ...] = ()
@@ -49,12 +78,21 @@ class Augmentation:
     scale_shares: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        for name in ("collage", "scales", "scale_shares"):  # a configuration file has lists
+        for name in (
+            "collage",
+            "scales",
+            "scale_shares",
+            "face_sizes",
+        ):  # a configuration file has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.crop not in ("patch", "face", "photo"):
-            raise ValueError(f"crop: expected 'patch', 'face' or 'photo', got {self.crop!r}")
-        shares = {name: (getattr(self, name),) for name in ("grey", "flip", "anchor_sampling",
-                                                            "plain")}  # fmt: skip
+        if self.crop not in get_args(Crop):
+            raise ValueError(f"crop: expected one of {get_args(Crop)}, got {self.crop!r}")
+        if len(self.face_sizes) != 2 or not 1 <= self.face_sizes[0] < self.face_sizes[1]:
+            raise ValueError(
+                "face_sizes: expected the smallest and the largest in pixels, from 1, got "
+                f"{self.face_sizes}"
+            )
+        shares = {name: (getattr(self, name),) for name in _SHARES}
         for name, values in {**shares, "collage": self.collage,
                              "scale_shares": self.scale_shares}.items():  # fmt: skip
             if not all(0 <= value <= 1 for value in values):
@@ -78,9 +116,17 @@ class Augmentation:
         """What the bundled weights are trained with: small inputs, few steps, small faces."""
         return cls(
             grey=0.1,
-            crop="face",
-            collage=(0.22, 0.08, 0.04),
-            plain=0.3,
+            sepia=0.02,
+            crop="size",
+            background=0.1,
+            rotate=0.15,
+            quarter_turns=0.04,
+            blur=0.15,
+            noise=0.15,
+            jpeg=0.2,
+            dark=0.1,
+            occlusion=0.1,
+            plain=0.08,
             scales=(1.0, 1.25, 1.75, 2.5),
-            scale_shares=(0.35, 0.1, 0.15, 0.4),
+            scale_shares=(0.35, 0.15, 0.2, 0.3),
         )

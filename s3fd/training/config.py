@@ -16,6 +16,8 @@ _Factor: TypeAlias = Annotated[float, Range(0, above_low=True)]
 _Decay: TypeAlias = Annotated[float, Range(0, 1, below_high=True)]
 _Share: TypeAlias = Annotated[float, Range(0, 1)]
 
+IouLoss = Literal["giou", "diou", "eiou"]
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -25,6 +27,9 @@ class TrainingConfig:
         data: dataset of photos with faces, in one of the forms of `s3fd.data.read_photos`.
         out: folder for checkpoints, the log and the weights.
         form: of `data`, by name; None finds out.
+        cache: folder for the photos in decoded form, on a fast local disk: made once, and then
+            nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
+        cache_side: longest side of the photos in there, in pixels.
         corrupt_share: share of photos that may be unreadable; None as `s3fd.data.load_batches`.
         model: ``"light"`` or ``"vgg16"``.
         imagenet: VGG16 weights in torchvision's layout to start ``vgg16`` from.
@@ -38,6 +43,11 @@ class TrainingConfig:
             the paper does, 0 leaves the second stage out.
         negative_ratio: mined backgrounds for each positive.
         box_weight: lambda of the paper's loss, ``class_loss + box_weight * box_loss``.
+        iou_loss: ``"giou"``, ``"diou"`` or ``"eiou"``: a loss of whole boxes beside smooth L1, see
+            `s3fd.training.box_fit`.
+        iou_weight: of it in the box loss.
+        smooth_l1_weight: of smooth L1 in the box loss; the paper has nothing else.
+        fit_scores: how far a positive's target score falls from 1 towards the IoU of its box.
         steps: optimiser steps of the whole run.
         batch_size: images of a step at `input_size`, over all processes and all its parts.
         accumulate: parts in which a process computes the gradient of a step, one after the other.
@@ -48,7 +58,10 @@ class TrainingConfig:
         momentum: of ``"sgd"``.
         weight_decay: of convolution weights; biases and norms have none.
         warmup: steps over which the learning rate rises.
-        schedule: how it falls: ``"cosine"`` to zero, or in ``"steps"``.
+        schedule: how it falls: ``"cosine"`` to zero, in ``"steps"``, or ``"late"``: linearly to
+            zero, but only in the last part of the run, of the length `decay`. Until then the length
+            of a run does not matter, so that `steps` may be decided while it goes on.
+        decay: share of the steps in which a ``"late"`` schedule falls.
         milestones: the steps from which it is multiplied by `milestone_factor`.
         milestone_factor: see there.
         clip: largest norm of the gradient, which is scaled down to it; 0 leaves it alone.
@@ -73,6 +86,8 @@ class TrainingConfig:
     data: Path
     out: Path
     form: str | None = None
+    cache: Path | None = None
+    cache_side: _Positive = 1024
     corrupt_share: _Share | None = None
     model: Literal["light", "vgg16"] = "light"
     imagenet: Path | None = None
@@ -83,6 +98,10 @@ class TrainingConfig:
     top_n: _Count | None = None
     negative_ratio: _Weight = 3.0
     box_weight: _Weight = 4.0
+    iou_loss: IouLoss | None = None
+    iou_weight: _Weight = 1.0
+    smooth_l1_weight: _Weight = 1.0
+    fit_scores: _Share = 0.0
     steps: _Positive = 12500
     batch_size: _Positive = 48
     accumulate: _Positive = 1
@@ -93,7 +112,8 @@ class TrainingConfig:
     momentum: _Decay = 0.9
     weight_decay: _Weight = 0.02
     warmup: _Count = 500
-    schedule: Literal["cosine", "steps"] = "cosine"
+    schedule: Literal["cosine", "steps", "late"] = "cosine"
+    decay: _Share = 0.2
     milestones: tuple[int, ...] = ()
     milestone_factor: _Factor = 0.1
     clip: _Weight = 10.0

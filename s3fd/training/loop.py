@@ -9,7 +9,15 @@ from pathlib import Path
 
 import torch
 
-from s3fd.data import Batch, PhotoSet, TrainingBatches, load_batches, read_photos
+from s3fd.data import (
+    Batch,
+    PhotoCache,
+    PhotoSet,
+    TrainingBatches,
+    load_batches,
+    read_photos,
+)
+from s3fd.data.photo import Opener, open_photo
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes, is_restart, join_processes
@@ -94,12 +102,32 @@ class _Loop:
             augmentation=config.augmentation,
             rank=processes.rank,
             world=processes.size,
+            open_photo=self._cached() if config.cache else open_photo,
         )
         self.validation: Validation | None = None
         if config.validate_every:
             self.validation = Validation.from_config(config, processes)
         self.state = Run(config, processes, len(self.photos.photos))
         self.meter = Meter(processes)
+
+    def _cached(self) -> Opener:
+        """Opens photos from the cache, which the first process completes."""
+        config = self.config
+        assert config.cache is not None
+        folder, side = config.cache, config.cache_side
+
+        def complete() -> None:
+            with ProgressLine(
+                len(self.photos.photos), 0, enabled=self.speaks, subject="decoding photos"
+            ) as line:
+                PhotoCache(folder, max_side=side).add(
+                    self.photos.photos,
+                    workers=config.workers,
+                    progress=line.count,
+                )
+
+        self.processes.on_first(complete)
+        return PhotoCache(folder, max_side=side).open
 
     def run(self, *, resume: bool) -> Path:
         if resume:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from s3fd.training.config import TrainingConfig
-from s3fd.training.schedule import cosine, staircase
+from s3fd.training.schedule import cosine, late, staircase
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -30,6 +30,8 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
             milestones=config.milestones,
             factor=config.milestone_factor,
         )
+    elif config.schedule == "late":
+        factor = late(step, warmup=config.warmup, steps=config.steps, decay=config.decay)
     else:
         factor = cosine(step, warmup=config.warmup, steps=config.steps)
     return config.learning_rate * factor

@@ -18,14 +18,15 @@ class ProgressLine:
         steps: of the whole run.
         step: where it starts.
         enabled: False for silence.
+        subject: what is counted.
     """
 
-    def __init__(self, steps: int, step: int, *, enabled: bool) -> None:
+    def __init__(self, steps: int, step: int, *, enabled: bool, subject: str = "step") -> None:
         console = Console(stderr=True)
-        self._steps = steps
+        self._steps, self._subject = steps, subject
         self._enabled = enabled
         self._bar = Progress(
-            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn(subject + " {task.completed:.0f}/{task.total:.0f}"),
             BarColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
@@ -50,6 +51,12 @@ class ProgressLine:
     def advance(self, step: int) -> None:
         """Moves the bar."""
         self._bar.update(self._task, completed=step)
+
+    def count(self, done: int, whole: int) -> None:
+        """Moves the bar of something other than steps; elsewhere a line now and then."""
+        self._bar.update(self._task, completed=done, total=whole)
+        if self._enabled and self._bar.disable and (done % 5000 == 0 or done == whole):
+            print(f"{self._subject} {done}/{whole}", file=sys.stderr, flush=True)
 
     def report(self, step: int, entry: Mapping[str, float]) -> None:
         """Shows what was measured lately, see `s3fd.training.meter.Meter.read`."""

@@ -24,6 +24,26 @@ def cosine(step: int, *, warmup: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
 
 
+def late(step: int, *, warmup: int, steps: int, decay: float) -> float:
+    """Factor of the learning rate: rises linearly, stays, and falls linearly to zero at the end.
+
+    Known as warm-up, stable, decay (Hu et al., "MiniCPM", 2024): how long the run will be need not
+    be known before the fall begins.
+
+    Args:
+        step: from 0.
+        warmup: steps over which it rises.
+        steps: of the whole run.
+        decay: share of `steps` over which it falls.
+
+    Example:
+        >>> [late(s, warmup=2, steps=8, decay=0.5) for s in range(8)]
+        [0.5, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
+    """
+    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return rise * min(1.0, (steps - step) / max(1.0, decay * steps))
+
+
 def staircase(step: int, *, warmup: int, milestones: Sequence[int], factor: float) -> float:
     """Factor of the learning rate: rises linearly, then falls at each milestone, as in the paper.
 

@@ -77,7 +77,7 @@ def test_a_photo_is_turned_upright(tmp_path, orientation):
 def test_a_jpeg_is_decoded_no_larger_than_needed(tmp_path, scale, size):
     Image.new("RGB", (400, 300)).save(tmp_path / "photo.jpg")
     with open_photo(annotated(tmp_path / "photo.jpg")) as photo:
-        assert photo.decode(scale).size == size
+        assert photo.decode(scale).shape == (size[1], size[0], 3)
 
 
 def test_a_photo_of_another_size_than_its_labels_is_named(tmp_path):

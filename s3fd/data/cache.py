@@ -1,0 +1,247 @@
+"""Decoded photos in one memory-mapped file, so that an epoch decodes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from s3fd.data.annotations import AnnotatedImage
+from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
+from s3fd.images import ImageError, UInt8Array, open_file
+
+_PIXELS, _INDEX = "pixels.bin", "index.json"
+_VERSION = 1
+# The smallest of the halved copies has a longer side of at least this.
+_SMALLEST = 48
+_PHOTOS_BETWEEN_SAVES = 2000
+
+
+class _Entry(NamedTuple):
+    """Where a photo lies: one row of the index."""
+
+    file: tuple[int, int]  # bytes and time of the photo's file, which tell whether it has changed
+    size: tuple[int, int]  # width and height of the photo
+    offset: int  # of its first copy
+    copies: tuple[tuple[int, int], ...]  # width and height of each
+    error: str  # why it can't be read
+
+
+class PhotoCache:
+    """Photos as pixels: each at its size, or shrunk to `max_side`, and halved again and again.
+
+    A training image is cut out of the copy that is just large enough: no photo is decoded, and no
+    more than four times the pixels of the result are read. All processes share the pages.
+
+    Args:
+        folder: holds ``pixels.bin`` and ``index.json``.
+        max_side: longest side of the largest copy, in pixels.
+
+    Raises:
+        ValueError: the folder holds a cache of another `max_side`, or something else.
+    """
+
+    def __init__(self, folder: str | Path, *, max_side: int = 1024) -> None:
+        if max_side < _SMALLEST:
+            raise ValueError(f"max_side: expected at least {_SMALLEST}, got {max_side}")
+        self.folder = Path(folder)
+        self.max_side = max_side
+        self._entries: dict[str, _Entry] = {}
+        self._pixels: np.memmap[Any, np.dtype[np.uint8]] | None = None
+        index = self.folder / _INDEX
+        if index.is_file():
+            self._read(index)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(
+        self,
+        photos: Sequence[AnnotatedImage],
+        *,
+        workers: int = 0,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:
+        """Decodes the photos that are not there yet, or whose files have changed.
+
+        What was decoded stays if this is interrupted. A photo that can't be read is kept as the
+        reason why.
+
+        Args:
+            photos: any number.
+            workers: processes that decode; 0: this one does.
+            progress: is told how many of how many are done, now and then.
+
+        Raises:
+            OSError: the folder can't be written, such as for lack of space.
+        """
+        missing = [str(photo.path) for photo in photos if not self._is_fresh(photo)]
+        missing = list(dict.fromkeys(missing))
+        if not missing:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._pixels = None
+        decode = partial(_decode, max_side=self.max_side)
+        with (self.folder / _PIXELS).open("ab") as file:
+            end = max((self._end(entry) for entry in self._entries.values()), default=0)
+            file.truncate(end)  # what an interrupted call has written after its last save
+            file.seek(end)
+            for count, (path, decoded) in enumerate(_map(decode, missing, workers), 1):
+                self._entries[path] = _Entry(
+                    _file_stamp(path), decoded.size, file.tell(), decoded.sizes(), decoded.error
+                )
+                for copy in decoded.copies:
+                    file.write(copy.data)
+                if count % _PHOTOS_BETWEEN_SAVES == 0 or count == len(missing):
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._write()
+                if progress is not None and (count % 100 == 0 or count == len(missing)):
+                    progress(count, len(missing))
+
+    @contextmanager
+    def open(self, annotated: AnnotatedImage) -> Iterator[OpenPhoto]:
+        """A photo of the cache, as `s3fd.data.photo.open_photo` opens its file.
+
+        Raises:
+            ImageError: it can't be read, has another size than its labels are for, or was not
+                added.
+        """
+        name = str(annotated.path)
+        entry = self._entries.get(name)
+        if entry is None:
+            raise ImageError(f"{name}: not in the cache {self.folder}; add it first")
+        if entry.error:
+            raise ImageError(entry.error)
+        yield OpenPhoto(annotated, *entry.size, name, partial(self._copy, entry))
+
+    def _copy(self, entry: _Entry, scale: float) -> UInt8Array:
+        """The smallest copy of at least `scale` times the photo's size, or the largest there is."""
+        offset, (width, height) = entry.offset, entry.copies[0]
+        begin = offset
+        for next_width, next_height in entry.copies[1:]:
+            begin += 3 * width * height
+            if next_width < entry.size[0] * scale:
+                break
+            offset, width, height = begin, next_width, next_height
+        if self._pixels is None:  # in each process anew
+            self._pixels = np.memmap(self.folder / _PIXELS, np.uint8, "r")
+        flat = self._pixels[offset : offset + 3 * width * height]
+        return flat.reshape(height, width, 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": None}  # a worker process maps the file itself
+
+    def _is_fresh(self, photo: AnnotatedImage) -> bool:
+        entry = self._entries.get(str(photo.path))
+        return entry is not None and entry.file == _file_stamp(str(photo.path))
+
+    @staticmethod
+    def _end(entry: _Entry) -> int:
+        return entry.offset + 3 * sum(width * height for width, height in entry.copies)
+
+    def _read(self, index: Path) -> None:
+        try:
+            content = json.loads(index.read_text(encoding="utf-8"))
+            if content["version"] != _VERSION:
+                raise ValueError(f"version {content['version']}")
+            max_side, rows = int(content["max_side"]), content["photos"].items()
+            self._entries = {path: _entry(row) for path, row in rows}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"cache: {index} is no index of a cache of this version ({error}); name another "
+                "folder, or remove this one"
+            ) from None
+        if max_side != self.max_side:
+            raise ValueError(
+                f"cache: {self.folder} holds photos of at most {max_side} pixels, not "
+                f"{self.max_side}; name another folder, or remove this one"
+            )
+
+    def _write(self) -> None:
+        content = {"version": _VERSION, "max_side": self.max_side, "photos": self._entries}
+        temporary = self.folder / f".{_INDEX}.{os.getpid()}"
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(self.folder / _INDEX)
+
+
+class _Decoded(NamedTuple):
+    size: tuple[int, int]
+    copies: list[UInt8Array]
+    error: str
+
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        return tuple((copy.shape[1], copy.shape[0]) for copy in self.copies)
+
+
+def _entry(row: Any) -> _Entry:
+    file, size, offset, copies, error = row
+    return _Entry(tuple(file), tuple(size), int(offset), tuple(map(tuple, copies)), str(error))
+
+
+def _file_stamp(path: str) -> tuple[int, int]:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _map(
+    function: Callable[[str], _Decoded], paths: Sequence[str], workers: int
+) -> Iterator[tuple[str, _Decoded]]:
+    if not workers:
+        yield from zip(paths, map(function, paths), strict=True)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        for begin in range(0, len(paths), 256):  # results wait in memory: no more than these
+            part = paths[begin : begin + 256]
+            yield from zip(part, pool.map(function, part, chunksize=8), strict=True)
+
+
+def _decode(path: str, max_side: int) -> _Decoded:
+    try:
+        image, name = open_file(path)
+        with image:
+            width, height = upright_size(image)
+            scale = min(1.0, max_side / max(width, height))
+            largest = decode_photo(image, name, scale)
+    except (FileNotFoundError, ImageError) as error:
+        return _Decoded((0, 0), [], str(error))
+    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    copies = [_resized(largest, shape)]
+    while max(shape) >= 2 * _SMALLEST:
+        shape = (shape[0] + 1) // 2, (shape[1] + 1) // 2
+        copies.append(_resized(copies[-1], shape))
+    return _Decoded((width, height), copies, "")
+
+
+def _resized(image: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
+    if image.shape[:2] == shape:
+        return np.ascontiguousarray(image)
+    return resized(image, *shape)
+
+
+def resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
+    """As Pillow's bilinear `resize`, and several times faster.
+
+    Args:
+        image: ``[H, W, 3]``.
+        height: of the result.
+        width: of the result.
+    """
+    # A copy: the pixels of a cache are read-only, which torch warns of.
+    pixels: Tensor = torch.from_numpy(image if image.flags.writeable else image.copy())
+    batch = pixels[None].permute(0, 3, 1, 2)  # [1, 3, H, W], channels last
+    scaled = interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
+    return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())

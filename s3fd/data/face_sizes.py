@@ -1,0 +1,68 @@
+"""Faces of a set by their size, so that every size can be shown equally often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s3fd.data.annotations import AnnotatedImage, FloatArray
+
+# A photo is enlarged at most so far: below 8 px its labels say nothing, and what nobody labelled
+# there would become background. Large faces only get soft.
+_ENLARGE, _ENLARGE_LARGE, _LARGE = 1, 2, 64.0  # in octaves; from this size on, in pixels
+# And shrunk at most so far: to more there is little left beside the face.
+_SHRINK = 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Octave:
+    """The faces of a size of ``2 ** k`` to ``2 ** (k + 1)`` pixels."""
+
+    photos: NDArray[np.int64]  # [P], those that have one
+    boxes: list[FloatArray]  # of each of them
+    ends: NDArray[np.float64]  # [P], cumulative shares
+
+
+class FaceSizes:
+    """Draws a face that can be shown at a wanted size.
+
+    Of a photo's size every octave is as likely as the root of the number of its photos, and in an
+    octave a photo as the root of the number of its faces: crowds hold most of the small faces, and
+    would be nearly all that is seen of them.
+
+    Args:
+        photos: some with faces.
+    """
+
+    def __init__(self, photos: Sequence[AnnotatedImage]) -> None:
+        found: dict[int, dict[int, list[FloatArray]]] = {}
+        for number, photo in enumerate(photos):
+            sides = np.maximum(photo.boxes[:, 2:] - photo.boxes[:, :2], 1e-3)
+            octaves = np.floor(np.log2(np.sqrt(sides.prod(axis=1)))).astype(int)
+            for octave, box in zip(octaves.tolist(), photo.boxes, strict=True):
+                found.setdefault(octave, {}).setdefault(number, []).append(box)
+        self._octaves = {octave: _octave(by_photo) for octave, by_photo in found.items()}
+        self._lowest, self._highest = min(self._octaves), max(self._octaves)
+
+    def draw(self, target: float, rng: np.random.Generator) -> tuple[int, FloatArray]:
+        """A photo's number, and one of its faces, to be shown at `target` pixels."""
+        octave = int(np.floor(np.log2(target)))
+        enlarge = _ENLARGE_LARGE if target >= 4 * _LARGE else _ENLARGE
+        low = min(max(octave - enlarge, self._lowest), self._highest)
+        high = max(min(octave + _SHRINK, self._highest), low)
+        choices = [self._octaves[k] for k in range(low, high + 1) if k in self._octaves]
+        shares = np.sqrt([len(choice.photos) for choice in choices])
+        chosen = choices[int(rng.choice(len(choices), p=shares / shares.sum()))]
+        index = int(np.searchsorted(chosen.ends, rng.random() * chosen.ends[-1], side="right"))
+        index = min(index, len(chosen.photos) - 1)
+        boxes = chosen.boxes[index]
+        return int(chosen.photos[index]), boxes[int(rng.integers(len(boxes)))]
+
+
+def _octave(by_photo: dict[int, list[FloatArray]]) -> _Octave:
+    photos = np.array(list(by_photo), dtype=np.int64)
+    boxes = [np.stack(faces) for faces in by_photo.values()]
+    return _Octave(photos, boxes, np.cumsum(np.sqrt([len(faces) for faces in boxes])))

@@ -1,0 +1,193 @@
+"""One training image whose faces have a drawn size: all sizes occur equally often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from s3fd.data import augmentation, wear
+from s3fd.data.annotations import AnnotatedImage, FloatArray
+from s3fd.data.augmentation import Beyond, Sample
+from s3fd.data.colour import colour_distortion
+from s3fd.data.drawing import PhotoReader
+from s3fd.data.face_sizes import FaceSizes
+from s3fd.data.patches import Patch, patch_around
+from s3fd.data.photo import OpenPhoto
+from s3fd.data.recipe import Augmentation
+
+_TO_THE_LARGE = 1.5
+# A face has at most this share of the side of its patch.
+_LARGEST_SHARE = 0.8
+# And on a plain ground or another photo, where there is nothing else to see, at least this.
+_LEAST_SHARE = 0.15
+# The side of a collage's tile is so many times that of its faces.
+_ROOM = (1.6, 8.0)
+_MOST_TILES = 4
+_SMALLEST_TILE = 48
+# In a collage, a tile from a photo without faces; alone, such a photo would teach nothing, since
+# negatives are mined in proportion to an image's faces.
+_EMPTY_TILES = 0.15
+_ATTEMPTS = 10
+# What lies beyond a photo is the photo mirrored at its edges, and else a colour.
+_MIRRORED = 0.15
+# Turned by more, a head is as good as lying, which `quarter_turns` covers.
+_MOST_DEGREES = 30.0
+
+
+@dataclass
+class SizedDrawing:
+    """Draws a face size first, and then photos that can show it.
+
+    Attributes:
+        photos: those that `sizes` numbers.
+        sizes: their faces.
+        without: photos without faces.
+        recipe: all that is done to them.
+        rng: what draws.
+        size: side of the image.
+        reader: of the photos.
+    """
+
+    photos: Sequence[AnnotatedImage]
+    sizes: FaceSizes
+    without: Sequence[AnnotatedImage]
+    recipe: Augmentation
+    rng: np.random.Generator
+    size: int
+    reader: PhotoReader
+
+    def sample(self) -> Sample:
+        """The image."""
+        kind = self.rng.random() - self.recipe.plain
+        if kind < 0:
+            return self._on_a_ground(augmentation.plain(self.size, self.rng))
+        if kind < self.recipe.background:
+            return self._on_a_ground(self._empty(self.size))
+        target = self._target(self.size)
+        room = math.exp(self.rng.uniform(*np.log(_ROOM)))
+        count = round(self.size / (target * room))
+        count = min(max(count, 1), _MOST_TILES, max(1, self.size // _SMALLEST_TILE))
+        if count == 1:
+            return self._tile(target, self.size)
+        side = self.size // count
+        tiles = [self._collage_tile(target, side) for _ in range(count * count)]
+        return augmentation.collage(tiles, count, self.size)
+
+    def _target(self, side: int) -> float:
+        """A face size, drawn on a logarithmic scale from those that fit into a patch.
+
+        Larger ones are somewhat likelier: small faces come many at a time, in crowds and collages.
+        """
+        low, high = self.recipe.face_sizes
+        high = max(low, min(high, _LARGEST_SHARE * side))
+        share = 1 - (1 - self.rng.random()) ** _TO_THE_LARGE
+        return float(low * (high / low) ** share)
+
+    def _on_a_ground(self, ground: Sample) -> Sample:
+        side = self.size // int(self.rng.integers(2, 5))
+        target = max(self._target(side), _LEAST_SHARE * side)
+        return augmentation.place(self._tile(target, side), ground, self.rng)
+
+    def _collage_tile(self, target: float, side: int) -> Sample:
+        """A tile whose faces are about as large as those of the others."""
+        if self.rng.random() < _EMPTY_TILES:
+            return self._empty(side)
+        near = target * math.exp(self.rng.uniform(-0.5, 0.5))
+        return self._tile(min(max(near, self.recipe.face_sizes[0]), _LARGEST_SHARE * side), side)
+
+    def _tile(self, target: float, side: int) -> Sample:
+        """A square patch around a face of about the wanted size, which it keeps if it can."""
+        for _ in range(_ATTEMPTS):
+            tile = self.reader.first_readable(*self._around_a_face(target, side))
+            if len(tile.boxes):
+                break
+        return tile
+
+    def _around_a_face(
+        self, target: float, side: int
+    ) -> tuple[Iterator[AnnotatedImage], Callable[[OpenPhoto], Sample]]:
+        faces: list[FloatArray] = []
+
+        def photos() -> Iterator[AnnotatedImage]:
+            while True:
+                number, face = self.sizes.draw(target, self.rng)
+                faces.append(face)
+                yield self.photos[number]
+
+        def make(opened: OpenPhoto) -> Sample:
+            x1, y1, x2, y2 = (float(value) for value in faces[-1])
+            scale = target / max(1.0, math.sqrt((x2 - x1) * (y2 - y1)))
+            tile = self._patch(opened, faces[-1], scale, side)
+            return self._worn(tile, target)
+
+        return photos(), make
+
+    def _empty(self, side: int) -> Sample:
+        """A square patch of a photo without faces, large or small."""
+
+        def photos() -> Iterator[AnnotatedImage]:
+            while True:
+                yield self.without[int(self.rng.integers(len(self.without)))]
+
+        def make(opened: OpenPhoto) -> Sample:
+            short = min(opened.width, opened.height)
+            part = short * self.rng.uniform(0.4, 1.0)
+            x, y = (
+                self.rng.uniform(0, opened.width - part),
+                self.rng.uniform(0, opened.height - part),
+            )
+            tile = augmentation.crop(opened, Patch(x, y, part), side, self._colours())
+            return self._worn(self._flipped(tile), side)
+
+        return self.reader.first_readable(photos(), make)
+
+    def _patch(self, opened: OpenPhoto, face: FloatArray, scale: float, side: int) -> Sample:
+        """Cuts, turns and mirrors."""
+        turned = self.rng.random() < self.recipe.rotate
+        degrees = self.rng.uniform(-_MOST_DEGREES, _MOST_DEGREES) if turned else 0.0
+        outer = augmentation.rotated_side(side, degrees) if turned else side
+        patch = patch_around(
+            opened.width, opened.height, face, side / scale, self.rng, margin=outer / side
+        )
+        tile = augmentation.crop(opened, patch, outer, self._colours(), self._beyond())
+        if turned:
+            tile = augmentation.rotate(tile, degrees, side)
+        if self.rng.random() < self.recipe.quarter_turns:
+            tile = augmentation.quarter_turn(tile, int(self.rng.integers(1, 4)))
+        return self._flipped(tile)
+
+    def _beyond(self) -> Beyond:
+        if self.rng.random() < _MIRRORED:
+            return "mirror"
+        red, green, blue = (int(level) for level in self.rng.integers(0, 256, 3))
+        return red, green, blue
+
+    def _colours(self) -> FloatArray | None:
+        if not self.recipe.colour:
+            return None
+        return colour_distortion(self.rng, self.recipe.grey, self.recipe.sepia)
+
+    def _flipped(self, tile: Sample) -> Sample:
+        return augmentation.flip(tile) if self.rng.random() < self.recipe.flip else tile
+
+    def _worn(self, tile: Sample, face: float) -> Sample:
+        """What bad cameras, bad light and bad copies do; small faces would not survive blur."""
+        image, rng = tile.image, self.rng
+        wears = rng.random(5) < (
+            self.recipe.occlusion, self.recipe.blur, self.recipe.dark, self.recipe.noise,
+            self.recipe.jpeg,
+        )  # fmt: skip
+        if wears[0] and len(tile.boxes):
+            image = wear.occlude(image, tile.boxes[int(rng.integers(len(tile.boxes)))], rng)
+        if wears[1] and face >= 16:
+            image = wear.blur(image, rng.uniform(1.0, min(4.0, face / 8)))
+        if wears[2]:
+            image = wear.darken(image, rng.uniform(0.6, 2.5), rng.uniform(0.5, 1.0))
+        if wears[3]:
+            image = wear.noise(image, rng.uniform(2.0, 20.0), rng)
+        if wears[4]:
+            image = wear.compress(image, int(rng.integers(20, 81)))
+        return Sample(image, tile.boxes, tile.ignore, tile.tiny)

@@ -1,0 +1,158 @@
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s3fd.data import Augmentation, PhotoCache, TrainingBatches
+from s3fd.data.annotations import AnnotatedImage
+from s3fd.data.photo import open_photo
+from s3fd.images import ImageError
+
+NONE = np.zeros((0, 4), np.float32)
+
+
+def picture(width, height, seed=0):
+    levels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(levels)
+
+
+def annotated(path, boxes=NONE, size=None):
+    return AnnotatedImage(path, *(size or (None, None)), np.asarray(boxes, np.float32), NONE)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    picture(200, 120).save(tmp_path / "a.png")
+    return annotated(tmp_path / "a.png", [[10, 10, 50, 60]], (200, 120))
+
+
+def test_a_photo_of_the_cache_is_that_of_the_file(tmp_path, photo):
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([photo])
+    with cache.open(photo) as cached, open_photo(photo) as opened:
+        assert (cached.width, cached.height) == (opened.width, opened.height)
+        assert (cached.boxes == opened.boxes).all()
+        assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "shape"),
+    [(1.0, (120, 200)), (0.51, (120, 200)), (0.5, (60, 100)), (0.3, (60, 100)), (0.01, (30, 50))],
+)
+def test_the_smallest_copy_that_is_large_enough_is_given(tmp_path, photo, scale, shape):
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([photo])
+    with cache.open(photo) as cached:
+        assert cached.decode(scale).shape == (*shape, 3)
+
+
+def test_large_photos_are_kept_no_larger_than_asked(tmp_path, photo):
+    cache = PhotoCache(tmp_path / "cache", max_side=100)
+    cache.add([photo])
+    with cache.open(photo) as cached:
+        assert (cached.width, cached.height) == (200, 120)  # labels are in its own pixels
+        assert cached.decode(1.0).shape == (60, 100, 3)
+
+
+def test_a_cache_is_found_again_and_completed(tmp_path, photo):
+    PhotoCache(tmp_path / "cache").add([photo])
+    picture(80, 90, seed=1).save(tmp_path / "b.png")
+    other = annotated(tmp_path / "b.png")
+    again = PhotoCache(tmp_path / "cache")
+    before = (tmp_path / "cache" / "pixels.bin").read_bytes()
+    again.add([photo, other, other], workers=2)
+    assert len(again) == 2
+    assert (tmp_path / "cache" / "pixels.bin").read_bytes().startswith(before)
+    for each in (photo, other):
+        with again.open(each) as cached, open_photo(each) as opened:
+            assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+def test_a_photo_that_has_changed_is_decoded_anew(tmp_path, photo):
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([photo])
+    picture(200, 120, seed=7).save(photo.path)
+    cache.add([photo])
+    with cache.open(photo) as cached, open_photo(photo) as opened:
+        assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+def test_what_an_interrupted_call_has_left_does_not_disturb(tmp_path, photo):
+    PhotoCache(tmp_path / "cache").add([photo])
+    with (tmp_path / "cache" / "pixels.bin").open("ab") as file:
+        file.write(b"half a photo")
+    picture(70, 70, seed=3).save(tmp_path / "c.png")
+    other = annotated(tmp_path / "c.png")
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([other])
+    with cache.open(other) as cached, open_photo(other) as opened:
+        assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+def test_an_unreadable_photo_says_why_whenever_it_is_opened(tmp_path, photo):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    bad, missing = annotated(tmp_path / "bad.jpg"), annotated(tmp_path / "missing.jpg")
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([bad, photo, missing])
+    for each, reason in ((bad, "not a picture"), (missing, "no such file")):
+        with pytest.raises(ImageError, match=reason), cache.open(each):
+            pass
+
+
+def test_a_photo_that_was_not_added_is_named(tmp_path, photo):
+    with (
+        pytest.raises(ImageError, match=r"a\.png: not in the cache"),
+        PhotoCache(tmp_path / "cache").open(photo),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("index", ["", "{}", '{"version": 99}', "[1, 2]"])
+def test_a_folder_with_something_else_is_refused(tmp_path, index):
+    (tmp_path / "index.json").write_text(index)
+    with pytest.raises(ValueError, match="is no index of a cache"):
+        PhotoCache(tmp_path)
+
+
+def test_a_cache_of_another_size_is_refused(tmp_path, photo):
+    PhotoCache(tmp_path / "cache", max_side=100).add([photo])
+    with pytest.raises(ValueError, match="at most 100 pixels, not 1024"):
+        PhotoCache(tmp_path / "cache")
+
+
+def test_an_exif_orientation_is_followed(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    picture(60, 100).save(tmp_path / "turned.jpg", exif=exif)
+    photo = annotated(tmp_path / "turned.jpg", size=(100, 60))
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([photo])
+    with cache.open(photo) as cached:
+        assert cached.decode(1.0).shape == (60, 100, 3)
+
+
+def test_worker_processes_map_the_file_themselves(tmp_path, photo):
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add([photo])
+    with cache.open(photo) as cached:
+        pixels = cached.decode(1.0)
+    copy = pickle.loads(pickle.dumps(cache))
+    assert len(pickle.dumps(copy)) < 2000
+    with copy.open(photo) as cached:
+        assert (cached.decode(1.0) == pixels).all()
+
+
+def test_batches_from_a_cache_hold_the_same_faces(tmp_path):
+    for name in "abcd":
+        picture(64, 64, seed=ord(name)).save(tmp_path / f"{name}.png")
+    photos = [annotated(tmp_path / f"{name}.png", [[8, 8, 40, 48]]) for name in "abcd"]
+    cache = PhotoCache(tmp_path / "cache")
+    cache.add(photos)
+    settings = {"steps": 3, "batch_size": 4, "input_size": 64, "seed": 5,
+                "augmentation": Augmentation(crop="photo", colour=False)}  # fmt: skip
+    plain = TrainingBatches(photos, **settings)
+    cached = TrainingBatches(photos, **settings, open_photo=cache.open)
+    for step in range(3):
+        assert (plain[step].images == cached[step].images).all()
+        assert (plain[step].boxes == cached[step].boxes).all()

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from s3fd.data import Augmentation, TrainingBatches
+from s3fd.data.annotations import AnnotatedImage
+from s3fd.data.augmentation import Sample, quarter_turn, rotate, rotated_side
+from s3fd.data.face_sizes import FaceSizes
+
+NONE = np.zeros((0, 4), np.float32)
+PLAIN = {"colour": False, "flip": 0.0}
+
+
+def face_photo(folder, name, side, face):
+    """A black photo with a white face in the middle."""
+    pixels = np.zeros((side, side, 3), np.uint8)
+    first = (side - face) // 2
+    pixels[first : first + face, first : first + face] = 255
+    Image.fromarray(pixels).save(folder / name)
+    box = np.array([[first, first, first + face, first + face]], np.float32)
+    return AnnotatedImage(folder / name, side, side, box, NONE)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    made = [face_photo(tmp_path, f"{face}.png", 320, face) for face in (20, 45, 90, 200)]
+    Image.new("RGB", (100, 80), (0, 0, 90)).save(tmp_path / "empty.png")
+    return [*made, AnnotatedImage(tmp_path / "empty.png", 100, 80, NONE, NONE)]
+
+
+def run(photos, **settings):
+    return TrainingBatches(
+        photos, steps=60, batch_size=8, input_size=256, seed=2,
+        augmentation=Augmentation(crop="size", **PLAIN, **settings),
+    )  # fmt: skip
+
+
+def sizes(batches, steps):
+    boxes = np.concatenate([batches[step].boxes.numpy() for step in range(steps)])
+    return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def test_faces_of_all_sizes_occur(photos):
+    counts, _ = np.histogram(np.log2(sizes(run(photos), 40)), bins=[3, 4, 5, 6, 7, 8])
+    assert (counts >= 15).all()
+
+
+def test_the_wanted_sizes_are_kept_to(photos):
+    found = sizes(run(photos, face_sizes=(30.0, 50.0)), 20)
+    assert found.min() > 17  # a collage varies by a factor of up to 1.65
+    assert found.max() < 84
+
+
+def test_boxes_lie_on_their_faces(photos):
+    batch = run(photos, face_sizes=(40.0, 100.0))[0]
+    starts = np.cumsum([0, *batch.counts])
+    for image, first, last in zip(batch.images, starts, starts[1:], strict=False):
+        for box in batch.boxes[first:last].round().int().tolist():
+            x1, y1, x2, y2 = box
+            if min(x2 - x1, y2 - y1) > 4:
+                inner = image[:, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
+                assert inner.float().mean() > 225
+
+
+def test_every_image_has_a_face(photos):
+    batches = run(photos, plain=0.2, background=0.2, rotate=0.5, quarter_turns=0.3)
+    counts = [count for step in range(20) for count in batches[step].counts]
+    assert np.mean(np.array(counts) > 0) > 0.97
+
+
+@pytest.mark.parametrize("name", ["blur", "noise", "jpeg", "dark", "occlusion"])
+def test_every_kind_of_wear_is_seen_and_leaves_faces(photos, name):
+    worn = run(photos, face_sizes=(40.0, 41.0), **{name: 1.0})[0]
+    plain = run(photos, face_sizes=(40.0, 41.0))[0]
+    assert sum(worn.counts) > 0
+    assert not torch.equal(worn.images, plain.images)
+
+
+def test_a_set_in_which_every_photo_has_faces_will_do(photos):
+    batch = run(photos[:4], background=0.5)[0]
+    assert sum(batch.counts) > 0
+
+
+def test_small_faces_are_enlarged_at_most_twice(photos):
+    drawn = FaceSizes(photos)
+    rng = np.random.default_rng(0)
+    for target in (16.0, 60.0, 100.0, 150.0, 300.0):
+        for _ in range(50):
+            _, box = drawn.draw(target, rng)
+            face = box[2] - box[0]
+            if face < 64:
+                assert target < 4 * face or face == 200
+
+
+def test_each_octave_is_drawn_not_only_that_of_the_crowds(tmp_path):
+    crowd = np.tile(np.array([[0, 0, 20, 20]], np.float32), (400, 1))
+    photos = [AnnotatedImage(tmp_path / "crowd", 999, 999, crowd, NONE)]
+    photos += [
+        AnnotatedImage(tmp_path / str(n), 99, 99, np.array([[0, 0, 50, 50]], np.float32), NONE)
+        for n in range(4)
+    ]
+    rng = np.random.default_rng(0)
+    numbers = [FaceSizes(photos).draw(20.0, rng)[0] for _ in range(100)]
+    assert 10 < sum(number == 0 for number in numbers) < 60
+
+
+def spot(side, x, y, radius):
+    """A white disc, and the box around it."""
+    rows, columns = np.mgrid[:side, :side] + 0.5
+    inside = (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+    image = np.where(inside[:, :, None], 255, 0).astype(np.uint8).repeat(3, axis=2)
+    box = np.array([[x - radius, y - radius, x + radius, y + radius]], np.float32)
+    return Sample(image, box, NONE)
+
+
+def around(image):
+    rows, columns = np.nonzero(image[:, :, 0] > 127)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+@pytest.mark.parametrize("degrees", [-30.0, -7.5, 0.0, 12.0, 30.0])
+def test_boxes_turn_with_the_photo(degrees):
+    outer = rotated_side(100, degrees)
+    turned = rotate(spot(outer, outer * 0.6, outer * 0.4, 15), degrees, 100)
+    assert turned.image.shape == (100, 100, 3)
+    np.testing.assert_allclose(turned.boxes[0], around(turned.image), atol=1.5)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_boxes_make_quarter_turns_with_the_photo(turns):
+    turned = quarter_turn(spot(60, 20, 45, 10), turns)
+    np.testing.assert_allclose(turned.boxes[0], around(turned.image), atol=1)
+
+
+def test_a_turned_photo_has_no_empty_corners():
+    outer = rotated_side(64, 30)
+    white = Sample(np.full((outer, outer, 3), 255, np.uint8), NONE, NONE)
+    assert rotate(white, 30, 64).image.min() == 255
