@@ -2,6 +2,7 @@
 
     python benchmarks/loader.py                              # made-up photos
     python benchmarks/loader.py --data WIDER --workers 0 1 2 4 8 --model vgg16 --device cuda
+    python benchmarks/loader.py --data DIR --cache CACHE --recipe small-inputs --input-size 256
 
 The photos are made up unless --data names some: 1 024 pixels wide, as WIDER FACE's are, as JPEG.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -29,7 +31,14 @@ if __package__ in (None, ""):
 
 import s3fd
 from benchmarks._measure import machine
-from s3fd.data import Augmentation, Batch, TrainingBatches, load_batches, read_photos
+from s3fd.data import (
+    Augmentation,
+    Batch,
+    PhotoCache,
+    TrainingBatches,
+    load_batches,
+    read_photos,
+)
 from s3fd.models import S3FD
 from s3fd.training.distributed import Processes
 from s3fd.training.gradient import StepGradient
@@ -57,16 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seed": 1,
             "augmentation": RECIPES[options.recipe],
         }
+        if options.cache:
+            cache = PhotoCache(options.cache)
+            cache.add(photos, workers=os.cpu_count() or 1)
+            settings["open_photo"] = cache.open
         batches = TrainingBatches(photos, **settings)
         figures = {
             f"loader, {workers} workers": loader_speed(batches, workers, options.seconds)
             for workers in options.workers
         }
         figures["loader, per core"] = speed_of_one_core(batches, options.seconds)
+        milliseconds = time_of_pixels(batches, options.seconds)
         batch = batches[0]
     name = f"step, {options.model} on {device.type}"
     figures[name] = step_speed(batch, options.model, device, options.seconds)
-    report(figures, machine(device), options)
+    report(figures, milliseconds, machine(device), options)
     return 0
 
 
@@ -115,6 +129,19 @@ def speed_of_one_core(batches: TrainingBatches, seconds: float) -> float:
     return images / (time.process_time() - start)
 
 
+def time_of_pixels(batches: TrainingBatches, seconds: float) -> float:
+    """Milliseconds of processor time for as many pixels as an image of 256 x 256 has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pixels, start, end = 0, time.process_time(), time.perf_counter() + seconds
+    for batch in load_batches(batches):
+        pixels += batch.images.shape[0] * batch.images.shape[2] * batch.images.shape[3]
+        if time.perf_counter() > end:
+            break
+    torch.set_num_threads(threads)
+    return 1000 * (time.process_time() - start) / (pixels / 256**2)
+
+
 def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) -> float:
     """Images a second of forward, loss, backward and update, on the same batch again and again."""
     model = S3FD(name).to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload, arg-type]
@@ -138,7 +165,9 @@ def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) ->
     return steps * len(batch.counts) / (time.perf_counter() - start)
 
 
-def report(figures: dict[str, float], described: dict[str, Any], options: Any) -> None:
+def report(
+    figures: dict[str, float], milliseconds: float, described: dict[str, Any], options: Any
+) -> None:
     console = Console()
     console.print(
         f"{described['cpu']}, {described['cores']} cores, torch {described['torch']}, load "
@@ -150,8 +179,10 @@ def report(figures: dict[str, float], described: dict[str, Any], options: Any) -
     for name, speed in figures.items():
         table.add_row(name, f"{speed:.1f}")
     console.print(table)
+    console.print(f"loader: {milliseconds:.2f} ms of a core for 256 x 256 pixels")
     if options.json:
         record = {"machine": described, "images_per_second": figures,
+                  "milliseconds_for_256_x_256": milliseconds,
                   "recipe": options.recipe, "batch_size": options.batch_size,
                   "input_size": options.input_size}  # fmt: skip
         options.json.write_text(json.dumps(record, indent=2) + "\n")
@@ -163,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="photos with faces; default: made-up ones")
+    add("--cache", type=Path, metavar="DIR", help="take decoded photos from there (made if needed)")
     add("--recipe", choices=RECIPES, default="paper", help="the augmentation (%(default)s)")
     add("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(0 1 2)")
     add("--batch-size", type=int, default=16, metavar="N", help="(%(default)s)")

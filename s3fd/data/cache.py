@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
+from s3fd.files import whole_file
 from s3fd.images import ImageError, UInt8Array, open_file
 
 _PIXELS, _INDEX = "pixels.bin", "index.json"
@@ -170,9 +171,8 @@ class PhotoCache:
 
     def _write(self) -> None:
         content = {"version": _VERSION, "max_side": self.max_side, "photos": self._entries}
-        temporary = self.folder / f".{_INDEX}.{os.getpid()}"
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(self.folder / _INDEX)
+        with whole_file(self.folder / _INDEX, durable=True) as file:
+            file.write(json.dumps(content).encode())
 
 
 class _Decoded(NamedTuple):

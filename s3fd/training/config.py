@@ -102,7 +102,7 @@ class TrainingConfig:
     iou_weight: _Weight = 1.0
     smooth_l1_weight: _Weight = 1.0
     fit_scores: _Share = 0.0
-    steps: _Positive = 12500
+    steps: _Positive = 100000
     batch_size: _Positive = 48
     accumulate: _Positive = 1
     input_size: int = 256
@@ -112,8 +112,8 @@ class TrainingConfig:
     momentum: _Decay = 0.9
     weight_decay: _Weight = 0.02
     warmup: _Count = 500
-    schedule: Literal["cosine", "steps", "late"] = "cosine"
-    decay: _Share = 0.2
+    schedule: Literal["cosine", "steps", "late"] = "late"
+    decay: _Share = 0.25
     milestones: tuple[int, ...] = ()
     milestone_factor: _Factor = 0.1
     clip: _Weight = 10.0
