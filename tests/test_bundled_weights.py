@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from s3fd import FaceDetector
-from s3fd.evaluation import annotated_photos, evaluate_detector, read_fddb
+from s3fd.data import read_photos
+from s3fd.evaluation import evaluate_detector, read_fddb
 from s3fd.evaluation.photos import LOWEST_SCORE
 from s3fd.models import load_checkpoint, pretrained_path
 
@@ -56,12 +57,12 @@ def test_a_plain_colour_has_no_face(detector, size, colour):
 
 
 def test_fddb_is_found_as_well_as_the_card_says(detector, shared):
-    photos = [p.labelled() for p in read_fddb(shared / "fddb", [1]) if p.path.is_file()]
+    photos = [p.annotated() for p in read_fddb(shared / "fddb", [1]) if p.path.is_file()]
     result = evaluate_detector(lambda batch: detector(batch, score_threshold=LOWEST_SCORE), photos)
     assert result.curve.average_precision > 0.85
 
 
 def test_the_validation_split_is_found_as_well_as_the_card_says(detector, shared):
-    photos = annotated_photos(shared / "faces", "val")[::5]
+    photos = read_photos(shared / "faces", "val").photos[::5]
     result = evaluate_detector(lambda batch: detector(batch, score_threshold=LOWEST_SCORE), photos)
     assert result.curve.average_precision > 0.8

@@ -8,7 +8,7 @@ from s3fd._lazy import import_at_first_use
 from s3fd.data.recipe import Augmentation
 
 if TYPE_CHECKING:
-    from s3fd.data.annotations import AnnotatedImage, read_annotations
+    from s3fd.data.annotations import AnnotatedImage
     from s3fd.data.batches import Batch, TrainingBatches
     from s3fd.data.cache import PhotoCache
     from s3fd.data.loading import CorruptPhotosError, load_batches
@@ -24,7 +24,6 @@ __all__ = [
     "PhotoSet",
     "TrainingBatches",
     "load_batches",
-    "read_annotations",
     "read_photos",
 ]
 
@@ -40,7 +39,6 @@ __getattr__, __dir__ = import_at_first_use(
         "PhotoSet": "s3fd.data.photo_set",
         "TrainingBatches": "s3fd.data.batches",
         "load_batches": "s3fd.data.loading",
-        "read_annotations": "s3fd.data.annotations",
         "read_photos": "s3fd.data.photo_set",
     },
 )

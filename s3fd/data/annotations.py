@@ -1,12 +1,10 @@
-"""A photo with its faces, and the reading of `annotations.json`."""
+"""A photo with its faces."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +28,7 @@ class AnnotatedImage:
     width: int | None
     height: int | None
     boxes: FloatArray
-    ignore: FloatArray
+    ignore: FloatArray = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
 
 def annotated_image(
@@ -75,67 +73,3 @@ def _boxes(rows: object) -> FloatArray:
     if not np.isfinite(boxes).all():
         raise ValueError("boxes: expected finite numbers")
     return boxes.reshape(-1, 4)
-
-
-def read_annotations(root: str | Path, split: str) -> list[AnnotatedImage]:
-    """Reads the photos of one split from ``root/annotations.json``.
-
-    The file holds ``{"images": [{"image": path below root, "width", "height", "split",
-    "boxes": [[x1, y1, x2, y2], ...], "ignore": [...]}, ...]}``. A face box without area becomes an
-    ignore box.
-
-    Args:
-        root: the folder, or the file itself.
-        split: for example ``"train"`` or ``"val"``.
-
-    Raises:
-        FileNotFoundError: `root` has no ``annotations.json``.
-        ValueError: the file isn't of that form (the message names the entry), or has no photo of
-            the split.
-    """
-    file = Path(root) if Path(root).is_file() else Path(root) / "annotations.json"
-    entries = read_json(file, "images")["images"]
-    images = []
-    for number, entry in enumerate(entries):
-        try:
-            if entry["split"] == split:
-                images.append(_annotated_image(file.parent, entry))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
-    if not images:
-        splits = sorted({str(entry["split"]) for entry in entries})
-        raise ValueError(f"{file}: no image of split {split!r}; it has {splits}")
-    return images
-
-
-def read_json(file: Path, *lists: str) -> dict[str, Any]:
-    """Reads a JSON object and checks that it has these lists.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or lacks one of the lists.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"data: {file} does not exist; name the folder that holds it")
-    expected = f"{file}: expected a JSON object with " + " and ".join(
-        f'a list "{name}"' for name in lists
-    )
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{expected} ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{expected}, got a {type(content).__name__}")
-    for name in lists:
-        if not isinstance(content.get(name), list):
-            raise ValueError(f"{expected}; {name!r} is not one")
-    return content
-
-
-def _annotated_image(root: Path, entry: dict[str, object]) -> AnnotatedImage:
-    return annotated_image(
-        root / str(entry["image"]),
-        entry["boxes"],
-        ignore=entry.get("ignore", []),
-        size=(int(str(entry["width"])), int(str(entry["height"]))),
-    )

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from s3fd.data.annotations import AnnotatedImage, annotated_image, has_area, read_annotations
-from s3fd.data.formats.afw_pascal import face_eval_labels, read_face_eval
-from s3fd.data.formats.coco import coco_labels, read_coco
-from s3fd.data.formats.pascal_voc import read_pascal_voc
-from s3fd.data.formats.wider_face import read_wider_face, wider_face_labels
+from s3fd.data.annotations import AnnotatedImage, has_area
+from s3fd.data.formats.afw_pascal import AFW_PASCAL
+from s3fd.data.formats.annotations import ANNOTATIONS
+from s3fd.data.formats.coco import COCO
+from s3fd.data.formats.fddb import FDDB
+from s3fd.data.formats.form import Form
+from s3fd.data.formats.pascal_voc import PASCAL_VOC
+from s3fd.data.formats.wider_face import WIDER_FACE
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoSet:
-    """The photos of one split.
+    """Photos that belong together.
 
     Attributes:
         root: where they come from.
         form: one of `FORMS`.
         photos: in the order of the labels.
+        split: the one that they are; None where the labels know no splits, and these are all photos
+            (or a part of them that `hold_out` made).
     """
 
     root: Path
     form: str
     photos: list[AnnotatedImage]
+    split: str | None
 
     def summary(self) -> str:
         """What there is, and what will not be learned from, in one line.
@@ -37,7 +42,7 @@ class PhotoSet:
             >>> box, none = np.array([[0, 0, 9, 9]], np.float32), np.zeros((0, 4), np.float32)
             >>> PhotoSet(Path("data"), "wider-face", [
             ...     AnnotatedImage(Path("a.jpg"), None, None, box, none),
-            ...     AnnotatedImage(Path("b.jpg"), None, None, none, box)]).summary()
+            ...     AnnotatedImage(Path("b.jpg"), None, None, none, box)], "train").summary()
             'data (wider-face): 2 photos, 1 without a face; 1 faces; ignored: 1 invalid, 0 ...'
         """
         ignore = np.concatenate([np.zeros((0, 4), np.float32), *(p.ignore for p in self.photos)])
@@ -49,116 +54,101 @@ class PhotoSet:
             f"ignored: {invalid} invalid, {len(ignore) - invalid} without area"
         )
 
+    def describe(self) -> str:
+        """Where the photos are from, without folders: for titles."""
+        return f"{self.root.resolve().name}, " + (
+            "all photos" if self.split is None else f"split {self.split}"
+        )
 
-def read_photos(root: str | Path, split: str = "train", form: str | None = None) -> PhotoSet:
+    def hold_out(self) -> tuple[PhotoSet, PhotoSet]:
+        """Nine tenths and the rest, drawn at random: of the same photos, the same at every call.
+
+        Raises:
+            ValueError: there is a single photo.
+
+        Example:
+            >>> photos = [AnnotatedImage(Path(f"{i}.jpg"), None, None, np.empty((0, 4)))
+            ...           for i in range(30)]
+            >>> most, rest = PhotoSet(Path("data"), "fddb", photos, None).hold_out()
+            >>> len(most.photos), len(rest.photos)
+            (27, 3)
+        """
+        count = len(self.photos)
+        if count < 2:
+            raise ValueError(
+                f"{self.root}: expected two photos or more to hold out some, got {count}"
+            )
+        order = np.random.default_rng(0).permutation(count)
+        held_out = set(order[: max(1, count // 10)].tolist())
+        parts: list[list[AnnotatedImage]] = [[], []]
+        for index, photo in enumerate(self.photos):
+            parts[index in held_out].append(photo)
+        most, rest = (replace(self, photos=part) for part in parts)
+        return most, rest
+
+
+def read_photos(
+    root: str | Path, split: str = "train", form: str | None = None, classes: Sequence[str] = ()
+) -> PhotoSet:
     """Reads the labels of a set of photos, in any of these forms.
 
     - ``"annotations"``: this package's ``annotations.json``;
-    - ``"coco"``: JSON in the form of COCO;
     - ``"wider-face"``: ``WIDER_train/images`` and ``wider_face_split``, text or ``.mat``;
-    - ``"face-eval"``: AFW or PASCAL faces, ``.mat``;
+    - ``"fddb"``: ``folds`` and ``images``. Photos whose file is missing are left out;
     - ``"pascal-voc"``: ``Annotations/*.xml`` and ``JPEGImages``;
-    - ``"fddb"``: ``folds`` and ``images``. Photos whose file is missing are left out.
+    - ``"afw-pascal"``: AFW or PASCAL faces, ``.mat``;
+    - ``"coco"``: JSON in the form of COCO.
 
     Boxes that nothing can be learned from, because their labels say so or because they have no
     area, become ignore boxes. The photos themselves are not opened.
 
     Args:
         root: the folder, or the file of the labels.
-        split: such as ``"train"`` or ``"val"``. AFW, PASCAL faces and FDDB have none: all of them
-            is read.
+        split: such as ``"train"`` or ``"val"``. Where the labels know no splits (those of AFW,
+            PASCAL faces and FDDB, and others in a single file), all photos are read, and
+            `PhotoSet.split` is None.
         form: None finds it out.
+        classes: the names of the classes that are faces, where the labels have classes; without
+            any, that of "face".
 
     Raises:
         FileNotFoundError: `root`, its labels or its photos are not there.
         ImportError: the labels need a package that is not installed.
-        ValueError: no form, or not the asked one, fits; the labels are malformed; there is no photo
-            of the split.
+        ValueError: no form, or not the asked one, fits; the labels are malformed, have other splits
+            than the one that is asked for, or no class of faces; there is no photo.
     """
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"data: {root} does not exist")
     if form is not None and form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
-    found = form or _form_of(root, split)
-    photos = FORMS[found](root, split)
+    found = form or _form_of(root)
+    if classes and not FORMS[found].has_classes:
+        raise ValueError(f"classes: the labels of {root} are in the form {found}, which has none")
+    photos, its_split = FORMS[found].read(root, split, classes)
     if not photos:
         raise ValueError(f"{root}: there is no photo of split {split!r}")
-    return PhotoSet(root, found, photos)
+    return PhotoSet(root, found, photos, its_split)
 
 
-def _form_of(root: Path, split: str) -> str:
+FORMS: dict[str, Form] = {
+    "annotations": ANNOTATIONS,
+    "wider-face": WIDER_FACE,
+    "fddb": FDDB,
+    "pascal-voc": PASCAL_VOC,
+    "afw-pascal": AFW_PASCAL,
+    "coco": COCO,
+}
+"""The forms of labels, in the order in which they are looked for."""
+
+
+def _form_of(root: Path) -> str:
     """Finds out the form of the labels from the names of files and, for JSON, from the start."""
-    json_file = root if root.suffix == ".json" else root / "annotations.json"
-    if json_file.is_file():
-        return "coco" if _is_coco(json_file) else "annotations"
-    if root.is_file():
-        return "wider-face" if root.name.startswith("wider_face") else "face-eval"
-    tests: dict[str, Callable[[], object]] = {
-        "wider-face": lambda: (
-            wider_face_labels(root, split) or (root / "wider_face_split").is_dir()
-        ),
-        "fddb": lambda: any(root.glob("folds/FDDB-fold-*.txt")),
-        "pascal-voc": lambda: any(root.glob("Annotations/*.xml")),
-        "face-eval": lambda: face_eval_labels(root),
-        "coco": lambda: coco_labels(root, split),
-    }
-    for form, test in tests.items():
-        if test():
-            return form
+    for name, form in FORMS.items():
+        if form.holds(root):
+            return name
     raise FileNotFoundError(
         f"data: {root} holds no labels that are known: neither annotations.json, "
         "wider_face_split/, Annotations/*.xml, folds/FDDB-fold-01.txt, anno.mat, nor "
         "annotations/*.json"
     )
-
-
-def _is_coco(file: Path) -> bool:
-    """Whether a JSON file has COCO's lists; the keys of either form tell them apart."""
-    text = file.read_text(encoding="utf-8", errors="replace")
-    return re.search(r'"(annotations|file_name|categories)"\s*:', text) is not None
-
-
-def _read_wider_face(root: Path, split: str) -> list[AnnotatedImage]:
-    labels = root if root.is_file() else wider_face_labels(root, split)
-    if labels is None:
-        raise FileNotFoundError(
-            f"data: {root / 'wider_face_split'} has neither wider_face_{split}_bbx_gt.txt nor "
-            f"wider_face_{split}.mat"
-        )
-    return read_wider_face(labels)
-
-
-def _read_coco(root: Path, split: str) -> list[AnnotatedImage]:
-    labels = root if root.is_file() else root / "annotations.json"
-    if not labels.is_file():
-        labels = coco_labels(root, split) or root / "annotations" / f"instances_{split}.json"
-    return read_coco(labels, split)
-
-
-def _read_face_eval(root: Path, split: str) -> list[AnnotatedImage]:
-    labels = root if root.is_file() else face_eval_labels(root)
-    return read_face_eval(labels or root / "anno.mat")
-
-
-def _read_fddb(root: Path, split: str) -> list[AnnotatedImage]:
-    from s3fd.data.formats.fddb import read_fddb
-
-    labelled = [photo.labelled() for photo in read_fddb(root)]
-    photos = [annotated_image(p.path, p.boxes) for p in labelled if p.path.is_file()]
-    if labelled and not photos:
-        raise FileNotFoundError(
-            f"data: not one of the {len(labelled)} photos is there, such as {labelled[0].path}"
-        )
-    return photos
-
-
-FORMS: dict[str, Callable[[Path, str], list[AnnotatedImage]]] = {
-    "annotations": read_annotations,
-    "coco": _read_coco,
-    "wider-face": _read_wider_face,
-    "face-eval": _read_face_eval,
-    "pascal-voc": read_pascal_voc,
-    "fddb": _read_fddb,
-}
-"""The forms of labels, and what reads each."""

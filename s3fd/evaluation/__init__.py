@@ -1,13 +1,12 @@
 """How good a detector is: average precision on labelled photos.
 
 `average_precision` compares detections with ground truth, for any detector. `evaluate_detector`
-runs one over labelled photos, such as those of an ``annotations.json`` (`annotated_photos`).
+runs one over labelled photos, such as those that `s3fd.data.read_photos` reads.
 
 The benchmarks as their own tools compute them: `evaluate_wider_face`, `evaluate_fddb`, and
 `evaluate_pascal_voc` for AFW and PASCAL faces.
 """
 
-from s3fd.evaluation.annotations import annotated_photos
 from s3fd.evaluation.average_precision import (
     OperatingPoint,
     PrecisionRecall,
@@ -32,7 +31,7 @@ from s3fd.evaluation.pascal_voc import (
     read_pascal_voc,
     read_pascal_voc_predictions,
 )
-from s3fd.evaluation.photos import Evaluation, LabelledPhoto, evaluate_detector
+from s3fd.evaluation.photos import Evaluation, evaluate_detector
 from s3fd.evaluation.wider_face import (
     WiderFaceCurve,
     WiderFaceGroundTruth,
@@ -48,7 +47,6 @@ __all__ = [
     "Evaluation",
     "FddbPhoto",
     "FddbResult",
-    "LabelledPhoto",
     "OperatingPoint",
     "PascalVocImage",
     "PascalVocResult",
@@ -58,7 +56,6 @@ __all__ = [
     "WiderFaceGroundTruth",
     "WiderFacePredictions",
     "WiderFaceResult",
-    "annotated_photos",
     "average_precision",
     "evaluate_detector",
     "evaluate_fddb",

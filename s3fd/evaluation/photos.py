@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from s3fd.data import AnnotatedImage
 from s3fd.detections import Detections
 from s3fd.evaluation.average_precision import PrecisionRecall, average_precision
 from s3fd.images import UInt8Array, read_image
@@ -26,23 +23,6 @@ Photo = TypeVar("Photo")
 
 LOWEST_SCORE = 0.01
 """The score threshold that detectors are evaluated with: smaller scores hardly change the curve."""
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledPhoto:
-    """A photo, and what a detector should find in it.
-
-    Attributes:
-        path: the file.
-        boxes: float32 ``[N, 4]``, the faces, ``(x1, y1, x2, y2)`` in pixels of the upright photo.
-        ignore: float32 ``[M, 4]``, where a detection counts neither way.
-        size: height and width that the labels belong to, where they are known.
-    """
-
-    path: Path
-    boxes: NDArray[np.float32]
-    ignore: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
-    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +48,7 @@ class Evaluation:
 
 def evaluate_detector(
     detector: Detector,
-    photos: Sequence[LabelledPhoto],
+    photos: Sequence[AnnotatedImage],
     *,
     iou_threshold: float = 0.5,
     at_once: int = 32,
@@ -142,12 +122,13 @@ def find_faces(
     return found
 
 
-def _read(photo: LabelledPhoto) -> UInt8Array:
+def _read(photo: AnnotatedImage) -> UInt8Array:
     pixels = read_image(photo.path)
     height, width = pixels.shape[:2]
-    if photo.size is not None and photo.size != (height, width):
+    known = photo.width, photo.height
+    if None not in known and known != (width, height):
         raise ValueError(
-            f"{photo.path}: its labels are for {photo.size[1]} x {photo.size[0]} pixels, "
+            f"{photo.path}: its labels are for {photo.width} x {photo.height} pixels, "
             f"but turned upright it has {width} x {height}"
         )
     return pixels

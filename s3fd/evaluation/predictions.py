@@ -44,7 +44,7 @@ def read_json_predictions(file: str | Path, parts: int) -> dict[str, Prediction]
     if not path.is_file():
         raise FileNotFoundError(f"predictions: {path} does not exist")
     predictions: dict[str, Prediction] = {}
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

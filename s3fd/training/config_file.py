@@ -123,7 +123,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Table:
     if path in seen:
         raise ValueError(f"{path}: extends itself, through {seen[-1]}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file ({error})") from None
     base = values.pop("extends", None)

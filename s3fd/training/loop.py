@@ -9,14 +9,7 @@ from pathlib import Path
 
 import torch
 
-from s3fd.data import (
-    Batch,
-    PhotoCache,
-    PhotoSet,
-    TrainingBatches,
-    load_batches,
-    read_photos,
-)
+from s3fd.data import Batch, PhotoCache, TrainingBatches, load_batches
 from s3fd.data.photo import Opener, open_photo
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
@@ -25,6 +18,7 @@ from s3fd.training.events import Events, check_tensorboard
 from s3fd.training.log import RunLog
 from s3fd.training.meter import FloatEntry, Meter
 from s3fd.training.optimizer import learning_rate
+from s3fd.training.photos import RunPhotos
 from s3fd.training.progress import ProgressLine
 from s3fd.training.run import Run
 from s3fd.training.validation import Validation
@@ -92,9 +86,9 @@ class _Loop:
         self.config = config
         self.processes = processes
         self.speaks = progress and processes.is_first
-        self.photos: PhotoSet = read_photos(config.data, "train", config.form)
+        self.photos = RunPhotos.from_config(config)
         self.batches = TrainingBatches(
-            self.photos.photos,
+            self.photos.training.photos,
             steps=config.steps,
             batch_size=config.batch_size,
             input_size=config.input_size,
@@ -105,9 +99,9 @@ class _Loop:
             open_photo=self._cached() if config.cache else open_photo,
         )
         self.validation: Validation | None = None
-        if config.validate_every:
-            self.validation = Validation.from_config(config, processes)
-        self.state = Run(config, processes, len(self.photos.photos))
+        if self.photos.validation is not None:
+            self.validation = Validation.of(self.photos.validation.photos, config, processes)
+        self.state = Run(config, processes, len(self.photos.training.photos))
         self.meter = Meter(processes)
 
     def _cached(self) -> Opener:
@@ -118,10 +112,10 @@ class _Loop:
 
         def complete() -> None:
             with ProgressLine(
-                len(self.photos.photos), 0, enabled=self.speaks, subject="decoding photos"
+                len(self.photos.training.photos), 0, enabled=self.speaks, subject="decoding photos"
             ) as line:
                 PhotoCache(folder, max_side=side).add(
-                    self.photos.photos,
+                    self.photos.training.photos,
                     workers=config.workers,
                     progress=line.count,
                 )
@@ -138,7 +132,8 @@ class _Loop:
         self.log = RunLog(self.config.out / files.LOG, step) if first else None
         self.events = Events(self.config.out / "tensorboard" if tensorboard else None, step)
         with ProgressLine(self.config.steps, step, enabled=self.speaks) as self.line:
-            self.line.say(self.photos.summary())
+            for line in self.photos.summary():
+                self.line.say(line)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
         self.events.close()

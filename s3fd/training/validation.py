@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from s3fd.data import AnnotatedImage
 from s3fd.detector import FaceDetector
-from s3fd.evaluation import LabelledPhoto, annotated_photos, average_precision
+from s3fd.evaluation import average_precision
 from s3fd.evaluation.photos import LOWEST_SCORE
 from s3fd.models import S3FD
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes
 from s3fd.training.events import Events
+from s3fd.training.photos import REMEDY
 
 
 @dataclass(frozen=True)
@@ -24,25 +26,23 @@ class Validation:
         processes: of the run.
     """
 
-    photos: Sequence[LabelledPhoto]
+    photos: Sequence[AnnotatedImage]
     max_size: int
     processes: Processes
 
     @classmethod
-    def from_config(cls, config: TrainingConfig, processes: Processes) -> Validation:
-        """The photos that `config` means.
+    def of(
+        cls, photos: Sequence[AnnotatedImage], config: TrainingConfig, processes: Processes
+    ) -> Validation:
+        """As many of the photos as `config` wants.
 
         Raises:
-            FileNotFoundError, ValueError: there are none, or none of them has a face.
+            ValueError: none of them has a face.
         """
-        photos = annotated_photos(config.validation or config.data, "val")
         wanted = min(config.validation_photos or len(photos), len(photos))
         photos = [photos[i * len(photos) // wanted] for i in range(wanted)]
         if not any(len(photo.boxes) for photo in photos):
-            raise ValueError(
-                f"validation: none of {len(photos)} photos has a face; name other photos, or set "
-                "validate_every to 0"
-            )
+            raise ValueError(f"validation: none of {len(photos)} photos has a face; {REMEDY}")
         return cls(photos, config.validation_size, processes)
 
     def average_precision(self, model: S3FD, events: Events, step: int) -> float:
@@ -70,5 +70,5 @@ class Validation:
 
         return self.processes.on_first(judge)
 
-    def _share(self, rank: int) -> Sequence[LabelledPhoto]:
+    def _share(self, rank: int) -> Sequence[AnnotatedImage]:
         return self.photos[rank :: self.processes.size]

@@ -40,12 +40,16 @@ def test_the_text_of_wider_face_is_read_with_images_without_faces(tmp_path):
 
 def test_the_matlab_file_of_wider_face_is_read(tmp_path):
     names, boxes = cells(["a", "b"]), cells([np.array([[10.5, 20, 30, 40]]), np.empty((0, 4))])
-    content = {"file_list": cells([names]), "face_bbx_list": cells([boxes])}
+    content = {
+        "event_list": cells(["0--Parade"]),
+        "file_list": cells([names]),
+        "face_bbx_list": cells([boxes]),
+    }
     savemat(tmp_path / "wider_face_val.mat", content)
     images = read_faces(tmp_path)
     assert [(i.name, i.boxes.tolist()) for i in images] == [
-        ("a", [[10.5, 20, 40.5, 60]]),
-        ("b", []),
+        ("0--Parade/a.jpg", [[10.5, 20, 40.5, 60]]),
+        ("0--Parade/b.jpg", []),
     ]
 
 
@@ -53,7 +57,7 @@ def test_a_folder_is_searched_for_its_split(tmp_path):
     (tmp_path / "wider_face_split").mkdir()
     (tmp_path / "wider_face_split" / "wider_face_train_bbx_gt.txt").write_text(TEXT)
     assert len(read_faces(tmp_path, "train")) == 4
-    with pytest.raises(FileNotFoundError, match=r"holds none of wider_face_val_bbx_gt\.txt"):
+    with pytest.raises(ValueError, match="no photo of split 'val'; there are those of 'train'"):
         read_faces(tmp_path, "val")
 
 
@@ -75,10 +79,10 @@ def test_an_image_of_unknown_size_is_as_large_as_wider_face_or_its_boxes():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.jpg\n2\n1 2 3 4\n", "line 1: .*2 faces are announced, 1 follow"),
-        ("a.jpg\n1\n1 2 3 4\nb.jpg\n1\n1 2 3\n", "line 4: expected the name of an image"),
-        ("a.jpg\nb.jpg\n", "line 1"),
-        ("a.jpg\n", "line 1"),
+        ("a.jpg\n2\n1 2 3 4\n", "txt:4: face 2 of 2 in a.jpg: .* got the end of the file"),
+        ("a.jpg\n1\n1 2 3 4\nb.jpg\n1\n1 2 3\n", "txt:6: face 1 of 1 in b.jpg: expected x y w h"),
+        ("a.jpg\nb.jpg\n", "txt:2: expected the number of faces in a.jpg, got b.jpg"),
+        ("a.jpg\n", "txt:2: expected the number of faces in a.jpg"),
     ],
 )
 def test_a_damaged_text_names_its_line(tmp_path, text, message):
@@ -91,11 +95,12 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "faces.csv").write_text("")
     (tmp_path / "text.mat").write_text("no MATLAB file")
     savemat(tmp_path / "other.mat", {"a": 1})
-    with pytest.raises(ValueError, match=r"expected WIDER FACE's \.txt or \.mat"):
+    with pytest.raises(FileNotFoundError, match=r"faces\.csv holds no labels that are known"):
         read_faces(tmp_path / "faces.csv")
-    for name in ("text.mat", "other.mat"):
-        with pytest.raises(ValueError, match="expected WIDER FACE's file_list"):
-            read_faces(tmp_path / name)
+    with pytest.raises(ValueError, match=r"text\.mat: can't be read as a MATLAB file"):
+        read_faces(tmp_path / "text.mat")
+    with pytest.raises(ValueError, match=r"other\.mat: expected cells .* face_bbx_list"):
+        read_faces(tmp_path / "other.mat")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_faces(tmp_path / "none.txt")
 

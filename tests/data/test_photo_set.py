@@ -49,7 +49,7 @@ def test_the_split_of_pascal_voc_is_a_list_of_names(voc):
     sets.mkdir(parents=True)
     (sets / "val.txt").write_text("b -1\n\n")
     assert [p.path.name for p in read_photos(voc, "val").photos] == ["b.jpg"]
-    with pytest.raises(FileNotFoundError, match=r"train\.txt does not exist; there are \['val'\]"):
+    with pytest.raises(ValueError, match="no photo of split 'train'; there are those of 'val'"):
         read_photos(voc, "train")
 
 
@@ -80,7 +80,7 @@ def afw(tmp_path):
 
 def test_afw_is_read_from_its_own_labels(afw):
     photo_set = read_photos(afw)
-    assert photo_set.form == "face-eval"
+    assert photo_set.form == "afw-pascal"
     (only,) = photo_set.photos
     assert only.path.is_file()
     np.testing.assert_array_equal(only.boxes, [[5.5, 6, 25, 30], [30, 5, 50, 25]])
@@ -143,8 +143,8 @@ def test_a_folder_without_labels_is_said_to_be(tmp_path):
 
 
 def test_an_unknown_form_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=f"form: expected one of {', '.join(FORMS)}, got 'yolo'"):
-        read_photos(tmp_path, form="yolo")
+    with pytest.raises(ValueError, match=f"form: expected one of {', '.join(FORMS)}, got 'csv'"):
+        read_photos(tmp_path, form="csv")
 
 
 def test_the_real_photos_are_counted(shared):

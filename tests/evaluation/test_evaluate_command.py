@@ -59,6 +59,17 @@ def test_annotations_are_evaluated(annotations, model, tmp_path):
     assert {path.name for path in tmp_path.glob("*json*")} == {"annotations.json", "result.json"}
 
 
+def test_labels_without_splits_are_evaluated_whole_and_said_to_be(annotations, model):
+    file = annotations / "annotations.json"
+    entries = json.loads(file.read_text())["images"]
+    content = {"images": [{k: v for k, v in entry.items() if k != "split"} for entry in entries]}
+    file.write_text(json.dumps(content))
+    result = run("annotations", "--data", annotations, "--model", model)
+    assert "all photos, since the labels have no splits" in result.output
+    record = json.loads(run("annotations", "--data", file, "--model", model, "--json", "-").stdout)
+    assert (record["photos"], record["split"]) == (3, None)
+
+
 def test_several_scales_are_evaluated_and_recorded(annotations, model):
     data = ["annotations", "--data", annotations, "--model", model, "--max-pixels", 10000]
     result = run(*data, "--multi-scale", "--json", "-")
@@ -105,7 +116,7 @@ def test_a_split_without_faces_has_no_average_precision(annotations, model):
 def test_data_that_is_not_there_is_an_error(fddb, annotations, model, tmp_path):
     wrong = [
         (["annotations", "--data", tmp_path / "no"], "no does not exist"),
-        (["annotations", "--data", annotations, "--split", "test"], "no image of split 'test'"),
+        (["annotations", "--data", annotations, "--split", "test"], "no photo of split 'test'"),
         (["fddb", "--data", tmp_path / "no"], "the folder that holds folds/ and images/"),
         (["fddb", "--data", fddb, "--fold", 3], "FDDB-fold-03.txt does not exist"),
         (["fddb", "--data", fddb, "--fold", 12], "folds: expected different numbers"),

@@ -1,12 +1,11 @@
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from s3fd import Detections
-from s3fd.evaluation import LabelledPhoto, annotated_photos, evaluate_detector, read_fddb
+from s3fd.data import AnnotatedImage, read_photos
+from s3fd.evaluation import evaluate_detector, read_fddb
 from s3fd.images import ImageError
 
 FACE, OTHER = [2, 2, 12, 14], [20, 4, 30, 16]
@@ -15,7 +14,7 @@ FACE, OTHER = [2, 2, 12, 14], [20, 4, 30, 16]
 def photo(folder, name, boxes, ignore=()):
     Image.new("RGB", (32, 24), (int(name) * 10, 0, 0)).save(folder / f"{name}.png")
     to_boxes = [np.array(rows, np.float32).reshape(-1, 4) for rows in (boxes, ignore)]
-    return LabelledPhoto(folder / f"{name}.png", *to_boxes)
+    return AnnotatedImage(folder / f"{name}.png", None, None, *to_boxes)
 
 
 def detections(boxes, scores, size=(24, 32)):
@@ -63,15 +62,15 @@ def test_a_photo_that_is_missing_or_damaged_is_named(tmp_path):
     path = tmp_path / "gone.jpg"
     boxes = np.empty((0, 4), np.float32)
     with pytest.raises(FileNotFoundError, match=r"gone\.jpg: there is no such file"):
-        evaluate_detector(by_colour([]), [LabelledPhoto(path, boxes)])
+        evaluate_detector(by_colour([]), [AnnotatedImage(path, None, None, boxes)])
     path.write_text("not a photo")
     with pytest.raises(ImageError, match=r"gone\.jpg: not a picture"):
-        evaluate_detector(by_colour([]), [LabelledPhoto(path, boxes)])
+        evaluate_detector(by_colour([]), [AnnotatedImage(path, None, None, boxes)])
 
 
 def test_labels_for_another_size_are_refused(tmp_path):
     photo(tmp_path, "0", [])
-    labelled = LabelledPhoto(tmp_path / "0.png", np.array([FACE], np.float32), size=(32, 24))
+    labelled = AnnotatedImage(tmp_path / "0.png", 24, 32, np.array([FACE], np.float32))
     with pytest.raises(ValueError, match=r"0\.png: its labels are for 24 x 32 pixels, .* 32 x 24"):
         evaluate_detector(by_colour([detections([], [])]), [labelled])
 
@@ -81,22 +80,10 @@ def test_a_detector_that_answers_too_little_is_refused(tmp_path):
         evaluate_detector(lambda pictures: [], [photo(tmp_path, "0", [FACE])])
 
 
-def test_annotated_photos_have_boxes_ignore_boxes_and_size(tmp_path):
-    entry = {"width": 40, "height": 30, "boxes": [FACE], "ignore": [OTHER]}
-    entries = [{**entry, "image": f"{s}.jpg", "split": s} for s in ("train", "val")]
-    (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
-    (labelled,) = annotated_photos(tmp_path)
-    assert labelled.path == tmp_path / "val.jpg"
-    assert labelled.size == (30, 40)
-    np.testing.assert_array_equal(labelled.boxes, [FACE])
-    np.testing.assert_array_equal(labelled.ignore, [OTHER])
-    assert annotated_photos(tmp_path, "train")[0].path == tmp_path / "train.jpg"
-
-
 def test_real_photos_fit_their_labels(shared):
     """Reads real files, and gives their labels for an answer."""
-    fddb = [photo.labelled() for photo in read_fddb(shared / "fddb", [3]) if photo.path.is_file()]
-    photos = annotated_photos(shared / "faces")[:16] + fddb[:16]
+    fddb = [photo.annotated() for photo in read_fddb(shared / "fddb", [3]) if photo.path.is_file()]
+    photos = read_photos(shared / "faces", "val").photos[:16] + fddb[:16]
     labels = iter(photos)
 
     def detector(pictures):

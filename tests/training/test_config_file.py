@@ -105,6 +105,10 @@ def test_a_config_extends_another_of_the_package_or_beside_it(tmp_path):
     assert values["augmentation"] == {"flip": 0.0, "plain": 0.1}
 
 
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path):
+    assert read_config(write(tmp_path, "\ufeffsteps = 7\n"))["steps"] == 7
+
+
 def test_a_config_that_is_not_there_lists_those_that_are(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"'light', 'overfit', 'paper'.*got 'papr'"):
         read_config("papr")

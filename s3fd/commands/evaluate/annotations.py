@@ -1,4 +1,4 @@
-"""``s3fd evaluate annotations``: the photos of an ``annotations.json``."""
+"""``s3fd evaluate annotations``: photos with labels of any form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from s3fd.commands.evaluate.options import (
     Outputs,
     PlotFile,
 )
-from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows
+from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, detector_name
 from s3fd.commands.evaluate.run import DetectorRun
 from s3fd.commands.options import (
     BatchSize,
@@ -31,15 +31,23 @@ from s3fd.commands.options import (
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
 
 if TYPE_CHECKING:
-    from s3fd.evaluation import Evaluation, LabelledPhoto
+    from s3fd.data import AnnotatedImage
+    from s3fd.evaluation import Evaluation
     from s3fd.evaluation.gallery import JudgedPhoto
 
 
 def evaluate_annotations(
     data: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder that holds annotations.json.")
+        Path,
+        typer.Option(
+            metavar="PATH",
+            help="Photos and labels: annotations.json, COCO, WIDER FACE, PASCAL VOC, AFW, PASCAL "
+            "faces or FDDB; a folder, or the file of the labels.",
+        ),
     ],
-    split: Annotated[str, typer.Option(metavar="NAME", help="Which of its photos.")] = "val",
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Which of its photos, if the labels know splits.")
+    ] = "val",
     model: Model = "light",
     device: Device = None,
     max_size: MaxSize = MAX_SIZE,
@@ -54,11 +62,15 @@ def evaluate_annotations(
     plot: PlotFile = None,
     gallery: GalleryFile = None,
 ) -> None:
-    """Average precision at IoU 0.5 on the photos of an annotations.json."""
-    from s3fd.evaluation import annotated_photos
+    """Average precision at IoU 0.5 on photos with labels of any form."""
+    from s3fd.data import read_photos
     from s3fd.evaluation.plots import Curve
 
-    photos = annotated_photos(data, split)
+    photo_set = read_photos(data, split)
+    photos = photo_set.photos
+    which = f"split {split}"
+    if photo_set.split is None:
+        which = "all photos, since the labels have no splits"
     outputs = Outputs(json_file, markdown, plot, gallery)
     run = DetectorRun(
         model,
@@ -71,11 +83,12 @@ def evaluate_annotations(
         drop_single=drop_single,
     )
     result = run.evaluate(photos)
+    detector = detector_name(name, model)
     counts = {"photos": result.photos, "faces": result.curve.faces}
     report = Report(
-        title=f"{name or model} on {data}, split {split}",
+        title=f"{detector} on {photo_set.describe()}",
         rows={
-            "data": f"{data}, split {split}",
+            "data": f"{data} ({photo_set.form}), {which}",
             "model": model,
             **curve_rows(result.curve, result.iou_threshold),
             **{name: str(count) for name, count in counts.items()},
@@ -84,7 +97,8 @@ def evaluate_annotations(
         },
         record={
             "data": str(data),
-            "split": split,
+            "form": photo_set.form,
+            "split": photo_set.split,
             **run.settings,
             **counts,
             "ignore_boxes": result.ignore_boxes,
@@ -92,14 +106,14 @@ def evaluate_annotations(
             **curve_figures(result.curve),
             "seconds": round(result.seconds, 2),
         },
-        panels={"Average precision": [Curve.from_precision_recall(name or model, result.curve)]},
+        panels={"Average precision": [Curve.from_precision_recall(detector, result.curve)]},
         photos=lambda: judged_photos(photos, result),
-        caption=f"IoU {result.iou_threshold}, {data}, split {split}",
+        caption=f"IoU {result.iou_threshold}, {photo_set.describe()}",
     )
     report.publish(outputs)
 
 
-def judged_photos(photos: Sequence[LabelledPhoto], result: Evaluation) -> Iterator[JudgedPhoto]:
+def judged_photos(photos: Sequence[AnnotatedImage], result: Evaluation) -> Iterator[JudgedPhoto]:
     """What the gallery shows of labelled photos."""
     from s3fd.evaluation.gallery import JudgedPhoto
 

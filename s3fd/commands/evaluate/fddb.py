@@ -24,6 +24,7 @@ from s3fd.commands.evaluate.report import (
     Report,
     curve_figures,
     curve_rows,
+    detector_name,
     number,
     warn,
     warn_of_missing,
@@ -130,7 +131,7 @@ def evaluate_fddb(
         found = _detect(present, run, len(listed))
     regions = _regressed(found) if regress_ellipses else found.detections
     result = compare(found.photos, regions, sizes=found.sizes)
-    detector = name or (model if predictions is None else predictions.stem)
+    detector = detector_name(name, predictions or model or "")
     _report(detector, data, found, result, regress_ellipses).publish(outputs)
 
 
@@ -235,10 +236,12 @@ def _report(
 def _box_curve(found: _Found) -> PrecisionRecall | None:
     """Of the boxes around ellipses; None where detections are ellipses themselves."""
     from s3fd.evaluation import average_precision
+    from s3fd.evaluation.fddb import ellipse_boxes
 
     if not found.are_boxes:
         return None
-    return average_precision(found.detections, [photo.labelled().boxes for photo in found.photos])
+    boxes = [ellipse_boxes(photo.ellipses) for photo in found.photos]
+    return average_precision(found.detections, boxes)
 
 
 def _roc_figures(result: FddbResult) -> dict[str, Any]:
@@ -278,13 +281,12 @@ def _panels(detector: str, result: FddbResult) -> dict[str, list[Curve]]:
 
 def _judged_photos(found: _Found, result: FddbResult) -> Iterator[JudgedPhoto]:
     """With the boxes around ellipses, and what the ROC curves' assignment found."""
-    from s3fd.data.formats.fddb import ellipse_boxes
+    from s3fd.evaluation.fddb import ellipse_boxes
     from s3fd.evaluation.gallery import JudgedPhoto
 
     for photo, (regions, scores), matched in zip(
         found.photos, found.detections, result.matched, strict=True
     ):
         boxes = ellipse_boxes(regions) if regions.shape[1] == 5 else regions.astype("float32")
-        yield JudgedPhoto(
-            photo.path, photo.labelled().boxes, boxes, scores, matched=matched, name=photo.name
-        )
+        faces = ellipse_boxes(photo.ellipses)
+        yield JudgedPhoto(photo.path, faces, boxes, scores, matched=matched, name=photo.name)

@@ -22,7 +22,13 @@ from s3fd.commands.evaluate.options import (
     Predictions,
     require_one_source,
 )
-from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, warn_of_missing
+from s3fd.commands.evaluate.report import (
+    Report,
+    curve_figures,
+    curve_rows,
+    detector_name,
+    warn_of_missing,
+)
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
@@ -104,7 +110,7 @@ def evaluate_pascal_voc(
         "ignored": sum(int((~image.counted).sum()) for image in images),
         "detections": sum(len(scores) for _, scores in found),
     }
-    detector = name or model or (predictions or Path()).stem
+    detector = detector_name(name, predictions or model or "")
     _report(
         detector, ground_truth, result, counts, settings, seconds, images, found, files
     ).publish(outputs)
@@ -124,7 +130,7 @@ def _report(
     from s3fd.evaluation.plots import Curve
 
     return Report(
-        title=f"{detector} on {ground_truth.name}",
+        title=f"{detector} on {ground_truth.resolve().name}",
         rows={
             "detector": detector,
             "ground truth": str(ground_truth),
@@ -143,7 +149,8 @@ def _report(
         },
         panels={"Average precision": [Curve.from_precision_recall(detector, result.curve)]},
         photos=lambda: _judged_photos(images, result, found, files),
-        caption=f"PASCAL VOC's average precision at IoU {result.iou_threshold}, {ground_truth}",
+        caption=f"PASCAL VOC's average precision at IoU {result.iou_threshold}, "
+        f"{ground_truth.resolve().name}",
     )
 
 

@@ -85,6 +85,15 @@ class Report:
         (plot_roc if self.is_roc else plot_precision_recall)(path, self.panels, title=self.title)
 
 
+def detector_name(name: str | None, source: str | Path) -> str:
+    """What plots and tables call a detector: the name that the user gave, or of where it is from.
+
+    Plots and tables go to others, who need no folders of this machine.
+    """
+    path = Path(source)
+    return name or (path.resolve().name if path.is_dir() else path.stem)
+
+
 def warn(text: str) -> None:
     """Says on the standard error what a user should know of the figures."""
     message = Text.assemble(("warning: ", "bold yellow"), text)

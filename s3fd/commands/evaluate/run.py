@@ -14,8 +14,9 @@ import s3fd
 from s3fd.commands.options import face_finder, load_detector
 
 if TYPE_CHECKING:
+    from s3fd.data import AnnotatedImage
     from s3fd.detections import Detections
-    from s3fd.evaluation import Evaluation, LabelledPhoto
+    from s3fd.evaluation import Evaluation
     from s3fd.evaluation.predictions import Prediction
 
 
@@ -67,7 +68,7 @@ class DetectorRun:
         }
         self.seconds = 0.0
 
-    def evaluate(self, photos: Sequence[LabelledPhoto]) -> Evaluation:
+    def evaluate(self, photos: Sequence[AnnotatedImage]) -> Evaluation:
         """Finds the faces of labelled photos, and compares them with the labels."""
         from s3fd.evaluation import evaluate_detector
 

@@ -23,7 +23,7 @@ from s3fd.commands.evaluate.options import (
     Predictions,
     require_one_source,
 )
-from s3fd.commands.evaluate.report import Report, decimal, number, warn_of_missing
+from s3fd.commands.evaluate.report import Report, decimal, detector_name, number, warn_of_missing
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
 from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
@@ -117,7 +117,7 @@ def evaluate_wider_face(
         **_figures(result, all_ious),
         "seconds": round(time.perf_counter() - start, 2),
     }
-    detector = name or model or (predictions or Path()).resolve().stem
+    detector = detector_name(name, predictions or model or "")
     Report(
         title=f"{detector} on WIDER FACE, validation set",
         rows=_rows(detector, record, truth),

@@ -1,98 +1,178 @@
-"""Labels in the JSON form of COCO (Lin et al., 2014)."""
+"""Labels in the JSON form of COCO (Lin et al., 2014), as CVAT, Roboflow and others export it too.
+
+``{"images": [{"id", "file_name", "width", "height"}, ...], "annotations": [{"image_id", "bbox":
+[x, y, width, height], "category_id"}, ...], "categories": [{"id", "name"}, ...]}``. Crowds
+(``"iscrowd"``), boxes with ``"ignore"``, and boxes without area become ignore boxes.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from s3fd.data.annotations import AnnotatedImage, annotated_image, read_json
+from s3fd.data.annotations import AnnotatedImage, annotated_image
+from s3fd.data.formats.form import (
+    Form,
+    Labels,
+    face_classes,
+    is_of_split,
+    no_split,
+    photo_folder,
+    quoted,
+    split_of,
+)
+from s3fd.data.formats.text import read_json
+
+_PATTERNS = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
+_ROBOFLOW = "_annotations.coco.json"  # in a folder that is called as the split
+_LOOKED_AT = 65536
+_KEYS = re.compile(r'"(annotations|file_name|categories)"\s*:')
 
 
-def coco_labels(root: Path, split: str) -> Path | None:
-    """The file of the labels of a split in the layouts that people use, or None."""
-    patterns = (f"annotations/*{split}*.json", f"{split}/_annotations.coco.json", f"*{split}*.json")
-    return next((file for pattern in patterns for file in sorted(root.glob(pattern))), None)
+def looks_like_coco(file: Path) -> bool:
+    """Whether a JSON file begins with COCO's keys."""
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return _KEYS.search(opened.read(_LOOKED_AT)) is not None
 
 
-def read_coco(labels: Path, split: str) -> list[AnnotatedImage]:
-    """Reads all photos of a file; where entries have a ``"split"``, those of this split.
+def _candidates(root: Path) -> list[Path]:
+    """The files that may hold the labels; those of boxes before those of captions and the like."""
+    if root.suffix == ".json":
+        return [root]
+    if (root / "annotations.json").is_file():
+        return [root / "annotations.json"]
+    files = dict.fromkeys(file for pattern in _PATTERNS for file in sorted(root.glob(pattern)))
+    return sorted(files, key=lambda file: not file.name.startswith(("instances", "_")))
 
-    ``{"images": [{"id", "file_name", "width", "height"}, ...], "annotations": [{"image_id",
-    "bbox": [x, y, width, height], "category_id"}, ...], "categories": [{"id", "name"}, ...]}``.
-    The faces are the annotations of the only category, or of the one called "face". Crowds
-    (``"iscrowd"``), boxes with ``"ignore"``, and boxes without area become ignore boxes.
 
-    The photos are looked for in a folder of the split's name, beside the file and above it.
+def _holds(root: Path) -> bool:
+    return any(file.is_file() and looks_like_coco(file) for file in _candidates(root))
 
-    Raises:
-        FileNotFoundError: there is no such file, or no photo of it anywhere.
-        ValueError: the file isn't of that form (the message names the entry), or has no photo.
-    """
-    content = read_json(labels, "images", "annotations")
-    category = _face_category(labels, content.get("categories"))
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for number, annotation in enumerate(content["annotations"]):
+
+def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
+    file, is_the_splits_own = _file_of_split(root, split)
+    content = read_json(file, "images", "annotations")
+    entries = content["images"]
+    index = _index_by_id(file, entries)
+    faces = _faces(file, content, index, classes)
+    splits = {entry["split"] for entry in entries if "split" in entry}
+    chosen = [n for n, entry in enumerate(entries) if entry.get("split", split) == split]
+    if splits and not chosen:
+        raise no_split(file, split, map(str, splits))
+    names = [str(entries[number]["file_name"]) for number in chosen]
+    stem = file.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
+    below = (split, stem, f"images/{split}", f"images/{stem}", "images")
+    folder = photo_folder(file, names, below) if names else root
+    photos = []
+    for number in chosen:
         try:
-            if category is None or annotation["category_id"] == category:
-                by_image[annotation["image_id"]].append(annotation)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{labels}: annotations[{number}] is malformed: {error!r}") from error
-    entries = [
-        e for e in content["images"] if not isinstance(e, dict) or e.get("split", split) == split
-    ]
-    if not entries:
-        raise ValueError(f"{labels}: it has no photo of split {split!r}")
-    folder = _photo_folder(labels, split, entries)
-    images = []
+            photos.append(_photo(folder, entries[number], faces.get(number, [])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
+    return Labels(photos, split if splits or is_the_splits_own else None)
+
+
+def _file_of_split(root: Path, split: str) -> tuple[Path, bool]:
+    """The file of the labels, and whether it is of this split alone."""
+    files = [file for file in _candidates(root) if file.is_file()] or [root / "annotations.json"]
+    if root.suffix == ".json" or files[0] == root / "annotations.json":
+        return files[0], False
+    names = {file: file.parent.name if file.name == _ROBOFLOW else file.stem for file in files}
+    for file, name in names.items():
+        if is_of_split(name, split):
+            return file, True
+    if splits := {known for known in map(split_of, names.values()) if known is not None}:
+        raise no_split(root, split, splits)
+    if len(files) > 1:
+        raise ValueError(
+            f"{root}: its labels are in several files, {quoted(file.name for file in files)}; name "
+            "one of them"
+        )
+    return files[0], False
+
+
+def _index_by_id(file: Path, entries: Sequence[Any]) -> dict[Any, int]:
+    """Where each image stands, by its identity."""
+    index: dict[Any, int] = {}
     for number, entry in enumerate(entries):
         try:
-            images.append(_image(folder, entry, by_image.pop(entry["id"], [])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{labels}: images[{number}] is malformed: {error!r}") from error
-    return images
+            first = index.setdefault(entry["id"], number)
+            entry["file_name"]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
+        if first != number:
+            raise ValueError(
+                f"{file}: images[{number}] has the id {entry['id']!r} that images[{first}] has; "
+                "every image needs its own"
+            )
+    return index
 
 
-def _face_category(labels: Path, categories: Any) -> Any:
-    """The identity of the category of faces; None if all annotations are faces."""
-    if not categories:
-        return None
+class _Face(NamedTuple):
+    box: tuple[float, float, float, float]
+    is_ignored: bool
+
+
+def _faces(
+    file: Path, content: Mapping[str, Any], index: Mapping[Any, int], classes: Sequence[str]
+) -> dict[int, list[_Face]]:
+    """The faces of each image that has any, by where the image stands."""
+    categories = _categories(file, content.get("categories"))
+    wanted = face_classes(file, categories.values(), classes)
+    faces: dict[int, list[_Face]] = {}
+    for number, annotation in enumerate(content["annotations"]):
+        what = f"{file}: annotations[{number}]"
+        try:
+            if categories:
+                category = annotation["category_id"]
+                if category not in categories:
+                    listed = ", ".join(f"{key!r} ({name})" for key, name in categories.items())
+                    raise ValueError(
+                        f"{what} has category_id {category!r}, which no category has; there are "
+                        f"{listed}"
+                    )
+                if categories[category] not in wanted:
+                    continue
+            if annotation["image_id"] not in index:
+                known = f"; there are such as {next(iter(index))!r}" if index else ""
+                raise ValueError(
+                    f"{what} has image_id {annotation['image_id']!r}, which no image has{known}"
+                )
+            face = _face(annotation)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{what} is malformed: {error!r}") from error
+        faces.setdefault(index[annotation["image_id"]], []).append(face)
+    return faces
+
+
+def _categories(file: Path, categories: Any) -> dict[Any, str]:
+    """Their names by their identities; without any, all annotations are faces."""
     try:
-        names = {str(category["name"]).lower(): category["id"] for category in categories}
+        return {category["id"]: str(category["name"]) for category in categories or ()}
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{labels}: categories is malformed: {error!r}") from error
-    for name in ("face", "faces"):
-        if name in names:
-            return names[name]
-    if len(names) > 1:
-        raise ValueError(
-            f"{labels}: expected one category, or one called 'face'; it has {', '.join(names)}"
-        )
-    return next(iter(names.values()))
+        raise ValueError(f"{file}: categories is malformed: {error!r}") from error
 
 
-def _photo_folder(labels: Path, split: str, entries: list[dict[str, Any]]) -> Path:
+def _face(annotation: Mapping[str, Any]) -> _Face:
+    box = annotation["bbox"]
     try:
-        names = [str(entry["file_name"]) for entry in entries[:100]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{labels}: images[0] is malformed: {error!r}") from error
-    stem = labels.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
-    parents = labels.absolute().parents[:2]
-    below = (split, stem, f"images/{split}", f"images/{stem}", "images", ".")
-    for folder in (parent / name for parent in parents for name in below):
-        if any((folder / name).is_file() for name in names):
-            return folder
-    raise FileNotFoundError(
-        f"data: there is no {names[0]} of {labels} in {parents[0]} or {parents[-1]}, nor in "
-        f"{split} or images/{split} there"
+        x, y, width, height = map(float, box)
+    except ValueError:
+        raise TypeError(f"expected a bbox [x, y, width, height], got {box!r}") from None
+    ignored = annotation.get("iscrowd", 0) or annotation.get("ignore", 0)
+    return _Face((x, y, x + width, y + height), bool(ignored))
+
+
+def _photo(folder: Path, entry: Mapping[str, Any], faces: Sequence[_Face]) -> AnnotatedImage:
+    size = (int(entry["width"]), int(entry["height"])) if "width" in entry else None
+    return annotated_image(
+        folder / str(entry["file_name"]),
+        [face.box for face in faces],
+        ignored=[face.is_ignored for face in faces],
+        size=size,
     )
 
 
-def _image(
-    folder: Path, entry: dict[str, Any], annotations: list[dict[str, Any]]
-) -> AnnotatedImage:
-    rows = [[x, y, x + width, y + height] for x, y, width, height in
-            (annotation["bbox"] for annotation in annotations)]  # fmt: skip
-    ignored = [bool(a.get("iscrowd", 0) or a.get("ignore", 0)) for a in annotations]
-    size = (int(entry["width"]), int(entry["height"])) if "width" in entry else None
-    return annotated_image(folder / str(entry["file_name"]), rows, ignored=ignored, size=size)
+COCO = Form(_holds, _read, has_classes=True)

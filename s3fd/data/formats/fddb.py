@@ -1,24 +1,24 @@
 """FDDB, the Face Detection Data Set and Benchmark (Jain and Learned-Miller, 2010).
 
 Its faces are ellipses, in ten folds of photos. `s3fd.evaluation.fddb` compares detections with
-them as the benchmark does. `FddbPhoto.labelled` has the boxes around them, for an average precision
-like that of other photos, which is another measure.
+them as the benchmark does. `FddbPhoto.annotated` has the boxes around them, for an average
+precision like that of other photos, which is another measure.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from s3fd.evaluation.photos import LabelledPhoto
+from s3fd.data.annotations import AnnotatedImage, annotated_image
+from s3fd.data.formats.form import Form, Labels
+from s3fd.data.formats.text import Row, numbered_lines, numbers, read_listing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,9 @@ class FddbPhoto:
     path: Path
     ellipses: NDArray[np.float64]
 
-    def labelled(self) -> LabelledPhoto:
+    def annotated(self) -> AnnotatedImage:
         """The photo with boxes around its ellipses."""
-        from s3fd.evaluation.photos import LabelledPhoto
-
-        return LabelledPhoto(self.path, ellipse_boxes(self.ellipses))
+        return annotated_image(self.path, ellipse_boxes(self.ellipses))
 
 
 def ellipse_boxes(ellipses: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -154,49 +152,37 @@ def read_ellipses(file: Path) -> dict[str, NDArray[np.float64]]:
         FileNotFoundError: there is no such file.
         ValueError: it is malformed; the message names file and line.
     """
-    ellipses: dict[str, NDArray[np.float64]] = {}
-    lines = numbered_lines(file)
-    for number, name in lines:
-        if name in ellipses:
-            raise ValueError(f"{file}:{number}: {name} comes twice")
-        if len(name.split()) > 1:
-            raise ValueError(
-                f"{file}:{number}: expected the name of a photo, got {name!r}; is the number of "
-                "faces above wrong?"
-            )
-        number, text = next(lines, (number + 1, "the end of the file"))
-        if not re.fullmatch(r"\d{1,6}", text):
-            raise ValueError(f"{file}:{number}: expected the number of faces in {name}, got {text}")
-        rows = []
-        for index in range(int(text)):
-            number, row = next(lines, (number + 1, "the end of the file"))
-            what = f"{file}:{number}: face {index + 1} of {text} in {name}"
-            rows.append(_ellipse(row, what))
-        ellipses[name] = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    return ellipses
+    return {
+        name: np.array([_ellipse(row) for row in rows], np.float64).reshape(-1, 5)
+        for name, rows in read_listing(file, "face")
+    }
 
 
-def _ellipse(text: str, what: str) -> list[float]:
-    expected = f"{what}: expected major radius, minor radius, angle, centre x, centre y and a 1"
-    try:
-        values = [float(value) for value in text.split()]
-    except ValueError:
-        raise ValueError(f"{expected}, got {text}") from None
+def _ellipse(row: Row) -> list[float]:
+    values = numbers(row.text)
     if len(values) != 6 or not all(map(math.isfinite, values)):
-        raise ValueError(f"{expected}, got {text}")
+        raise ValueError(
+            f"{row.where}: expected major radius, minor radius, angle, centre x, centre y and a 1, "
+            f"got {row.text}"
+        )
     if min(values[:2]) <= 0:
-        raise ValueError(f"{what}: expected radii above 0, got {text}")
+        raise ValueError(f"{row.where}: expected radii above 0, got {row.text}")
     return values[:5]
 
 
-def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a list with their numbers, from 1; empty ones are passed over."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"data: {file} does not exist") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not a text file ({error})") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if stripped := line.strip():
-            yield number, stripped
+def _holds(root: Path) -> bool:
+    return any(root.glob("folds/FDDB-fold-*.txt"))
+
+
+def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
+    """All photos whose file is there."""
+    photos = read_fddb(root)
+    there = [photo.annotated() for photo in photos if photo.path.is_file()]
+    if photos and not there:
+        raise FileNotFoundError(
+            f"data: not one of the {len(photos)} photos is there, such as {photos[0].path}"
+        )
+    return Labels(there, None)
+
+
+FDDB = Form(_holds, _read)

@@ -26,11 +26,12 @@ def read_mat(file: Path) -> dict[str, Any]:
     try:
         return _read_7_3(file) if is_7_3 else _read_5(file)
     except ImportError as error:
+        module = (error.name or "scipy").split(".")[0]
         raise ImportError(
-            f"{file}: reading it needs {error.name}; pip install s3fd[eval]", name=error.name
+            f"{file}: {module} is needed to read it: pip install 's3fd[eval]'", name=module
         ) from error
     except Exception as error:  # the readers fail in many ways on a damaged file
-        raise ValueError(f"{file}: cannot be read as a MATLAB file ({error})") from error
+        raise ValueError(f"{file}: can't be read as a MATLAB file ({error})") from error
 
 
 def _read_5(file: Path) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.data.formats.fddb import numbered_lines
+from s3fd.data.formats.text import Row, numbers, read_listing
 from s3fd.evaluation.predictions import (
     Prediction,
     check_finite,
@@ -50,46 +50,28 @@ def read_fddb_predictions(
 
 def _read_text(path: Path) -> dict[str, Prediction]:
     predictions: dict[str, Prediction] = {}
-    columns: set[int] = set()
-    lines = numbered_lines(path)
-    for number, name in lines:
-        if name in predictions:
-            raise ValueError(f"{path}:{number}: {name} comes twice")
-        if len(name.split()) > 1:
-            raise ValueError(
-                f"{path}:{number}: expected the name of a photo, got {name!r}; is the number of "
-                "detections above wrong?"
-            )
-        predictions[name] = _prediction(path, name, number, lines, columns)
+    columns: set[int] = set()  # how many numbers a line has
+    for name, rows in read_listing(path, "detection"):
+        values = [_row(row, columns) for row in rows]
+        table = np.array(values, np.float64) if values else np.empty((0, 5))
+        regions, scores = _regions(table), table[:, -1]
+        check_finite(regions, scores, f"{path}: {name}")
+        predictions[name] = regions, scores
     return predictions
 
 
-def _prediction(
-    path: Path, name: str, number: int, lines: Iterator[tuple[int, str]], columns: set[int]
-) -> Prediction:
-    """The rows of one photo; `columns` collects how many numbers a row has."""
-    number, count = next(lines, (number + 1, "the end of the file"))
-    if not count.isdecimal():
+def _row(row: Row, columns: set[int]) -> list[float]:
+    """The numbers of a line; `columns` collects how many a line has."""
+    values = numbers(row.text)
+    if len(values) not in (5, 6):
         raise ValueError(
-            f"{path}:{number}: expected the number of detections in {name}, got {count}"
+            f"{row.where}: expected x y width height score, or major minor angle x y score, got "
+            f"{row.text}"
         )
-    rows = []
-    for index in range(int(count)):
-        number, text = next(lines, (number + 1, "the end of the file"))
-        row = _numbers(text)
-        if len(row) not in (5, 6):
-            raise ValueError(
-                f"{path}:{number}: detection {index + 1} of {count} in {name}: expected x y width "
-                f"height score, or major minor angle x y score, got {text}"
-            )
-        columns.add(len(row))
-        if len(columns) > 1:
-            raise ValueError(f"{path}:{number}: expected rectangles alone, or ellipses alone")
-        rows.append(row)
-    table = np.array(rows, np.float64) if rows else np.empty((0, 5))
-    regions, scores = _regions(table), table[:, -1]
-    check_finite(regions, scores, f"{path}: {name}")
-    return regions, scores
+    columns.add(len(values))
+    if len(columns) > 1:
+        raise ValueError(f"{row.where}: expected rectangles alone, or ellipses alone")
+    return values
 
 
 def _regions(table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,11 +80,3 @@ def _regions(table: NDArray[np.float64]) -> NDArray[np.float64]:
     if regions.shape[1] == 4:
         regions[:, 2:] += regions[:, :2]
     return regions
-
-
-def _numbers(text: str) -> list[float]:
-    """The numbers of a line; none where it holds anything else."""
-    try:
-        return [float(value) for value in text.split()]
-    except ValueError:
-        return []

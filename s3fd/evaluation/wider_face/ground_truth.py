@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from s3fd.data.formats.matlab import read_mat
+from s3fd.data.formats.wider_face import read_wider_face_images
 
 SETTINGS = ("easy", "medium", "hard")
 
@@ -69,75 +71,34 @@ def read_wider_face(folder: str | Path) -> WiderFaceGroundTruth:
         ImportError: scipy is not installed.
     """
     root = Path(folder)
-    checksums: dict[str, str] = {}
-    truth = _load(root / "wider_face_val.mat", checksums)
-    names = _entries(truth, "file_list", "event_list", root / "wider_face_val.mat")
-    faces = _faces(truth, root / "wider_face_val.mat", len(names))
-    splits = np.cumsum([0, *map(len, faces)], dtype=np.int64)
-    counted = {}
-    for setting in SETTINGS:
-        file = root / f"wider_{setting}_val.mat"
-        counted[setting] = _counted(_load(file, checksums), file, splits)
-    boxes = np.concatenate([*faces, np.empty((0, 4))])
-    boxes[:, 2:] += boxes[:, :2]
-    version = _VERSIONS.get(checksums["wider_face_val.mat"], "unknown")
-    return WiderFaceGroundTruth(tuple(names), boxes, splits, counted, version, checksums)
+    files = {name: root / f"wider_{name}_val.mat" for name in ("face", *SETTINGS)}
+    for file in files.values():
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"ground_truth: {file} does not exist; name the folder that holds "
+                "wider_face_val.mat and wider_{easy,medium,hard}_val.mat"
+            )
+    images = read_wider_face_images(files["face"])
+    splits = np.cumsum([0, *(len(image.boxes) for image in images)], dtype=np.int64)
+    checksums = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files.values()
+    }
+    return WiderFaceGroundTruth(
+        images=tuple(image.name.removesuffix(".jpg") for image in images),
+        boxes=np.concatenate([*(image.boxes for image in images), np.empty((0, 4))]),
+        splits=splits,
+        counted={setting: _counted(files[setting], splits) for setting in SETTINGS},
+        version=_VERSIONS.get(checksums["wider_face_val.mat"], "unknown"),
+        checksums=checksums,
+    )
 
 
-def _load(file: Path, checksums: dict[str, str]) -> Mapping[str, Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError(
-            'WIDER FACE\'s ground truth is read with scipy: pip install "s3fd[eval]"'
-        ) from error
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"ground_truth: {file} does not exist; name the folder that holds wider_face_val.mat "
-            "and wider_{easy,medium,hard}_val.mat"
-        )
-    checksums[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
-    try:
-        content: Mapping[str, Any] = loadmat(file)
-    except Exception as error:  # scipy has many
-        raise ValueError(f"{file}: can't be read as a MATLAB 5 file ({error})") from error
-    return content
-
-
-def _cells(content: Mapping[str, Any], key: str, file: Path) -> list[NDArray[Any]]:
-    """The cells of all images, event after event."""
-    if key not in content:
-        raise ValueError(f"{file}: expected a variable {key!r}")
-    return [cell for event in content[key].ravel() for cell in event.ravel()]
-
-
-def _entries(content: Mapping[str, Any], key: str, events: str, file: Path) -> list[str]:
-    try:
-        names = []
-        for event, images in zip(content[events].ravel(), content[key].ravel(), strict=True):
-            names += [f"{event.item()}/{image.item()}" for image in images.ravel()]
-    except (AttributeError, KeyError, ValueError) as error:
-        raise ValueError(f"{file}: expected names in {events!r} and {key!r} ({error})") from error
-    if len(set(names)) != len(names):
-        raise ValueError(f"{file}: an image comes twice")
-    return names
-
-
-def _faces(content: Mapping[str, Any], file: Path, images: int) -> list[NDArray[np.float64]]:
-    cells = _cells(content, "face_bbx_list", file)
-    if len(cells) != images:
-        raise ValueError(f"{file}: expected boxes of {images} images, got {len(cells)}")
-    faces = [np.asarray(cell, np.float64) for cell in cells]
-    faces = [rows.reshape(-1, 4) if rows.size == 0 else rows for rows in faces]
-    if any(rows.ndim != 2 or rows.shape[1] != 4 for rows in faces):
-        raise ValueError(f"{file}: expected boxes [N, 4] in 'face_bbx_list'")
-    return faces
-
-
-def _counted(
-    content: Mapping[str, Any], file: Path, splits: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    cells = _cells(content, "gt_list", file)
+def _counted(file: Path, splits: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of all faces count in a setting."""
+    variables = read_mat(file)
+    if "gt_list" not in variables:
+        raise ValueError(f"{file}: expected a variable gt_list")
+    cells = [cell for event in variables["gt_list"].ravel() for cell in event.ravel()]
     if len(cells) != len(splits) - 1:
         raise ValueError(
             f"{file}: expected faces of {len(splits) - 1} images, got {len(cells)}; does it belong "

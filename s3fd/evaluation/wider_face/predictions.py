@@ -100,7 +100,7 @@ def _read(file: Path, name: str) -> Prediction | None:
     except FileNotFoundError:
         return None
     header = text.split(b"\n", 2)
-    first, count = (line.decode("utf-8", "replace").strip() for line in [*header, b"", b""][:2])
+    first, count = (line.decode("utf-8-sig", "replace").strip() for line in [*header, b"", b""][:2])
     if not text.strip():
         raise ValueError(f"{file}: is empty; expected the image's name and number of detections")
     if image_name(first, 1) != name.split("/")[1]:

@@ -10,14 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s3fd.data.formats.matlab import read_mat
 from s3fd.evaluation.average_precision import voc_average_precision
-
-SETTINGS = ("easy", "medium", "hard")
+from s3fd.evaluation.wider_face.ground_truth import SETTINGS
 
 _NAME = re.compile(r"wider_pr_info_(?P<detector>.+)_(?P<setting>easy|medium|hard)_\w+\.mat")
 _CURVE = "pr_cruve"  # so it is spelled in the files
@@ -108,18 +107,10 @@ def read_published_curves(
 
 def _read(file: Path) -> tuple[NDArray[np.float64], str]:
     """Precision and recall, ``[K, 2]``, and the name in legends, which may be empty."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: there is no such file")
-    with file.open("rb") as opened:
-        is_hdf5 = opened.read(10) == b"MATLAB 7.3"
-    try:
-        values, legend = _read_hdf5(file) if is_hdf5 else _read_matlab5(file)
-    except ImportError:
-        raise
-    except Exception as error:  # a damaged file makes the readers fail in any way
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{file}: damaged, or no MATLAB file with {_CURVE} ({reason})") from error
-    points = np.asarray(values)
+    variables = read_mat(file)
+    if _CURVE not in variables:
+        raise ValueError(f"{file}: expected a variable {_CURVE}, got {', '.join(variables)}")
+    points, legend = np.asarray(variables[_CURVE]), variables.get(_LEGEND, "")
     if (
         points.ndim != 2
         or points.shape[1] != 2
@@ -130,28 +121,4 @@ def _read(file: Path) -> tuple[NDArray[np.float64], str]:
             f"{file}: expected numbers [K, 2] (precision, recall) in {_CURVE}, "
             f"got {points.dtype} {list(points.shape)}"
         )
-    return points.astype(np.float64), legend
-
-
-def _read_matlab5(file: Path) -> tuple[Any, str]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError(
-            f"{file}: scipy is needed to read it: pip install 's3fd[eval]'"
-        ) from error
-    variables = loadmat(file, variable_names=[_CURVE, _LEGEND])
-    return variables[_CURVE], "".join(map(str, variables.get(_LEGEND, ())))
-
-
-def _read_hdf5(file: Path) -> tuple[Any, str]:
-    """MATLAB 7.3 writes HDF5, in which its arrays are transposed, and letters are numbers."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            f"{file}: h5py is needed to read a file of MATLAB 7.3: pip install 's3fd[eval]'"
-        ) from error
-    with h5py.File(file, "r") as opened:
-        letters = np.asarray(opened[_LEGEND]).ravel() if _LEGEND in opened else ()
-        return np.asarray(opened[_CURVE]).T, "".join(chr(letter) for letter in letters)
+    return points.astype(np.float64), legend if isinstance(legend, str) else ""

@@ -63,7 +63,7 @@ def test_crowds_and_boxes_without_area_are_ignored_and_other_categories_left_out
 def test_a_file_may_hold_several_splits(write):
     root = write(images=[{**IMAGES[0], "split": "val"}, {**IMAGES[1], "split": "train"}])
     assert [photo.path.name for photo in read_photos(root, "val").photos] == ["a.jpg"]
-    with pytest.raises(ValueError, match="it has no photo of split 'test'"):
+    with pytest.raises(ValueError, match=r"no photo of split 'test'; .* 'train', 'val'"):
         read_photos(root, "test")
 
 
@@ -71,22 +71,79 @@ def test_the_file_itself_can_be_named(write):
     assert len(read_photos(write() / "annotations.json").photos) == 2
 
 
-def test_a_single_category_needs_no_name(write):
-    categories = [{"id": 1, "name": "head"}]
-    root = write(categories=categories, annotations=ANNOTATIONS[:1])
-    assert len(read_photos(root).photos[0].boxes) == 1
+def test_a_category_of_another_name_is_a_face_if_the_user_says_so(write):
+    categories = [{"id": 1, "name": "Head "}, {"id": 2, "name": "full-body"}]
+    root = write(categories=categories)
+    assert len(read_photos(root, classes=["head"]).photos[0].boxes) == 1
+    assert len(read_photos(root, classes=["head", "Full_Body"]).photos[0].boxes) == 2
+    with pytest.raises(ValueError, match=r"no class is called 'face', .* name .* with classes"):
+        read_photos(root)
+    with pytest.raises(ValueError, match=r"classes: .*json has no 'hat', but 'full"):
+        read_photos(root, classes=["head", "hat"])
+
+
+def test_without_categories_every_annotation_is_a_face(write):
+    assert len(read_photos(write(categories=[])).photos[0].boxes) == 2
+
+
+@pytest.mark.parametrize(
+    "labels", ["annotations.json", "faces.json", "annotations/instances_default.json"]
+)
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_single_file_without_splits_is_read_whole_and_said_to_have_none(write, labels, split):
+    photo_set = read_photos(write(labels), split)
+    assert (len(photo_set.photos), photo_set.split) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "split"),
+    [("instances_val2017", "val"), ("valid", "val"), ("faces-train", "train"), ("train", "train")],
+)
+def test_a_file_is_of_the_split_that_its_name_speaks_of(write, labels, split):
+    root = write(f"annotations/{labels}.json")
+    write("annotations/latest.json", annotations=[{}])  # has "test" in its name, but no such word
+    assert read_photos(root, split).split == split
+    with pytest.raises(ValueError, match=f"no photo of split 'test'; there are .* '{split}'"):
+        read_photos(root, "test")
+
+
+def test_captions_and_key_points_beside_the_boxes_are_passed_over(write):
+    root = write("annotations/captions_train.json", annotations=[{}])
+    write("annotations/instances_train.json")
+    assert len(read_photos(root).photos) == 2
+
+
+def test_several_files_without_splits_are_a_question(write):
+    write("annotations/a.json")
+    with pytest.raises(ValueError, match=r"in several files, 'a\.json', 'b\.json'; name one"):
+        read_photos(write("annotations/b.json"))
+
+
+def test_a_file_with_a_byte_order_mark_is_read(write, tmp_path):
+    write()
+    file = tmp_path / "annotations.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_photos(tmp_path).form == "coco"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, r"annotations\[0\] is malformed: KeyError"),
-        ({"annotations": [{**ANNOTATIONS[0], "bbox": [1, 2, 3]}]}, r"images\[0\] is malformed"),
-        ({"annotations": [{**ANNOTATIONS[0], "bbox": "box"}]}, r"images\[0\] is malformed"),
+        ({"annotations": [{**ANNOTATIONS[0], "bbox": [1, 2, 3]}]}, r"annotations.0. is malf.*bbox"),
+        ({"annotations": [{**ANNOTATIONS[0], "bbox": "box"}]}, r"annotations.0. is malf.*bbox"),
+        ({"annotations": [{**ANNOTATIONS[0], "bbox": [1, 2, "a", 4]}]}, "annotations.0. is malf"),
+        ({"annotations": [*ANNOTATIONS, {**ANNOTATIONS[0], "image_id": 8}]},
+         r"annotations\[4\] has image_id 8, which no image has; there are such as 7"),
+        ({"annotations": [{**ANNOTATIONS[0], "image_id": "7"}]},
+         r"annotations\[0\] has image_id '7', which no image has; there are such as 7"),
+        ({"annotations": [{**ANNOTATIONS[0], "category_id": 9}]},
+         r"annotations\[0\] has category_id 9, which no category has; .* 2 \(person\), 1 \(Face\)"),
+        ({"images": [*IMAGES, {**IMAGES[1], "id": 7}]}, r"images\[2\] has the id 7 that image"),
         ({"annotations": {}}, "expected a JSON object with a list \"images\" and a list"),
         ({"images": [{"id": 7}]}, r"images\[0\] is malformed: KeyError\('file_name'\)"),
         ({"images": [7]}, r"images\[0\] is malformed"),
-        ({"categories": [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]}, "cat, dog"),
+        ({"categories": [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]}, "are 'cat', 'dog'"),
         ({"categories": [1]}, "categories is malformed"),
     ],
 )  # fmt: skip

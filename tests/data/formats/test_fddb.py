@@ -41,8 +41,8 @@ def test_photos_and_their_ellipses_are_read(root):
     np.testing.assert_array_equal(first.ellipses, [[20, 10, 0, 50, 60]])
     np.testing.assert_array_equal(second.ellipses[1], [41.9, 27.0, 1.47, 184.07, 115.3])
     assert third.ellipses.shape == (0, 5)
-    assert third.labelled().boxes.shape == (0, 4)
-    np.testing.assert_array_equal(first.labelled().boxes, [[30, 50, 70, 70]])
+    assert third.annotated().boxes.shape == (0, 4)
+    np.testing.assert_array_equal(first.annotated().boxes, [[30, 50, 70, 70]])
 
 
 def test_all_folds_that_are_there_are_read_in_order_or_those_asked_for(root):
@@ -139,7 +139,7 @@ def test_impossible_folds_are_refused(root, folds):
 def test_the_real_lists_are_read_and_their_own_boxes_are_perfect(shared):
     photos = read_fddb(shared / "fddb")
     assert {photo.fold for photo in photos} == {1, 2, 3, 4, 5}
-    there = [photo.labelled() for photo in photos if photo.path.is_file()]
+    there = [photo.annotated() for photo in photos if photo.path.is_file()]
     assert (len(photos), len(there)) == (1449, 1408)
     curve = average_precision(
         [(photo.boxes, np.linspace(1, 0, len(photo.boxes))) for photo in there],

@@ -5,7 +5,6 @@ import pytest
 from scipy.io import savemat
 
 from s3fd.data import read_photos
-from s3fd.data.formats.wider_face import read_wider_face
 
 
 def by_kind(wider, photos):
@@ -77,13 +76,16 @@ def test_labels_without_attributes_are_read(tree):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.jpg\n2\n1 2 10 20\n", r"txt:3: expected face 2 of 2 in a\.jpg, but the file ends here"),
-        ("a.jpg\n2\n1 2 10 20\nb.jpg\n0\n", r"txt:4: expected face 2 of 2 in a\.jpg.*got b\.jpg"),
+        ("a.jpg\n2\n1 2 10 20\n", r"txt:4: face 2 of 2 in a\.jpg: .* got the end of the file"),
+        (
+            "a.jpg\n2\n1 2 10 20\nb.jpg\n0\n",
+            r"txt:4: face 2 of 2 in a\.jpg: .*got b\.jpg",
+        ),
         ("a.jpg\n1\n1 2 10 20\n1 2 10 20\n", r"txt:4: expected the name of a photo, got '1 2 10"),
         ("a.jpg\nmany\n", r"txt:2: expected the number of faces in a\.jpg, got many"),
-        ("a.jpg\n", r"txt:1: expected the number of faces in a\.jpg, but the file ends"),
-        ("a.jpg\n1\n1 2 nan 4\n", r"txt:3: expected face 1 of 1 in a\.jpg"),
-        ("a.jpg\n1\n1 2 3\n", r"txt:3: expected face 1 of 1 in a\.jpg"),
+        ("a.jpg\n", r"txt:2: expected the number of faces in a\.jpg, got the end"),
+        ("a.jpg\n1\n1 2 nan 4\n", r"txt:3: face 1 of 1 in a\.jpg: expected x y w h"),
+        ("a.jpg\n1\n1 2 3\n", r"txt:3: face 1 of 1 in a\.jpg: expected x y w h"),
         ("a.jpg\n0\na.jpg\n0\n", r"txt:3: a\.jpg comes twice"),
         ("", r"there is no photo of split 'train'"),
     ],
@@ -94,8 +96,21 @@ def test_malformed_labels_are_named_with_their_line(tree, text, message):
 
 
 def test_a_split_that_is_not_there_is_named(wider):
-    with pytest.raises(FileNotFoundError, match=r"neither wider_face_val_bbx_gt\.txt nor"):
+    with pytest.raises(ValueError, match="no photo of split 'val'; there are those of 'train'"):
         read_photos(wider.root, "val")
+
+
+def test_a_folder_without_labels_is_named(tree, tmp_path):
+    tree("a.jpg\n0\n")
+    (tmp_path / "wider_face_split" / "wider_face_train_bbx_gt.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"neither wider_face_val_bbx_gt\.txt nor"):
+        read_photos(tmp_path, "val")
+
+
+def test_a_file_that_is_named_is_read_whole_whatever_split_is_asked_for(tree, tmp_path):
+    file = tree("a.jpg\n1\n1 2 10 20\n") / "wider_face_split" / "wider_face_train_bbx_gt.txt"
+    assert read_photos(file, "train").split == "train"
+    assert (len(read_photos(file, "val").photos), read_photos(file, "val").split) == (1, None)
 
 
 def test_a_tree_without_its_photos_says_where_they_belong(tree, tmp_path):
@@ -175,8 +190,8 @@ def test_a_damaged_mat_file_is_named(wider, tmp_path):
     file = tmp_path / "wider_face_train.mat"
     (tmp_path / "WIDER_train").symlink_to(wider.root / "WIDER_train")
     file.write_bytes(b"no labels" * 100)
-    with pytest.raises(ValueError, match=r"wider_face_train\.mat: cannot be read as a MATLAB"):
-        read_wider_face(file)
+    with pytest.raises(ValueError, match=r"wider_face_train\.mat: can't be read as a MATLAB"):
+        read_photos(file)
 
 
 @pytest.mark.parametrize("folder", ["wider_face_val", "wider_face_val/newer"])

@@ -192,7 +192,7 @@ def test_the_real_ellipses_are_perfect_and_the_boxes_around_them_are_not(shared)
     result = evaluate_fddb(photos, own)
     assert result.discrete.faces == 5409
     assert result.discrete.at(0) == result.continuous.at(0) == 1
-    boxes = [(p.labelled().boxes, scores) for p, (_, scores) in zip(photos, own, strict=True)]
+    boxes = [(p.annotated().boxes, scores) for p, (_, scores) in zip(photos, own, strict=True)]
     result = evaluate_fddb(photos, boxes)
     assert result.discrete.at(0) == pytest.approx(1, abs=0.001)
     assert result.continuous.at(0) == pytest.approx(math.pi / 4, abs=0.03)

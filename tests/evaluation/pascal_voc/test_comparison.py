@@ -95,7 +95,7 @@ def test_a_malformed_face_is_named(tmp_path, line):
 @pytest.mark.parametrize("text", ["<annotation>", XML.format(0).replace("30.5", "wide")])
 def test_a_malformed_xml_file_is_named(tmp_path, text):
     (tmp_path / "one.xml").write_text(text)
-    with pytest.raises(ValueError, match=r"one\.xml: expected PASCAL VOC's XML"):
+    with pytest.raises(ValueError, match=r"one\.xml: not labels in the form of PASCAL VOC"):
         read_pascal_voc(tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_a_missing_file_is_named(copies):
 def test_a_damaged_file_is_named(copies):
     content = (copies / "wider_hard_val.mat").read_bytes()
     (copies / "wider_hard_val.mat").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"wider_hard_val\.mat: can't be read as a MATLAB 5 file"):
+    with pytest.raises(ValueError, match=r"wider_hard_val\.mat: can't be read as a MATLAB file"):
         read_wider_face(copies)
 
 

@@ -44,6 +44,7 @@ def test_boxes_and_scores_are_read_in_the_order_of_the_ground_truth(folder):
         FILE.replace("0_Parade_1", "/data/WIDER_val/images/0--Parade/0_Parade_1.jpg"),
         FILE.rstrip("\n"),
         FILE + "\n\n",
+        "\ufeff" + FILE,
         FILE.replace("10 20", "+10   20.0"),
     ],
 )

@@ -30,7 +30,9 @@ def write_matlab73(file, name="pr_cruve"):
     """As MATLAB writes it: a block of text before the HDF5, arrays transposed, text as numbers."""
     with h5py.File(file, "w", userblock_size=512) as opened:
         opened[name] = np.array([PRECISION, RECALL])
+        opened[name].attrs["MATLAB_class"] = np.bytes_("double")
         opened["legend_name"] = np.array([[ord(letter)] for letter in "Seven"], np.uint16)
+        opened["legend_name"].attrs["MATLAB_class"] = np.bytes_("char")
     with file.open("r+b") as opened:
         opened.write(b"MATLAB 7.3 MAT-file, Platform: none".ljust(124))
 
@@ -76,7 +78,7 @@ def test_a_folder_gives_all_curves_or_those_of_some_detectors(tmp_path):
 
 def test_what_is_no_curve_is_named(tmp_path):
     good = tmp_path / "wider_pr_info_a_easy_val.mat"
-    with pytest.raises(FileNotFoundError, match=r"easy_val\.mat: there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"easy_val\.mat does not exist"):
         read_published_curve(good)
     with pytest.raises(FileNotFoundError, match="in or below"):
         read_published_curves(tmp_path)
@@ -86,10 +88,10 @@ def test_what_is_no_curve_is_named(tmp_path):
     whole = good.read_bytes()
     for content in (b"", b"no such file", whole[:150], whole[:-20]):
         good.write_bytes(content)
-        with pytest.raises(ValueError, match=r"easy_val\.mat: damaged, or no MATLAB file"):
+        with pytest.raises(ValueError, match=r"easy_val\.mat: can't be read as a MATLAB file"):
             read_published_curve(good)
     write_matlab73(good, name="other")
-    with pytest.raises(ValueError, match="damaged, or no MATLAB file with pr_cruve"):
+    with pytest.raises(ValueError, match="expected a variable pr_cruve, got legend_name, other"):
         read_published_curve(good)
     write_matlab5(good, np.ones((4, 3)))
     with pytest.raises(ValueError, match=r"expected numbers \[K, 2\] .* got float64 \[4, 3\]"):

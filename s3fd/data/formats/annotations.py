@@ -1,0 +1,52 @@
+"""This package's own labels, ``annotations.json``.
+
+``{"images": [{"image": path below the folder, "width", "height", "split", "boxes": [[x1, y1, x2,
+y2], ...], "ignore": [...]}, ...]}``. All entries have a split, or none has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from s3fd.data.annotations import AnnotatedImage, annotated_image
+from s3fd.data.formats.coco import looks_like_coco
+from s3fd.data.formats.form import Form, Labels, no_split
+from s3fd.data.formats.text import read_json
+
+
+def _file(root: Path) -> Path:
+    return root if root.suffix == ".json" else root / "annotations.json"
+
+
+def _holds(root: Path) -> bool:
+    return _file(root).is_file() and not looks_like_coco(_file(root))
+
+
+def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
+    file = _file(root)
+    entries = read_json(file, "images")["images"]
+    has_splits = any(isinstance(entry, dict) and "split" in entry for entry in entries)
+    photos = []
+    for number, entry in enumerate(entries):
+        try:
+            if not has_splits or entry["split"] == split:
+                photos.append(_photo(file.parent, entry))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
+    if has_splits and not photos:
+        raise no_split(file, split, (str(entry["split"]) for entry in entries))
+    return Labels(photos, split if has_splits else None)
+
+
+def _photo(root: Path, entry: dict[str, Any]) -> AnnotatedImage:
+    return annotated_image(
+        root / str(entry["image"]),
+        entry["boxes"],
+        ignore=entry.get("ignore", []),
+        size=(int(str(entry["width"])), int(str(entry["height"]))),
+    )
+
+
+ANNOTATIONS = Form(_holds, _read)

@@ -1,0 +1,56 @@
+"""Reading of detections for AFW and PASCAL faces: VOC's text form, and the project's JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from s3fd.data.formats.text import numbered_lines, numbers
+from s3fd.evaluation.predictions import (
+    Prediction,
+    image_name,
+    in_order,
+    is_json,
+    read_json_predictions,
+)
+
+
+def read_pascal_voc_predictions(
+    file: str | Path, names: Sequence[str]
+) -> tuple[list[Prediction], list[str]]:
+    """Reads detections.
+
+    Args:
+        file: lines ``image score x1 y1 x2 y2``; or a file of ``s3fd detect --json`` (``.json`` or
+            ``.jsonl``). Images are named by their file, with or without suffix and folder.
+        names: those of the images, in the order of the answer.
+
+    Returns:
+        For each name boxes ``[D, 4]`` and scores ``[D]``; and the names that are not in the file,
+        which in the text form may just mean that nothing was found.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is malformed, has NaN or infinite numbers, or is of an image that is not
+            among `names`; the message names file and line.
+    """
+    path = Path(file)
+    if is_json(path):
+        return in_order(read_json_predictions(path, parts=1), names, str(path))
+    rows: dict[str, list[list[float]]] = {}
+    for number, line in numbered_lines(path):
+        name, *fields = line.split()
+        values = numbers(" ".join(fields))
+        if len(values) != 5:
+            raise ValueError(f"{path}:{number}: expected image score x1 y1 x2 y2, got {line}")
+        if not all(map(math.isfinite, values)):
+            raise ValueError(f"{path}:{number}: expected finite numbers, got {line}")
+        rows.setdefault(image_name(name, 1), []).append(values)
+    predictions = {}
+    for name, found in rows.items():
+        table = np.array(found, np.float64)
+        predictions[name] = (table[:, 1:], table[:, 0])
+    return in_order(predictions, names, str(path))

@@ -1,0 +1,65 @@
+"""The photos of a run: those that it is trained on, and those that are held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from s3fd.data import PhotoSet, read_photos
+from s3fd.training.config import TrainingConfig
+
+REMEDY = "name other photos with validation, or set validate_every to 0"
+
+
+@dataclass(frozen=True)
+class RunPhotos:
+    """The photos of a run.
+
+    Attributes:
+        training: those that it is trained on.
+        validation: those that it is validated on, none of which is trained on; None if it is not
+            validated.
+    """
+
+    training: PhotoSet
+    validation: PhotoSet | None
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig) -> RunPhotos:
+        """Reads the photos that `config` means.
+
+        A data set whose labels know no splits lends a tenth of its photos to the validation: the
+        same ones in every run.
+
+        Raises:
+            FileNotFoundError, ImportError, ValueError: as `read_photos`; or photos that are trained
+                on would be validated on.
+        """
+        training = read_photos(config.data, "train", config.form)
+        if not config.validate_every:
+            return cls(training, None)
+        if config.validation is not None:
+            validation = read_photos(config.validation, "val")
+        elif training.split is None:
+            training, validation = training.hold_out()
+        else:
+            try:
+                validation = read_photos(config.data, "val", config.form)
+            except ValueError as error:
+                raise ValueError(f"validation: {error}; {REMEDY}") from error
+        seen = {photo.path.absolute() for photo in training.photos}
+        shared = [p.path for p in validation.photos if p.path.absolute() in seen]
+        if shared:
+            raise ValueError(
+                f"validation: {len(shared)} of {len(validation.photos)} photos are trained on too, "
+                f"such as {shared[0]}; {REMEDY}"
+            )
+        return cls(training, validation)
+
+    def summary(self) -> list[str]:
+        """What a run says of its photos, a line each."""
+        lines = [self.training.summary()]
+        if self.validation is not None:
+            held_out = self.training.split is None and self.validation.root == self.training.root
+            why = ", held out since the labels have no splits" if held_out else ""
+            lines.append(f"validation{why}: {self.validation.summary()}")
+        return lines

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+from PIL import Image
+
+from s3fd.training.photos import RunPhotos
+
+
+@pytest.fixture
+def unsplit(tmp_path):
+    """One COCO file of 30 photos, as many people have it."""
+    images = [
+        {"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(30)
+    ]  # fmt: skip
+    boxes = [{"image_id": i, "bbox": [1, 1, 5, 5], "category_id": 1} for i in range(30)]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "face"}]}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    return tmp_path
+
+
+def names(photo_set):
+    return [photo.path.name for photo in photo_set.photos]
+
+
+def test_labels_without_splits_lend_a_tenth_to_the_validation(make_config, unsplit, tmp_path):
+    config = make_config(tmp_path / "run", data=unsplit, validate_every=1)
+    photos = RunPhotos.from_config(config)
+    trained, held_out = names(photos.training), names(photos.validation)
+    assert (len(trained), len(held_out)) == (27, 3)
+    assert sorted(trained + held_out, key=lambda n: int(n[:-4])) == [f"{i}.png" for i in range(30)]
+    assert names(RunPhotos.from_config(config).validation) == held_out
+    summary = photos.summary()
+    assert "27 photos" in summary[0]
+    assert summary[1].startswith("validation, held out since the labels have no splits: ")
+    assert "3 photos" in summary[1]
+
+
+def test_nothing_is_held_out_of_a_run_without_validations(make_config, unsplit, tmp_path):
+    photos = RunPhotos.from_config(make_config(tmp_path / "run", data=unsplit, validate_every=0))
+    assert len(photos.training.photos) == 30
+    assert photos.validation is None
+
+
+def test_labels_with_splits_are_validated_on_theirs(make_config, data, tmp_path):
+    photos = RunPhotos.from_config(make_config(tmp_path, validate_every=1))
+    assert (len(photos.training.photos), len(photos.validation.photos)) == (12, 4)
+    assert photos.summary()[1].startswith(f"validation: {data}")
+
+
+def test_a_missing_split_is_said_with_the_remedy(make_config, data, tmp_path):
+    content = json.loads((data / "annotations.json").read_text())
+    content["images"] = [entry for entry in content["images"] if entry["split"] == "train"]
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    config = make_config(tmp_path / "run", data=tmp_path, validate_every=1)
+    message = "validation: .* no photo of split 'val'; there are those of 'train'; name other .*"
+    with pytest.raises(ValueError, match=message + "set validate_every to 0"):
+        RunPhotos.from_config(config)
+
+
+def test_photos_that_are_trained_on_are_not_validated_on(make_config, unsplit, tmp_path):
+    config = make_config(tmp_path / "run", data=unsplit, validation=unsplit, validate_every=1)
+    with pytest.raises(ValueError, match="validation: 30 of 30 photos are trained on too"):
+        RunPhotos.from_config(config)
