@@ -144,7 +144,7 @@ def test_every_operator_has_a_cpu_kernel_and_a_fake_kernel() -> None:
 
 @pytest.mark.skipif(_extension.has_cuda_kernels(), reason="has the CUDA kernels")
 def test_without_cuda_kernels_a_cuda_tensor_is_an_error_that_says_what_to_do() -> None:
-    cuda = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+    cuda = torch.DispatchKeySet(torch.DispatchKey.CUDA)
     operator = torch.ops.s3fd.max_out_background.default
     with pytest.raises(RuntimeError, match=r"has no CUDA kernels.*CUDACXX.*s3fd\.ops\.reference"):
         operator.redispatch(cuda, torch.zeros(1, 4, 2, 2))

@@ -72,18 +72,25 @@ def _expected(name: str, shape: Sequence[str | int], dtype: torch.dtype | None) 
     return f"{name}: expected a {kind} tensor [{', '.join(map(str, shape))}]"
 
 
-def check_alike(first_name: str, first: Tensor, name: str, value: Tensor) -> None:
-    """Checks that ``value`` has the device and the dtype of ``first``."""
-    if value.device != first.device:
+def check_device(name: str, value: Tensor, first_name: str, device: torch.device) -> None:
+    """Checks that ``value`` is on ``device``, that of the argument ``first_name``."""
+    if value.device != device:
         raise ValueError(
-            f"{name}: expected a tensor on {first.device} like {first_name}, "
+            f"{name}: expected a tensor on {device} like {first_name}, "
             f"got {describe(value)}; move it with .to({first_name}.device)"
         )
-    if value.dtype != first.dtype:
-        raise TypeError(
-            f"{name}: expected dtype {first.dtype} like {first_name}, "
-            f"got {describe(value)}; convert it with .to({first_name}.dtype)"
-        )
+
+
+def check_indices(name: str, value: object) -> Tensor:
+    """Checks that ``value`` is a tensor of integers, and returns them as int64."""
+    expected = f"{name}: expected a tensor of integers"
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{expected}, got {describe(value)}; convert it with torch.as_tensor")
+    if value.dtype == torch.int64:
+        return value
+    if value.dtype.is_floating_point or value.dtype.is_complex or value.dtype == torch.bool:
+        raise TypeError(f"{expected}, got {describe(value)}; convert it with .long()")
+    return value.long()
 
 
 def check_number(
@@ -112,9 +119,19 @@ def check_integer(name: str, value: object, *, minimum: int) -> None:
 
 def check_variances(value: object) -> None:
     """Checks the two variances of the box code: positive, finite numbers."""
+    if type(value) is tuple and len(value) == 2:
+        first, second = value
+        if type(first) is type(second) is float and 0 < first < math.inf and 0 < second < math.inf:
+            return  # most calls: abstract classes would take as long as a small operator
     expected = "variances: expected two positive numbers such as (0.1, 0.2)"
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{expected}, got {describe(value)}")
+    if len(value) == 4:
+        raise ValueError(
+            f"{expected}, of centres and of sizes, got {value!r}; of four, x and y share the first "
+            "and width and height the second, and weights are inverse variances: "
+            "(10, 10, 5, 5) is (0.1, 0.2)"
+        )
     if len(value) != 2 or not all(isinstance(v, Real) and 0 < float(v) < math.inf for v in value):
         raise ValueError(f"{expected}, got {value!r}")
 

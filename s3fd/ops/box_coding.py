@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_size, check_tensor, check_variances, describe
+from s3fd.ops._checks import check_device, check_size, check_tensor, check_variances, describe
 from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
 from s3fd.ops.reference import box_coding as _twins
 
@@ -130,11 +130,7 @@ def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tens
             f"anchors: expected one for each row of {name}, {describe(values)}, "
             f"got {describe(anchors)}"
         ) from None
-    if anchors.device != values.device:
-        raise ValueError(
-            f"anchors: expected a tensor on {values.device} like {name}, got {describe(anchors)}; "
-            f"move it with .to({name}.device)"
-        )
+    check_device("anchors", anchors, name, values.device)
     dtype = torch.promote_types(values.dtype, anchors.dtype)
     return _flat(values, dtype, shape), _flat(anchors, dtype, shape), shape
 

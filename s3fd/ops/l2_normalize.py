@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_tensor, describe
+from s3fd.ops._checks import check_device, check_tensor
 from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
 from s3fd.ops.reference.l2_normalize import l2_normalize as _twin
 from s3fd.ops.reference.l2_normalize import l2_normalize_backward as _twin_backward
@@ -52,11 +52,7 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
     """
     check_tensor("features", features, ("B", "C", "H", "W"))
     check_tensor("weight", weight, (features.shape[1],))
-    if weight.device != features.device:
-        raise ValueError(
-            f"weight: expected a tensor on {features.device} like features, "
-            f"got {describe(weight)}; move it with .to(features.device)"
-        )
+    check_device("weight", weight, "features", features.device)
     if is_transformed(features, weight):
         return _twin(*as_under_autocast(features, weight))
     compute = torch.float64 if features.dtype == torch.float64 else torch.float32

@@ -11,10 +11,10 @@ from torch import Tensor
 from s3fd.ops import _registration, reference
 from s3fd.ops._checks import (
     check_boxes_of_batch,
+    check_device,
     check_integer,
     check_number,
     check_tensor,
-    describe,
 )
 from s3fd.ops._ragged import splits_of
 from s3fd.ops.grid import GridDescription
@@ -128,24 +128,15 @@ def _packed(
     check_boxes_of_batch("boxes", boxes)
     name = "boxes[0]" if anchors is None else "anchors"
     first = anchors if anchors is not None else boxes[0] if boxes else torch.empty(0)
-    _check_device("boxes", boxes, name, first.device)
+    for index, tensor in enumerate(boxes):
+        check_device(f"boxes[{index}]", tensor, name, first.device)
     packed = _joined(boxes, first.device)
     if ignore is None:
         return *packed, packed[0].new_empty((0, 4)), torch.zeros_like(packed[1])
     check_boxes_of_batch("ignore", ignore, len(boxes))
-    _check_device("ignore", ignore, name, first.device)
+    for index, tensor in enumerate(ignore):
+        check_device(f"ignore[{index}]", tensor, name, first.device)
     return *packed, *_joined(ignore, first.device)
-
-
-def _check_device(
-    name: str, tensors: Sequence[Tensor], first_name: str, device: torch.device
-) -> None:
-    for index, tensor in enumerate(tensors):
-        if tensor.device != device:
-            raise ValueError(
-                f"{name}[{index}]: expected a tensor on {device} like {first_name}, "
-                f"got {describe(tensor)}; move it with .to({first_name}.device)"
-            )
 
 
 def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,10 @@ from torch import Tensor
 from s3fd.ops import _registration
 from s3fd.ops._checks import (
     check_boxes_of_batch,
+    check_device,
     check_number,
     check_tensor,
     check_variances,
-    describe,
 )
 from s3fd.ops._ragged import splits_of
 from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
@@ -97,14 +97,10 @@ def multibox_loss(
     check_boxes_of_batch("boxes", boxes, batch)
     check_tensor("matched", matched, (batch, num_anchors), dtype=torch.int64)
     device = logits.device
-    if any(value.device != device for value in (deltas, anchors, matched, *boxes)):
-        named = [("deltas", deltas), ("anchors", anchors), ("matched", matched)]
-        for name, value in [*named, *((f"boxes[{i}]", b) for i, b in enumerate(boxes))]:
-            if value.device != device:
-                raise ValueError(
-                    f"{name}: expected a tensor on {device} like logits, "
-                    f"got {describe(value)}; move it with .to(logits.device)"
-                )
+    for name, value in (("deltas", deltas), ("anchors", anchors), ("matched", matched)):
+        check_device(name, value, "logits", device)
+    for index, of_image in enumerate(boxes):
+        check_device(f"boxes[{index}]", of_image, "logits", device)
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
     if is_transformed(logits, deltas):

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_integer, check_number, check_tensor, describe
+from s3fd.ops._checks import (
+    check_device,
+    check_indices,
+    check_integer,
+    check_number,
+    check_tensor,
+)
 from s3fd.ops.reference.nms import batched_nms as _batched_twin
 from s3fd.ops.reference.nms import nms as _twin
 
@@ -87,13 +93,14 @@ def nms(
     boxes, scores = _checked(boxes, scores, iou_threshold)
     if keep is not None:
         check_integer("keep", keep, minimum=1)
-    if padded:
-        indices, count = torch.ops.s3fd.nms_padded(
-            boxes, scores, float(iou_threshold), boxes.shape[0] if keep is None else int(keep)
-        )
-        return indices, count
-    result: Tensor = torch.ops.s3fd.nms(boxes, scores, float(iou_threshold))
-    return result if keep is None else result[: int(keep)]
+    if not padded and keep is None:
+        result: Tensor = torch.ops.s3fd.nms(boxes, scores, float(iou_threshold))
+        return result
+    most = boxes.shape[0] if keep is None else int(keep)
+    if not padded:
+        most = min(most, boxes.shape[0])
+    indices, count = torch.ops.s3fd.nms_padded(boxes, scores, float(iou_threshold), most)
+    return (indices, count) if padded else indices[indices >= 0]
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
@@ -104,7 +111,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
     Args:
         boxes (Tensor[N, 4]): as for :func:`nms`.
         scores (Tensor[N]): as for :func:`nms`.
-        groups (Tensor[N], int64): the group of each box; any numbers.
+        groups (Tensor[N]): the group of each box; any numbers, of any integer dtype.
         iou_threshold: as for :func:`nms`.
 
     Returns:
@@ -112,7 +119,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
         scores the lower index first. Not differentiable.
 
     Raises:
-        TypeError, ValueError: as :func:`nms`; or ``groups`` is not int64 ``[N]``.
+        TypeError, ValueError: as :func:`nms`; or ``groups`` is not ``[N]`` integers.
 
     Example:
         >>> import torch
@@ -122,12 +129,9 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
         tensor([1, 0])
     """
     boxes, scores = _checked(boxes, scores, iou_threshold)
-    check_tensor("groups", groups, ("N",), dtype=torch.int64)
-    if groups.shape[0] != boxes.shape[0] or groups.device != boxes.device:
-        raise ValueError(
-            f"groups: expected the group of each box, int64 [{boxes.shape[0]}] on {boxes.device}, "
-            f"got {describe(groups)}"
-        )
+    groups = check_indices("groups", groups)
+    check_tensor("groups", groups, (boxes.shape[0],), dtype=torch.int64)
+    check_device("groups", groups, "boxes", boxes.device)
     result: Tensor = torch.ops.s3fd.batched_nms(boxes, scores, groups, float(iou_threshold))
     return result
 
@@ -135,12 +139,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
     """Boxes and scores without their history."""
     check_tensor("boxes", boxes, ("N", 4))
-    check_tensor("scores", scores, ("N",))
-    if scores.shape[0] != boxes.shape[0] or scores.device != boxes.device:
-        raise ValueError(
-            f"scores: expected the score of each box, [{boxes.shape[0]}] on {boxes.device}, "
-            f"got {describe(scores)}"
-        )
+    check_tensor("scores", scores, (boxes.shape[0],))
+    check_device("scores", scores, "boxes", boxes.device)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     return boxes.detach(), scores.detach()
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_number, check_tensor, describe
+from s3fd.ops._checks import check_device, check_number, check_tensor
 from s3fd.ops.reference.vote_boxes import vote_boxes as _twin
 
 
@@ -48,6 +48,7 @@ def vote_boxes(
         TypeError: an argument is not of the kind above.
         ValueError: a shape or a device does not fit, ``iou_threshold`` is not in [0, 1], or a score
             is negative, NaN or infinite.
+        RuntimeError: meta tensors, as with any operator whose output's size depends on data.
 
     On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
@@ -62,18 +63,15 @@ def vote_boxes(
     """
     check_tensor("boxes", boxes, ("N", 4))
     check_tensor("scores", scores, (boxes.shape[0],))
-    if scores.device != boxes.device:
-        raise ValueError(
-            f"scores: expected a tensor on {boxes.device} like boxes, "
-            f"got {describe(scores)}; move it with .to(boxes.device)"
-        )
+    check_device("scores", scores, "boxes", boxes.device)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     try:
         result: tuple[Tensor, Tensor] = torch.ops.s3fd.vote_boxes(
             boxes.detach(), scores.detach(), float(iou_threshold), bool(keep_single)
         )
     except RuntimeError:  # the kernels look at the scores, so that a GPU is not asked twice
-        _check_weights(scores)
+        if not scores.is_meta:
+            _check_weights(scores)
         raise
     return result
 

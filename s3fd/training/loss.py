@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import AnchorGrid, max_out_background, multibox_loss
+from s3fd.ops.reference.multibox_loss import mined_counts
 from s3fd.training.box_fit import iou_and_loss, positive_boxes
 from s3fd.training.config import IouLoss
 
@@ -96,9 +97,7 @@ class DetectionLoss:
             positives.
         """
         positives = (matched >= 0).sum(dim=1)  # [B]
-        backgrounds = (matched == -1).sum(dim=1)  # [B]
-        mined = (positives.double() * min(self.negative_ratio, matched.shape[1])).long()
-        kept = positives + mined.minimum(backgrounds)
+        kept = positives + mined_counts(matched, self.negative_ratio)
         return torch.stack([kept.sum(), positives.sum()])
 
     def __call__(

@@ -1,10 +1,12 @@
 """What error messages say about what was passed."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from s3fd.ops import _checks
+from s3fd.ops import _checks, decode_boxes, encode_boxes
 
 
 @pytest.mark.parametrize(
@@ -20,13 +22,24 @@ def test_descriptions_are_short(value: object, text: str) -> None:
     assert _checks.describe(value) == text
 
 
-def test_a_tensor_of_another_device_or_dtype_is_named_with_the_remedy() -> None:
+def test_a_tensor_on_another_device_is_named_with_the_remedy() -> None:
     first = torch.zeros(2)
     with pytest.raises(ValueError, match=r"scores: expected a tensor on cpu like boxes.*\.to\("):
-        _checks.check_alike("boxes", first, "scores", first.to("meta"))
-    with pytest.raises(TypeError, match=r"scores: expected dtype torch.float32 like boxes.*\.to\("):
-        _checks.check_alike("boxes", first, "scores", first.double())
-    _checks.check_alike("boxes", first, "scores", first)
+        _checks.check_device("scores", first.to("meta"), "boxes", first.device)
+    _checks.check_device("scores", first, "boxes", first.device)
+
+
+@pytest.mark.parametrize("function", [encode_boxes, decode_boxes])
+def test_four_variances_are_told_what_they_would_be_as_two(function) -> None:
+    boxes = torch.zeros(1, 4)
+    with pytest.raises(ValueError, match=r"variances: .*\(10, 10, 5, 5\) is \(0.1, 0.2\)"):
+        function(boxes, boxes, (10, 10, 5, 5))
+
+
+@pytest.mark.parametrize("bad", [(0.1, math.nan), (math.inf, 0.2), (0.1, 0.0), (-0.1, 0.2)])
+def test_variances_are_positive_and_finite(bad: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="variances: expected two positive numbers"):
+        encode_boxes(torch.zeros(1, 4), torch.zeros(1, 4), bad)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

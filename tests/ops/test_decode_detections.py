@@ -347,7 +347,7 @@ def test_opcheck(dtype: torch.dtype, image_sizes: list[int] | None) -> None:
     rest = (*described, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
     torch.library.opcheck(OPERATOR, (logits, deltas, *rest))
     torch.library.opcheck(PADDED, (logits, deltas, *rest))
-    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
     assert_same(OPERATOR._op_dk(elsewhere, logits, deltas, *rest), OPERATOR(logits, deltas, *rest))
 
 

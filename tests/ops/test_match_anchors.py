@@ -541,7 +541,7 @@ def test_opcheck(which: int) -> None:
 def test_devices_without_a_kernel_run_the_twin(which: int) -> None:
     operator = [torch.ops.s3fd.match_anchors, torch.ops.s3fd.match_grid][which].default
     arguments = operator_arguments()[which]
-    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
     assert torch.equal(operator._op_dk(elsewhere, *arguments), operator(*arguments))
 
 

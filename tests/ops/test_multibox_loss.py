@@ -439,7 +439,7 @@ def test_opcheck(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_devices_without_a_kernel_run_the_twin(dtype: torch.dtype) -> None:
-    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
     arguments = operator_arguments(dtype)
     torch.testing.assert_close(OPERATOR._op_dk(elsewhere, *arguments), OPERATOR(*arguments))
     arguments = backward_arguments(dtype)

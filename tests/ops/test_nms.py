@@ -474,7 +474,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
 def test_devices_without_a_kernel_run_the_twin() -> None:
     boxes, scores = make(clustered, LARGE)
     groups = torch.arange(LARGE) % 3
-    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
     assert torch.equal(OPERATOR._op_dk(elsewhere, boxes, scores, 0.5), nms(boxes, scores, 0.5))
     for result, expected in zip(
         PADDED._op_dk(elsewhere, boxes, scores, 0.5, 9), PADDED(boxes, scores, 0.5, 9), strict=True
@@ -541,6 +541,7 @@ def test_bad_arguments_are_named(arguments: Any, error: type[Exception], text: s
     [
         ([0, 0, 0], TypeError),
         (torch.zeros(3), TypeError),
+        (torch.zeros(3, dtype=torch.bool), TypeError),
         (torch.zeros(2, dtype=torch.int64), ValueError),
         (torch.zeros(3, 1, dtype=torch.int64), ValueError),
         (torch.zeros(3, dtype=torch.int64, device="meta"), ValueError),
@@ -549,6 +550,26 @@ def test_bad_arguments_are_named(arguments: Any, error: type[Exception], text: s
 def test_bad_groups_are_named(groups: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="groups"):
         batched_nms(BOXES, SCORES, groups, 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.uint8])
+def test_groups_may_be_of_any_integer_dtype(dtype: torch.dtype) -> None:
+    boxes, scores = make(clustered, 40)
+    groups = torch.arange(40) % 3
+    found = batched_nms(boxes, scores, groups.to(dtype), 0.3)
+    assert torch.equal(found, batched_nms(boxes, scores, groups, 0.3))
+
+
+@pytest.mark.parametrize("n", [0, 1, LARGE])
+@pytest.mark.parametrize("keep", [1, 7, 10**12])
+def test_keep_gives_the_first_indices(n: int, keep: int) -> None:
+    boxes, scores = make(clustered, n)
+    assert torch.equal(nms(boxes, scores, 0.5, keep=keep), nms(boxes, scores, 0.5)[:keep])
+
+
+def test_meta_tensors_are_refused_for_their_unknown_number_of_boxes() -> None:
+    with pytest.raises(RuntimeError, match=r"s3fd::nms.*meta"):
+        nms(BOXES.to("meta"), SCORES.to("meta"), 0.5)
 
 
 def test_the_kernels_themselves_refuse_what_they_could_not_read() -> None:

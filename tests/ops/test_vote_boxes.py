@@ -250,6 +250,11 @@ def test_cuda_merges_as_the_cpu_does(number: int) -> None:
         assert torch.equal(result.cpu(), expected)
 
 
+def test_meta_tensors_are_refused_for_their_unknown_number_of_boxes() -> None:
+    with pytest.raises(RuntimeError, match=r"s3fd::vote_boxes.*meta"):
+        vote_boxes(torch.empty(3, 4, device="meta"), torch.empty(3, device="meta"), 0.5)
+
+
 @pytest.mark.parametrize("bad", [-1e-30, math.nan, math.inf])
 @pytest.mark.parametrize(("size", "place"), [(1, 0), (33, 32), (1025, 0), (1025, 1024)])
 def test_one_score_that_is_no_weight_is_found_wherever_it_is(bad, size, place):

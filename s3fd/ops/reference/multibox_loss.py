@@ -103,6 +103,15 @@ def _deltas_of_positives(
     return deltas[image, anchor], wanted
 
 
+def mined_counts(matched: Tensor, negative_ratio: float) -> Tensor:  # [B, A] -> int64 [B]
+    """How many backgrounds of each image are kept: for each positive the ratio, as far as any are.
+
+    No ratio wants more than all anchors, so that infinity times nothing stays nothing.
+    """
+    wanted = (matched >= 0).sum(dim=1).double() * min(negative_ratio, matched.shape[1])  # [B]
+    return wanted.long().minimum((matched == -1).sum(dim=1))
+
+
 @torch.no_grad()
 def _hard_negatives(
     logits: Tensor,  # [B, A, 2]
@@ -115,8 +124,7 @@ def _hard_negatives(
     margins are compared: they order as the losses do, and do not depend on how exp rounds.
     """
     background = matched == -1  # [B, A]
-    wanted = (matched >= 0).sum(dim=1).double() * min(negative_ratio, matched.shape[1])  # [B]
-    wanted = wanted.long().minimum(background.sum(dim=1))  # [B]
+    wanted = mined_counts(matched, negative_ratio)  # [B]
     most = int(wanted.amax()) if wanted.numel() > 0 else 0
     if most == 0:
         return torch.zeros_like(background)
