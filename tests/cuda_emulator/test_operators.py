@@ -7,8 +7,8 @@ from pathlib import Path
 TESTS_OF_OPERATORS = Path(__file__).parents[1] / "ops"
 
 
-# What does not run kernels in another order the second time: compilation and fake tensors.
-ONCE = "not opcheck and not compiles and not refuses and not errors"
+# What does not run kernels in another order the second time: compilation, fake tensors and twins.
+ONCE = "not opcheck and not compile and not transforms and not refuses and not errors"
 
 
 def test_all_tests_of_the_operators_pass(emulated_python, order):
