@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from typing import overload
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from numbers import Integral
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
 from s3fd.detections import Detections
 from s3fd.devices import Device, resolve_device
-from s3fd.images import ImageLike, UInt8Array, read_image
+from s3fd.images import ChannelOrder, ImageLike, ImageWarning, Source, UInt8Array
+from s3fd.images.sources import (
+    ImageSource,
+    SourcedImage,
+    given_images,
+    is_single,
+    stream_images,
+)
 from s3fd.models import S3FD, load_checkpoint
 from s3fd.models.checkpoint import weights_path
-from s3fd.multiscale import LOWEST_PASS_SCORE, Pass, largest_scale, merge_passes, plan_passes
-from s3fd.ops import decode_detections
-from s3fd.ops._checks import check_integer, check_number
+from s3fd.network import Network, Precision
+from s3fd.ops._checks import check_size
+from s3fd.pipeline import in_order
 from s3fd.scaled_image import ScaledImage
+from s3fd.search import MultiScale, Search, SingleScale, chosen_search
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from s3fd.search import MultiScaleSettings, SingleScaleSettings, StreamSettings
+
+OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Source, Exception], object]
+"""What is to become of images that can't be read: see `FaceDetector.stream`."""
 
 
 class FaceDetector:
     """Finds faces with an `S3FD` network.
+
+    Call it for images at hand; `stream` takes folders, videos, cameras and whatever does not fit
+    into memory; `detect_multiscale` looks closer.
 
     Images are shrunk by their own factor (antialiased, never enlarged but in `detect_multiscale`),
     padded on the right and below with what the network sees as its mean colour, and go through the
@@ -41,52 +60,100 @@ class FaceDetector:
             on.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None is CUDA where there is a GPU,
             and the CPU elsewhere.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of the weights and of what the
+            network computes. Boxes and scores are float32 in any.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: there is no such device here, or no such precision.
 
     Example:
         >>> import numpy as np
         >>> detector = FaceDetector.from_pretrained("light", device="cpu")
+        >>> detector
+        FaceDetector('light', device='cpu', precision='float32')
         >>> detector(np.zeros((48, 64, 3), dtype=np.uint8))
         Detections(boxes=tensor([], size=(0, 4)), scores=tensor([]), image_size=(48, 64))
     """
 
-    def __init__(self, model: S3FD, device: Device = None) -> None:
-        self.device = resolve_device(device)
-        self.model = copy.deepcopy(model).fuse().requires_grad_(False)
-        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        shapes = (shape for level in model.grid.shapes for shape in level)
-        self._smallest_anchor = min(max(shape) for shape in shapes)
+    def __init__(
+        self, model: S3FD, device: Device = None, *, precision: Precision = "float32"
+    ) -> None:
+        self._network = Network(model, resolve_device(device), precision)
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str] = "light", device: Device = None
+        cls,
+        name_or_path: str | os.PathLike[str] = "light",
+        device: Device = None,
+        *,
+        precision: Precision = "float32",
     ) -> FaceDetector:
         """Loads weights: bundled ones by their name, or a file in any known format.
 
         Args:
             name_or_path: a name goes before a file of that name; ``./light`` is the file.
             device: as for `FaceDetector`.
+            precision: as for `FaceDetector`.
 
         Raises:
             FileNotFoundError: neither bundled weights nor a file have this name.
             ValueError: the file is not one of S3FD's (see `s3fd.models.load_checkpoint`), or there
-                is no such device here.
+                is no such device here, or no such precision.
         """
         device = resolve_device(device)
-        return cls(load_checkpoint(weights_path(name_or_path)), device)
+        return cls(load_checkpoint(weights_path(name_or_path)), device, precision=precision)
+
+    def __repr__(self) -> str:
+        return (
+            f"FaceDetector({self.model.config.backbone!r}, device={str(self.device)!r}, "
+            f"precision={self.precision!r})"
+        )
+
+    @property
+    def model(self) -> S3FD:
+        """The network, with its batch norms folded."""
+        return self._network.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._network.device
+
+    @property
+    def precision(self) -> Precision:
+        """Of the network."""
+        return self._network.precision
+
+    def to(self, device: Device) -> FaceDetector:
+        """Moves the network to another device, and returns the detector itself.
+
+        Raises:
+            ValueError: there is no such device here.
+        """
+        self._network.to(resolve_device(device))
+        return self
+
+    def warmup(self, image_size: tuple[int, int] = (480, 640), batch_size: int = 1) -> FaceDetector:
+        """Lets the network see a black image, so that the first real one takes no longer.
+
+        Args:
+            image_size: height and width of the images to come, as the network gets them.
+            batch_size: images of a batch.
+
+        Returns:
+            The detector itself.
+        """
+        black = np.zeros((*check_size("image_size", image_size), 3), dtype=np.uint8)
+        self([black] * batch_size, max_size=None, batch_size=batch_size)
+        return self
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
         self,
         images: ImageLike,
         *,
-        score_threshold: float = ...,
-        iou_threshold: float = ...,
-        max_size: int | None = ...,
-        min_face: float | None = ...,
-        batch_size: int = ...,
+        channel_order: ChannelOrder = ...,
+        **settings: Unpack[SingleScaleSettings],
     ) -> Detections: ...
 
     @overload
@@ -94,11 +161,8 @@ class FaceDetector:
         self,
         images: Iterable[ImageLike],
         *,
-        score_threshold: float = ...,
-        iou_threshold: float = ...,
-        max_size: int | None = ...,
-        min_face: float | None = ...,
-        batch_size: int = ...,
+        channel_order: ChannelOrder = ...,
+        **settings: Unpack[SingleScaleSettings],
     ) -> list[Detections]: ...
 
     def __call__(
@@ -110,12 +174,14 @@ class FaceDetector:
         max_size: int | None = MAX_SIZE,
         min_face: float | None = None,
         batch_size: int = BATCH_SIZE,
+        channel_order: ChannelOrder = "RGB",
     ) -> Detections | list[Detections]:
         """Finds the faces of one image, or of each of several.
 
         Args:
-            images: an image (see `s3fd.images.read_image`: a path, a PIL image, an array, a
-                tensor), or a list or other iterable of them, mixed in kind and size.
+            images: an image (see `s3fd.images.read_image`: a path, the bytes of a file, an open
+                file, a PIL image, an array, a tensor), or a list or other iterable of them, mixed
+                in kind and size, or a batch: an array ``[N, H, W, C]``, a tensor ``[N, C, H, W]``.
             score_threshold: faces with a smaller score are dropped; in (0, 1).
             iou_threshold: of two faces that overlap more, the one with the larger score stays.
             max_size: images whose longest side is larger are shrunk to it, in pixels; None for
@@ -124,39 +190,27 @@ class FaceDetector:
                 image. The image may be shrunk, so that such a face meets the smallest anchors
                 (16 px), which makes large images much faster.
             batch_size: images in one forward pass at most.
+            channel_order: of arrays and tensors: ``"BGR"`` for those of OpenCV.
 
         Returns:
             `Detections` for one image, or a list with those of each, in their order. They are in
-            pixels of the original image, turned upright.
+            pixels of the original image, turned upright, and know their `source`.
 
         Raises:
             TypeError, FileNotFoundError, ValueError: as `s3fd.images.read_image`, naming
-                ``images[i]``; or another argument is not as described above.
+                ``images[i]``; or another argument is not as described above. Of many images, the
+                results are lost then: `stream` gives those of before, or goes on.
         """
-        _check_settings(score_threshold, iou_threshold, min_face, batch_size)
-        if max_size is not None:
-            check_integer("max_size", max_size, minimum=1)
-        single, labelled = _labelled(images)
-        found: list[Detections] = []
-        # A window bounds the memory, and is large enough for images of one size to meet in it.
-        while window := list(islice(labelled, 4 * batch_size)):
-            scaled = [self._scale(image, name, max_size, min_face) for name, image in window]
-            found += self._detect(scaled, score_threshold, iou_threshold, batch_size)
-        if min_face is not None:
-            found = [_without_small(detections, min_face) for detections in found]
-        return found[0] if single else found
+        search = SingleScale(score_threshold, iou_threshold, max_size, min_face, batch_size)
+        return self._find(images, search, channel_order)
 
     @overload
     def detect_multiscale(  # type: ignore[overload-overlap]  # as above
         self,
         images: ImageLike,
         *,
-        score_threshold: float = ...,
-        iou_threshold: float = ...,
-        max_pixels: int = ...,
-        min_face: float | None = ...,
-        keep_single: bool = ...,
-        batch_size: int = ...,
+        channel_order: ChannelOrder = ...,
+        **settings: Unpack[MultiScaleSettings],
     ) -> Detections: ...
 
     @overload
@@ -164,12 +218,8 @@ class FaceDetector:
         self,
         images: Iterable[ImageLike],
         *,
-        score_threshold: float = ...,
-        iou_threshold: float = ...,
-        max_pixels: int = ...,
-        min_face: float | None = ...,
-        keep_single: bool = ...,
-        batch_size: int = ...,
+        channel_order: ChannelOrder = ...,
+        **settings: Unpack[MultiScaleSettings],
     ) -> list[Detections]: ...
 
     def detect_multiscale(
@@ -182,6 +232,7 @@ class FaceDetector:
         min_face: float | None = None,
         keep_single: bool = True,
         batch_size: int = BATCH_SIZE,
+        channel_order: ChannelOrder = "RGB",
     ) -> Detections | list[Detections]:
         """Finds faces at several scales: slower by far, and better with small and odd faces.
 
@@ -205,6 +256,7 @@ class FaceDetector:
             keep_single: whether boxes that no other box supports stay. The authors drop them
                 (False); that costs faces which only one scale can see.
             batch_size: images of one size in one forward pass at most.
+            channel_order: as for calling the detector.
 
         Returns:
             As calling the detector does.
@@ -219,130 +271,108 @@ class FaceDetector:
             >>> len(detector.detect_multiscale(grey, max_pixels=20_000))
             0
         """
-        _check_settings(score_threshold, iou_threshold, min_face, batch_size)
-        check_integer("max_pixels", max_pixels, minimum=1)
-        single, labelled = _labelled(images)
-        found: list[Detections] = []
-        while window := list(islice(labelled, batch_size)):
-            scaled: list[ScaledImage] = []
-            plans: list[list[Pass]] = []
-            for name, image in window:
-                pixels = read_image(image, name)
-                plans.append(plan_passes(self._largest_scale(pixels, max_pixels, min_face)))
-                scaled += [look.scaled(pixels) for look in plans[-1]]
-            lowest = min(score_threshold, LOWEST_PASS_SCORE)
-            passes = iter(self._detect(scaled, lowest, iou_threshold, batch_size, max_pixels))
-            for plan in plans:
-                kept = [look.keep(next(passes)) for look in plan]
-                merged = merge_passes(kept, iou_threshold=iou_threshold, keep_single=keep_single)
-                found.append(_without_small(_from_score(merged, score_threshold), min_face or 0))
-        return found[0] if single else found
-
-    def _scale(
-        self, image: ImageLike, name: str, max_size: int | None, min_face: float | None
-    ) -> ScaledImage:
-        pixels = read_image(image, name)
-        height, width = pixels.shape[:2]
-        factor = 1.0
-        if max_size is not None:
-            factor = min(factor, max_size / max(height, width))
-        if min_face:
-            factor = min(factor, self._smallest_anchor / min_face)
-        size = (max(1, round(height * factor)), max(1, round(width * factor)))
-        shrunk = ScaledImage(pixels, size, (height, width)).pixels()
-        return ScaledImage(shrunk, size, (height, width))
-
-    def _largest_scale(self, pixels: UInt8Array, max_pixels: int, min_face: float | None) -> float:
-        height, width = pixels.shape[:2]
-        largest = largest_scale((height, width), max_pixels)
-        return min(largest, self._smallest_anchor / min_face) if min_face else largest
-
-    def _detect(
-        self,
-        images: list[ScaledImage],
-        score_threshold: float,
-        iou_threshold: float,
-        batch_size: int,
-        max_pixels: int | None = None,
-    ) -> list[Detections]:
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
-            by_size.setdefault(image.padded_size, []).append(index)
-        found: dict[int, Detections] = {}
-        for size, indices in by_size.items():
-            together = batch_size
-            if max_pixels is not None:
-                together = max(1, min(batch_size, max_pixels // (size[0] * size[1])))
-            for start in range(0, len(indices), together):
-                batch = indices[start : start + together]
-                detections = self._detect_batch(
-                    [images[i] for i in batch], size, score_threshold, iou_threshold
-                )
-                found.update(zip(batch, detections, strict=True))
-        return [found[index] for index in range(len(images))]
-
-    @torch.inference_mode()
-    def _detect_batch(
-        self,
-        images: list[ScaledImage],
-        padded_size: tuple[int, int],
-        score_threshold: float,
-        iou_threshold: float,
-    ) -> list[Detections]:
-        sizes = [image.scaled_size for image in images]
-        pixels = np.zeros((len(images), *padded_size, 3), dtype=np.uint8)
-        for target, image, (height, width) in zip(pixels, images, sizes, strict=True):
-            target[:height, :width] = image.pixels()
-        x = self.model.preprocess(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device))
-        for target, (height, width) in zip(x, sizes, strict=True):
-            target[:, height:] = 0  # the mean colour
-            target[:, :, width:] = 0
-        logits, deltas = self.model(x.contiguous(memory_format=torch.channels_last))
-        boxes, scores, splits = decode_detections(
-            logits,
-            deltas,
-            self.model.grid,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            image_sizes=sizes,
+        search = MultiScale(
+            score_threshold, iou_threshold, max_pixels, min_face, keep_single, batch_size
         )
-        boxes, scores, bounds = boxes.cpu(), scores.cpu(), splits.tolist()
-        return [
-            Detections(image.to_original(boxes[a:b]), scores[a:b].clone(), image.original_size)
-            for image, a, b in zip(images, bounds[:-1], bounds[1:], strict=True)
-        ]
+        return self._find(images, search, channel_order)
 
+    def stream(
+        self,
+        source: ImageSource,
+        *,
+        on_error: OnError = "raise",
+        keep_images: bool = False,
+        multi_scale: bool = False,
+        channel_order: ChannelOrder = "RGB",
+        **settings: Unpack[StreamSettings],
+    ) -> Generator[Detections, None, None]:
+        """Finds faces in one image after the other, of a source of any length.
 
-def _check_settings(
-    score_threshold: float, iou_threshold: float, min_face: float | None, batch_size: int
-) -> None:
-    check_number("score_threshold", score_threshold, minimum=0, maximum=1)
-    check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
-    check_integer("batch_size", batch_size, minimum=1)
-    if min_face is not None:
-        check_number("min_face", min_face, minimum=0)
+        The results come in the order of the images, a few batches after them; meanwhile the next
+        images are read. The memory does not grow with their number.
 
+        Args:
+            source: a photo, a folder (all photos in and below it), a glob, a video, the number of a
+                camera, a batch, or a list, generator or other iterable of images and names of
+                files, folders, globs and videos. Of a camera, frames are left out while the network
+                is busy. Videos and cameras need PyAV (``pip install 's3fd[video]'``).
+            on_error: what is to become of images that can't be read: ``"raise"`` their error, after
+                the results of those before; ``"skip"`` them with an `ImageWarning`; or something to
+                call with their `s3fd.images.Source` and the error, in the order of the images.
+            keep_images: whether the results keep the pixels as `Detections.image`, for drawing
+                and cutting. Photos are read again for that where they are not kept.
+            multi_scale: whether to search as `detect_multiscale` does.
+            channel_order: of arrays and tensors.
+            settings: those of calling the detector, or of `detect_multiscale`.
 
-def _labelled(
-    images: ImageLike | Iterable[ImageLike],
-) -> tuple[bool, Iterator[tuple[str, ImageLike]]]:
-    """Whether it is a single image, and all images with what errors call them."""
-    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | Tensor):
-        return True, iter([("images", images)])
-    if isinstance(images, Iterable) and not isinstance(images, bytes | bytearray | Mapping):
-        return False, ((f"images[{index}]", image) for index, image in enumerate(images))
-    raise TypeError(
-        "images: expected an image (a path, a PIL image, an array or a tensor) or a list "
-        f"of images, got {type(images).__name__}"
-    )
+        Yields:
+            `Detections` of each image, which know their `source`: a path, or a frame and its time.
 
+        Raises:
+            TypeError, ValueError: a setting is not as described there, or the source is nothing of
+                the above.
+            Exception: with ``on_error="raise"``, as calling the detector does.
 
-def _without_small(detections: Detections, min_face: float) -> Detections:
-    boxes = detections.boxes
-    large = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) >= min_face
-    return Detections(boxes[large], detections.scores[large], detections.image_size)
+        Warns:
+            ImageWarning: photos are skipped, or a folder holds what can't be read here.
 
+        Example:
+            >>> import numpy as np
+            >>> detector = FaceDetector.from_pretrained("light", device="cpu")
+            >>> grey = (np.full((48, 64, 3), level, dtype=np.uint8) for level in range(0, 250, 50))
+            >>> [len(faces) for faces in detector.stream(grey)]
+            [0, 0, 0, 0, 0]
+        """
+        search = chosen_search(settings, multi_scale=multi_scale)
+        if on_error not in ("raise", "skip") and not callable(on_error):
+            raise ValueError(
+                f"on_error: expected 'raise', 'skip' or something to call, got {on_error!r}"
+            )
+        live = isinstance(source, Integral)
+        images = stream_images(source, channel_order)
+        return self._results(images, search, on_error, keep_images=keep_images, live=live)
 
-def _from_score(detections: Detections, score_threshold: float) -> Detections:
-    kept = detections.scores >= score_threshold
-    return Detections(detections.boxes[kept], detections.scores[kept], detections.image_size)
+    def _find(
+        self, images: ImageLike | Iterable[ImageLike], search: Search, channel_order: ChannelOrder
+    ) -> Detections | list[Detections]:
+        given = given_images(images, channel_order)
+        if not is_single(images):
+            return list(self._results(given, search, "raise"))
+        image = next(given)
+        (found,) = search.find([search.prepare(image.read(), self._network)], self._network)
+        return replace(found, source=image.source)
+
+    def _results(
+        self,
+        images: Iterable[SourcedImage],
+        search: Search,
+        on_error: OnError,
+        *,
+        keep_images: bool = False,
+        live: bool = False,
+    ) -> Generator[Detections, None, None]:
+        network = self._network
+
+        def prepare(image: SourcedImage) -> tuple[list[ScaledImage], UInt8Array | None]:
+            pixels = image.read()
+            return search.prepare(pixels, network), pixels if keep_images else None
+
+        def work(
+            prepared: list[tuple[list[ScaledImage], UInt8Array | None]],
+        ) -> Iterator[Detections]:
+            found = search.find([looks for looks, _ in prepared], network)
+            for faces, (_, pixels) in zip(found, prepared, strict=True):
+                yield replace(faces, image=pixels)
+
+        together = search.batch_size if keep_images else search.together
+        together, ahead = (1, 0) if live else (together, together)
+        with closing(in_order(images, prepare, work, together=together, ahead=ahead)) as results:
+            for image, outcome in results:
+                if isinstance(outcome, Detections):
+                    yield replace(outcome, source=image.source)
+                elif on_error == "raise":
+                    raise outcome
+                elif on_error == "skip":
+                    warnings.warn(f"skipped: {outcome}", ImageWarning, stacklevel=2)
+                else:
+                    on_error(image.source, outcome)

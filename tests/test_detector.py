@@ -1,6 +1,7 @@
 """From images of any kind and size to boxes in their own pixels."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import s3fd
 from s3fd import Detections, FaceDetector
 from s3fd.models import S3FD, save_checkpoint
 from s3fd.ops import AnchorGrid, encode_boxes
@@ -166,6 +168,29 @@ def test_several_threads_may_call_it(detector):
     assert all(result == results[0] for result in results)
 
 
+def test_a_detector_says_what_it_is_and_moves():
+    detector = FaceDetector.from_pretrained("light", "cpu", precision="bfloat16")
+    assert repr(detector) == "FaceDetector('light', device='cpu', precision='bfloat16')"
+    assert detector.to("cpu") is detector.warmup((40, 50), batch_size=2) is detector
+    assert detector.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_other_precisions_find_the_same_face(precision):
+    image = Path(s3fd.__file__).parent / "assets" / "astronaut.jpg"
+    exact = FaceDetector.from_pretrained("light", "cpu")(image)
+    found = FaceDetector.from_pretrained("light", "cpu", precision=precision)(image)
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    assert len(found) == len(exact) == 1
+    torch.testing.assert_close(found.boxes, exact.boxes, atol=3, rtol=0)
+    torch.testing.assert_close(found.scores, exact.scores, atol=0.02, rtol=0)
+
+
+def test_the_warmup_runs_what_it_is_asked_to(detector):
+    detector.warmup((100, 200), batch_size=3)
+    assert detector.model.batches == [(3, 3, 128, 224)]
+
+
 def test_a_file_of_weights_is_loaded(tmp_path):
     save_checkpoint(S3FD("light"), tmp_path / "mine.safetensors")
     detector = FaceDetector.from_pretrained(tmp_path / "mine.safetensors", device="cpu")
@@ -185,6 +210,18 @@ def test_a_file_of_weights_is_loaded(tmp_path):
         (lambda d: d(photo(9, 9), max_size=0), ValueError, "max_size"),
         (lambda d: d(photo(9, 9), min_face=-3), ValueError, "min_face"),
         (lambda d: d(photo(9, 9), batch_size=0), ValueError, "batch_size"),
+        (lambda d: d(""), ValueError, "images: expected the path of a photo, got an empty one"),
+        (lambda d: d(torch.zeros(3, 8, 8, device="meta")), ValueError, "images: .* meta device"),
+        (lambda d: d([torch.zeros(3, 8, 8).to_sparse()]), ValueError, r"images\[0\]: .*to_dense"),
+        (lambda d: d(b"no photo"), ValueError, "images: not a picture"),
+        (lambda d: d(photo(9, 9), channel_order="rgb"), ValueError, "channel_order: expected"),
+        (lambda d: d.warmup((9, -1)), ValueError, "image_size"),
+        (lambda d: d.to("abacus"), ValueError, "device: expected"),
+        (
+            lambda d: FaceDetector(FindsBrightSquares(), "cpu", precision="int8"),
+            ValueError,
+            "precision: expected one of",
+        ),
         (lambda d: FaceDetector.from_pretrained("heavy"), FileNotFoundError, "heavy"),
         (lambda d: FaceDetector.from_pretrained(__file__), ValueError, "expected a safetensors"),
         (lambda d: FaceDetector(FindsBrightSquares(), "abacus"), ValueError, "device: expected"),

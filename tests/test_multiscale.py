@@ -11,6 +11,7 @@ from torch import nn
 from s3fd import Detections, FaceDetector
 from s3fd.models import pretrained_path
 from s3fd.multiscale import Pass, largest_scale, merge_passes, plan_passes
+from s3fd.network import Network
 from s3fd.ops import AnchorGrid, encode_boxes
 from s3fd.ops.reference import vote_boxes as vote_boxes_twin
 from s3fd.scaled_image import ScaledImage
@@ -172,12 +173,12 @@ def test_a_face_that_every_pass_sees_is_found_once_where_it_is():
 def test_a_small_face_is_not_taken_from_the_shrunk_image_nor_a_large_one_from_the_enlarged():
     boxes = {"red": (20, 20, 40, 44), "blue": (120, 40, 260, 200)}
     network = FindsColours(red=0.9, blue=0.8)
-    looks = FaceDetector(network, device="cpu")
+    looks = Network(network, torch.device("cpu"), "float32")
     pixels = picture(300, 240, **boxes)
     kept = {}
     for look in plan_passes(3):
         image = look.scaled(pixels)
-        (seen,) = looks._detect([image], 0.05, 0.3, 1)
+        (seen,) = looks.find([image], 0.05, 0.3, batch_size=1)
         assert len(seen) == 2
         kept[look.scale, look.mirrored] = look.keep(seen)
         for box in boxes.values():

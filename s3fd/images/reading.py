@@ -71,8 +71,7 @@ def read_image(
         >>> read_image(np.full((2, 3), 65535, dtype=np.uint16)).shape
         (2, 3, 3)
     """
-    if channel_order not in ("RGB", "BGR"):
-        raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {channel_order!r}")
+    check_channel_order(channel_order)
     if isinstance(image, str | os.PathLike):
         return read_file(image, name)
     name = name or "image"
@@ -91,6 +90,12 @@ def read_image(
         f"{name}: expected a path, the bytes of a file, an open file, a PIL image, an array or a "
         f"tensor, got {_describe(image)}"
     )
+
+
+def check_channel_order(channel_order: object) -> None:
+    """Refuses what is no `ChannelOrder`."""
+    if channel_order not in ("RGB", "BGR"):
+        raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {channel_order!r}")
 
 
 def is_image(value: object) -> bool:

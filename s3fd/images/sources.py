@@ -1,0 +1,207 @@
+"""Images one by one, out of photos, folders, globs, videos, cameras, and lists of all these."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from numbers import Integral
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from s3fd.file_kinds import VIDEO_SUFFIXES
+from s3fd.images.errors import ImageWarning
+from s3fd.images.reading import (
+    ChannelOrder,
+    ImageLike,
+    check_channel_order,
+    is_image,
+    read_image,
+    read_open_file,
+)
+from s3fd.images.source import Source
+from s3fd.images.types import UInt8Array
+from s3fd.images.video import Frame, read_camera, read_video
+from s3fd.photos import find_photos
+from s3fd.pipeline import read_ahead
+
+ImageSource: TypeAlias = ImageLike | int | Iterable[ImageLike]
+"""What `s3fd.FaceDetector.stream` takes."""
+
+_EXPECTED = (
+    "an image (a path, the bytes of a file, an open file, a PIL image, an array or a tensor)"
+)
+_LASTING = (Sequence, np.ndarray, Tensor)  # whose images stay as they are
+_FRAMES_AHEAD = 8
+
+
+@dataclass(frozen=True, eq=False)
+class SourcedImage:
+    """An image that is not decoded yet, and where it comes from.
+
+    Attributes:
+        source: where.
+        image: itself, or what keeps it from being read.
+        name: the argument to name in errors.
+        channel_order: of an array or tensor.
+    """
+
+    source: Source
+    image: ImageLike | Exception
+    name: str | None = None
+    channel_order: ChannelOrder = "RGB"
+
+    def read(self) -> UInt8Array:
+        """Its pixels, as `s3fd.images.read_image` gives them, from any thread."""
+        if isinstance(self.image, Exception):
+            raise self.image
+        return read_image(self.image, self.name, channel_order=self.channel_order)
+
+
+def is_single(images: object) -> bool:
+    """Whether these are one image: neither a batch nor a collection.
+
+    Raises:
+        TypeError: they are no images at all.
+    """
+    if isinstance(images, np.ndarray | Tensor):
+        return images.ndim != 4
+    if is_image(images):
+        return True
+    if isinstance(images, Iterable) and not isinstance(images, Mapping):
+        return False
+    raise TypeError(
+        f"images: expected {_EXPECTED} or a list of images, got {type(images).__name__}"
+    )
+
+
+def given_images(
+    images: ImageLike | Iterable[ImageLike], channel_order: ChannelOrder
+) -> Iterator[SourcedImage]:
+    """One image, or each of several, whatever they are.
+
+    Raises:
+        TypeError: they are no images at all.
+    """
+    check_channel_order(channel_order)
+    if is_single(images):
+        return iter([_claimed(0, images, "images", channel_order)])
+    changing = not isinstance(images, _LASTING)
+    return (
+        _claimed(index, image, f"images[{index}]", channel_order, changing=changing)
+        for index, image in enumerate(cast(Iterable[ImageLike], images))
+    )
+
+
+def stream_images(source: ImageSource, channel_order: ChannelOrder) -> Iterator[SourcedImage]:
+    """The images that a user means; see `s3fd.FaceDetector.stream`.
+
+    Raises:
+        TypeError: the source is nothing of the kind.
+    """
+    check_channel_order(channel_order)
+    numbers = count()
+    if isinstance(source, Integral) and not isinstance(source, bool):
+        return _frames(int(source), numbers)
+    if isinstance(source, str | os.PathLike):
+        return _files(source, numbers)
+    if is_image(source) and is_single(source):
+        return iter([_claimed(next(numbers), source, "source", channel_order)])
+    if isinstance(source, Iterable) and not isinstance(source, Mapping):
+        return _listed(source, numbers, channel_order)
+    raise TypeError(
+        f"source: expected {_EXPECTED}, a folder, a glob, a video, the number of a camera, or a "
+        f"list or generator of images, got {type(source).__name__}"
+    )
+
+
+def _listed(
+    images: Iterable[object], numbers: Iterator[int], channel_order: ChannelOrder
+) -> Iterator[SourcedImage]:
+    changing = not isinstance(images, _LASTING)
+    for index, image in enumerate(images):
+        if isinstance(image, str | os.PathLike):
+            yield from _files(image, numbers)
+        else:
+            name = f"source[{index}]"
+            yield _claimed(next(numbers), image, name, channel_order, changing=changing)
+
+
+def _claimed(
+    index: int,
+    image: object,
+    name: str,
+    channel_order: ChannelOrder,
+    *,
+    changing: bool = False,
+) -> SourcedImage:
+    """An image that stays as it is, whatever its giver does next.
+
+    Files are closed, PIL's images are not to be decoded by two threads, and a generator may give
+    the same array again, with other pixels: such things are read or copied at once.
+    """
+    path: Path | None = None
+    claimed = image
+    try:
+        if isinstance(image, str | os.PathLike):
+            path = Path(image) if isinstance(os.fspath(image), str) else None
+        elif isinstance(image, Image.Image):
+            claimed, channel_order = read_image(image, name), "RGB"
+        elif hasattr(image, "read"):
+            claimed = read_open_file(image, name)
+        elif changing and isinstance(image, np.ndarray):
+            claimed = image.copy()
+        elif changing and isinstance(image, Tensor):
+            claimed = image.clone()
+        elif changing and isinstance(image, bytearray | memoryview):
+            claimed = bytes(image)
+    except Exception as error:
+        claimed = error
+    return SourcedImage(
+        Source(index, path), cast(ImageLike | Exception, claimed), name, channel_order
+    )
+
+
+def _files(given: str | os.PathLike[str], numbers: Iterator[int]) -> Iterator[SourcedImage]:
+    """What a file, a folder or a glob holds."""
+    path = Path(given)
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        yield from _frames(path, numbers)
+        return
+    if path.is_file() or not os.fspath(given):
+        yield SourcedImage(Source(next(numbers), path), given)
+        return
+    found = find_photos([os.fspath(given)])
+    for note in found.notes:
+        warnings.warn(note, ImageWarning, stacklevel=2)
+    for photo in found.photos:
+        if photo.path.suffix.lower() in VIDEO_SUFFIXES:
+            yield from _frames(photo.path, numbers)
+        else:
+            yield SourcedImage(Source(next(numbers), photo.path), photo.path)
+    for what, why in found.problems:
+        yield SourcedImage(Source(next(numbers), Path(what)), FileNotFoundError(f"{what}: {why}"))
+
+
+def _frames(video: Path | int, numbers: Iterator[int]) -> Iterator[SourcedImage]:
+    """The frames of a video, or the newest ones of a camera; an error ends them."""
+    live = isinstance(video, int)
+    path = None if isinstance(video, int) else video
+    frames = read_camera(video) if isinstance(video, int) else read_video(video)
+    ahead = read_ahead(frames, 1 if live else _FRAMES_AHEAD, newest=live)
+    latest: Frame | None = None
+    with closing(ahead):
+        try:
+            for latest in ahead:
+                source = Source(next(numbers), path, latest.number, latest.time)
+                yield SourcedImage(source, latest.pixels)
+        except Exception as error:
+            number = 0 if latest is None else latest.number + 1
+            yield SourcedImage(Source(next(numbers), path, number), error)

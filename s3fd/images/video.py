@@ -1,0 +1,153 @@
+"""Frames of videos and cameras, upright and with their times. Needs PyAV."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from s3fd.images.errors import ImageError, ImageWarning, reason
+from s3fd.images.types import UInt8Array
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+
+
+class Frame(NamedTuple):
+    """A picture of a video.
+
+    Attributes:
+        number: from 0.
+        time: in seconds from the beginning; None where the file does not tell.
+        pixels: uint8 ``[H, W, 3]``, RGB, turned upright.
+    """
+
+    number: int
+    time: float | None
+    pixels: UInt8Array
+
+
+def read_video(path: Path) -> Generator[Frame, None, None]:
+    """The frames of a video, one after the other.
+
+    Each has its own time, so that it does not matter whether they come at equal distances. They
+    are turned as the file asks for. What is damaged is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageError: it can't be read, or PyAV is not installed.
+
+    Warns:
+        ImageWarning: a part of it is damaged, or it ends too early.
+    """
+    name = str(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{name}: there is no such file")
+    with _open(name, name) as container:
+        if not container.streams.video:
+            raise ImageError(f"{name}: a file without pictures")
+        yield from _upright_frames(container, name)
+
+
+def read_camera(index: int) -> Generator[Frame, None, None]:
+    """The frames of a camera, with the seconds since it was opened.
+
+    Args:
+        index: 0 for the first one.
+
+    Raises:
+        ImageError: there is no such camera, it can't be opened, or PyAV is not installed.
+    """
+    name = f"camera {index}"
+    device, kind = _camera_device(index)
+    with _open(device, name, format=kind) as container:
+        start = time.monotonic()
+        for number, frame in enumerate(container.decode(video=0)):
+            yield Frame(number, time.monotonic() - start, _upright(frame))
+
+
+def _open(file: str, name: str, **options: Any) -> InputContainer:
+    av = _pyav(name)
+    try:
+        return av.open(file, **options)  # type: ignore[no-any-return]
+    except (av.FFmpegError, OSError) as error:
+        raise ImageError(
+            f"{name}: can't be opened, or is of a kind that FFmpeg can't read ({reason(error)})"
+        ) from None
+
+
+def _pyav(name: str) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise ImageError(f"{name}: reading it needs PyAV: pip install 's3fd[video]'") from None
+    av.logging.set_level(None)  # what is wrong with a file is said here, once
+    return av
+
+
+def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, None, None]:
+    from av import FFmpegError
+
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    start = float((stream.start_time or 0) * (stream.time_base or 0))
+    number, damaged, last = 0, 0, 0.0
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                damaged += 1
+                continue
+            for frame in frames:
+                seconds = None if frame.time is None else frame.time - start
+                last = last if seconds is None else seconds
+                yield Frame(number, seconds, _upright(frame))
+                number += 1
+    except FFmpegError as error:
+        raise ImageError(f"{name}: damaged after {number} frames ({reason(error)})") from None
+    if number == 0:
+        raise ImageError(f"{name}: damaged: not one frame can be decoded")
+    _warn(name, damaged, start + last, (container.duration or 0) / 1e6)
+
+
+def _upright(frame: VideoFrame) -> UInt8Array:
+    """The pixels of a frame, turned counterclockwise as it asks for, by right angles."""
+    pixels: UInt8Array = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _warn(name: str, damaged: int, last: float, duration: float) -> None:
+    """Says what a reader of the frames does not see."""
+    if damaged:
+        text = f"{name}: {damaged} of its packets are damaged, and their frames left out"
+        warnings.warn(text, ImageWarning, stacklevel=2)
+    if last < 0.9 * duration - 1:
+        text = f"{name}: cut short: it ends after {last:.1f} of {duration:.1f} seconds"
+        warnings.warn(text, ImageWarning, stacklevel=2)
+
+
+def _camera_device(index: int) -> tuple[str, str]:
+    """The name of a camera, and of FFmpeg's reader for it."""
+    if sys.platform == "darwin":
+        return str(index), "avfoundation"
+    if sys.platform == "win32":
+        devices = _pyav(f"camera {index}").device.enumerate_input_devices("dshow")
+        cameras = [device.name for device in devices if "video" in device.media_types]
+        if index >= len(cameras):
+            raise ImageError(f"camera {index}: there is no such camera; there are {cameras}")
+        return f"video={cameras[index]}", "dshow"
+    device = Path(f"/dev/video{index}")
+    if not device.exists():
+        there = sorted(str(path) for path in Path("/dev").glob("video*"))
+        raise ImageError(
+            f"camera {index}: there is no such camera ({device}); there are {there or 'none'}"
+        )
+    return str(device), "v4l2"

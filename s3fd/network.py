@@ -1,0 +1,119 @@
+"""A network as it runs: on a device, in a precision, over batches of images of one padded size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+
+from s3fd.detections import Detections
+from s3fd.models import S3FD
+from s3fd.ops import decode_detections
+from s3fd.scaled_image import ScaledImage
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
+"""Of the weights and of what the network computes; boxes and scores are float32 in any."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Network:
+    """A copy of an `S3FD` that finds faces in scaled images.
+
+    Attributes:
+        model: the copy, with its batch norms folded.
+        device: where it is.
+        precision: of its weights.
+        smallest_anchor: length of the longest side of the smallest anchor, in pixels.
+
+    Args:
+        model: is left alone.
+        device: where to run.
+        precision: in which to run.
+
+    Raises:
+        ValueError: there is no such precision.
+    """
+
+    def __init__(self, model: S3FD, device: torch.device, precision: Precision) -> None:
+        if precision not in _DTYPES:
+            raise ValueError(f"precision: expected one of {list(_DTYPES)}, got {precision!r}")
+        self.precision = precision
+        self.model = copy.deepcopy(model).fuse().requires_grad_(False)
+        self.model.to(_DTYPES[precision])
+        self.to(device)
+        shapes = (shape for level in model.grid.shapes for shape in level)
+        self.smallest_anchor = min(max(shape) for shape in shapes)
+
+    def to(self, device: torch.device) -> None:
+        """Moves it to another device."""
+        self.device = device
+        self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def find(
+        self,
+        images: Sequence[ScaledImage],
+        score_threshold: float,
+        iou_threshold: float,
+        *,
+        batch_size: int,
+        max_pixels: int | None = None,
+    ) -> list[Detections]:
+        """The faces of each image, in pixels of the original one.
+
+        Args:
+            images: those of one padded size share batches.
+            score_threshold: faces with a smaller score are dropped.
+            iou_threshold: of two faces that overlap more, the one with the larger score stays.
+            batch_size: images of a batch at most.
+            max_pixels: pixels of a batch at most, if it has more than one image.
+        """
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            by_size.setdefault(image.padded_size, []).append(index)
+        found: dict[int, Detections] = {}
+        for size, indices in by_size.items():
+            together = batch_size
+            if max_pixels is not None:
+                together = max(1, min(batch_size, max_pixels // (size[0] * size[1])))
+            for start in range(0, len(indices), together):
+                batch = indices[start : start + together]
+                detections = self._find_in_batch(
+                    [images[i] for i in batch], size, score_threshold, iou_threshold
+                )
+                found.update(zip(batch, detections, strict=True))
+        return [found[index] for index in range(len(images))]
+
+    @torch.inference_mode()
+    def _find_in_batch(
+        self,
+        images: list[ScaledImage],
+        padded_size: tuple[int, int],
+        score_threshold: float,
+        iou_threshold: float,
+    ) -> list[Detections]:
+        sizes = [image.scaled_size for image in images]
+        pixels = np.zeros((len(images), *padded_size, 3), dtype=np.uint8)
+        for target, image, (height, width) in zip(pixels, images, sizes, strict=True):
+            target[:height, :width] = image.pixels()
+        x = self.model.preprocess(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device))
+        for target, (height, width) in zip(x, sizes, strict=True):
+            target[:, height:] = 0  # the mean colour
+            target[:, :, width:] = 0
+        logits, deltas = self.model(x.contiguous(memory_format=torch.channels_last))
+        boxes, scores, splits = decode_detections(
+            [level.float() for level in logits],
+            [level.float() for level in deltas],
+            self.model.grid,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            image_sizes=sizes,
+        )
+        boxes, scores, bounds = boxes.cpu(), scores.cpu(), splits.tolist()
+        return [
+            Detections(image.to_original(boxes[a:b]), scores[a:b].clone(), image.original_size)
+            for image, a, b in zip(images, bounds[:-1], bounds[1:], strict=True)
+        ]

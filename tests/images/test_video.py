@@ -1,0 +1,115 @@
+"""Videos, which the tests make themselves."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from s3fd.images import ImageError, ImageWarning, video
+from s3fd.images.video import read_camera, read_video
+
+av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
+
+TIMES = [0, 40, 80, 200, 240, 900]  # in ms: not at equal distances
+
+
+def frame(number, size=(64, 48)):
+    """Brighter from frame to frame, with a white square on the top left."""
+    pixels = np.full((size[1], size[0], 3), 20 + 10 * number, np.uint8)
+    pixels[:16, :16] = 255
+    return pixels
+
+
+def write_video(path, times=TIMES, rotation=0, first=0, options=None):
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.bit_rate = 2_000_000
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, milliseconds in enumerate(times):
+            picture = av.VideoFrame.from_ndarray(frame(number % 20), format="rgb24")
+            picture.pts, picture.time_base = first + milliseconds, Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_every_frame_comes_with_its_own_time(tmp_path, suffix):
+    frames = list(read_video(write_video(tmp_path / f"clip.{suffix}")))
+    assert [f.number for f in frames] == list(range(len(TIMES)))
+    np.testing.assert_allclose([f.time for f in frames], np.array(TIMES) / 1000, atol=0.002)
+    for number, read in enumerate(frames):
+        np.testing.assert_allclose(read.pixels.astype(int), frame(number), atol=12)
+
+
+def test_times_count_from_the_first_frame(tmp_path):
+    frames = list(read_video(write_video(tmp_path / "clip.mkv", first=5000)))
+    assert frames[0].time == pytest.approx(0, abs=0.002)
+    assert frames[-1].time == pytest.approx(0.9, abs=0.002)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_frames_are_turned_upright(tmp_path, rotation):
+    (read,) = read_video(write_video(tmp_path / "clip.mp4", times=[0], rotation=rotation))
+    expected = np.rot90(frame(0), rotation // 90)
+    assert read.pixels.shape == expected.shape
+    np.testing.assert_allclose(read.pixels.astype(int), expected, atol=12)
+
+
+def test_a_video_without_its_end_gives_the_frames_before_with_a_warning(tmp_path):
+    times = range(0, 8000, 40)
+    whole = write_video(tmp_path / "whole.mkv", times).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(ImageWarning, match=r"cut\.mkv: cut short: it ends after .* of 8\.0 seconds"):
+        frames = list(read_video(tmp_path / "cut.mkv"))
+    assert 60 <= len(frames) <= 140
+
+
+def test_damaged_parts_are_left_out_with_a_warning_or_an_error(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", range(0, 4000, 40), options={"movflags": "faststart"})
+    data = bytearray(path.read_bytes())
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    with pytest.warns(ImageWarning):
+        frames = list(read_video(tmp_path / "cut.mp4"))
+    assert 10 <= len(frames) <= 60
+
+
+def test_what_is_no_video_says_so(tmp_path):
+    (tmp_path / "no.mp4").write_bytes(b"no video")
+    with pytest.raises(ImageError, match=r"no\.mp4: can't be opened, or is of a kind"):
+        next(read_video(tmp_path / "no.mp4"))
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: there is no such file"):
+        next(read_video(tmp_path / "gone.mp4"))
+    path = write_video(tmp_path / "clip.mp4")  # whose list of frames comes last
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ImageError, match=r"clip\.mp4: can't be opened"):
+        next(read_video(path))
+
+
+def test_a_file_of_sound_alone_is_named(tmp_path):
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+    with pytest.raises(ImageError, match=r"sound\.mkv: a file without pictures"):
+        next(read_video(tmp_path / "sound.mkv"))
+
+
+def test_a_camera_that_is_not_there_is_named():
+    with pytest.raises(ImageError, match="camera 97: there is no such camera"):
+        next(read_camera(97))
+
+
+def test_without_pyav_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(video.sys.modules, "av", None)
+    with pytest.raises(ImageError, match=r"clip\.mp4: .* pip install 's3fd\[video\]'"):
+        next(read_video(write_nothing(tmp_path / "clip.mp4")))
+
+
+def write_nothing(path):
+    path.write_bytes(b"x")
+    return path
