@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -12,6 +12,7 @@ from s3fd.data import AnnotatedImage
 from s3fd.detections import Detections
 from s3fd.evaluation.average_precision import PrecisionRecall, average_precision
 from s3fd.images import UInt8Array, read_image
+from s3fd.pipeline import in_order
 
 Detector: TypeAlias = Callable[[Sequence[UInt8Array]], Sequence[Detections]]
 """Takes photos, uint8 ``[H, W, 3]``, and gives the faces of each: a `FaceDetector`, for example.
@@ -61,7 +62,7 @@ def evaluate_detector(
         photos: none gives an empty curve.
         iou_threshold: the least overlap with a face that finds it, in (0, 1]; see
             `s3fd.evaluation.match_detections` for the rule.
-        at_once: photos that are read, and given to the detector, together.
+        at_once: photos that are given to the detector together; as many are read meanwhile.
         advance: called with the number of photos just done, for a progress bar.
 
     Raises:
@@ -94,31 +95,36 @@ def find_faces(
     at_once: int = 32,
     advance: Callable[[int], object] | None = None,
 ) -> list[Detections]:
-    """Finds the faces of photos; some are read, in parallel, while memory holds no others.
+    """Finds the faces of photos; the next ones are read while the detector looks at some.
 
     Args:
         detector: see `Detector`.
         photos: anything that `read` understands.
         read: gives the pixels of one.
-        at_once: photos that are read, and given to the detector, together.
+        at_once: photos that are given to the detector together; as many are read meanwhile.
         advance: called with the number of photos just done, for a progress bar.
 
     Raises:
         ValueError: the detector answers with another number of `Detections` than it got photos.
     """
+
+    def find(pictures: list[UInt8Array]) -> Sequence[Detections]:
+        answer = detector(pictures)
+        if len(answer) != len(pictures):
+            raise ValueError(
+                f"detector: expected Detections for each of {len(pictures)} photos, "
+                f"got {len(answer)}"
+            )
+        return answer
+
     found: list[Detections] = []
-    with ThreadPoolExecutor() as pool:
-        for first in range(0, len(photos), at_once):
-            pictures = list(pool.map(read, photos[first : first + at_once]))
-            answer = detector(pictures)
-            if len(answer) != len(pictures):
-                raise ValueError(
-                    f"detector: expected Detections for each of {len(pictures)} photos, "
-                    f"got {len(answer)}"
-                )
-            found += answer
+    with closing(in_order(photos, read, find, together=at_once, ahead=at_once)) as results:
+        for _, result in results:
+            if isinstance(result, Exception):
+                raise result
+            found.append(result)
             if advance is not None:
-                advance(len(pictures))
+                advance(1)
     return found
 
 

@@ -7,7 +7,6 @@ pixels: a box from 3 to 5 is three pixels wide, and the IoU has a ``+ 1`` in eve
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.evaluation.matching import FALSE_POSITIVE, IGNORED, compiled_module
+from s3fd.pipeline import available_threads
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -109,10 +109,3 @@ def pixel_overlaps(
         sorted_boxes, splits, faces, face_splits, threads=threads or available_threads()
     )
     return PixelOverlaps(sorted_scores, best, overlap, order, splits, face_splits)
-
-
-def available_threads() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -55,7 +55,8 @@ class Validation:
         """
         paths = [photo.path for photo in self._share(self.processes.rank)]
         detector = FaceDetector(model, self.processes.device)
-        found = detector(paths, score_threshold=LOWEST_SCORE, max_size=self.max_size)
+        results = detector.stream(paths, score_threshold=LOWEST_SCORE, max_size=self.max_size)
+        found = list(results)
         events.detections(step, paths, found)
         shares = self.processes.gather([detections.numpy() for detections in found])
 

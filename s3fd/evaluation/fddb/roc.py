@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from s3fd.data.formats.fddb import FddbPhoto
 from s3fd.evaluation.matching import FALSE_POSITIVE, compiled_module
-from s3fd.evaluation.pixel_overlaps import available_threads
+from s3fd.pipeline import available_threads
 
 FloatArray = NDArray[np.float64]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3fd.evaluation.matching import compiled_module
-from s3fd.evaluation.pixel_overlaps import available_threads
 from s3fd.evaluation.predictions import (
     NO_DETECTIONS,
     Prediction,
@@ -19,6 +18,7 @@ from s3fd.evaluation.predictions import (
     suggestion,
 )
 from s3fd.evaluation.wider_face.ground_truth import WiderFaceGroundTruth
+from s3fd.pipeline import available_threads
 
 
 @dataclass(frozen=True, eq=False)
