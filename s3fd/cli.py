@@ -7,63 +7,82 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated
 
-import typer
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.text import Text
 
 from s3fd import __version__
 from s3fd.commands.analyze import analyze
 from s3fd.commands.detect import detect
 from s3fd.commands.evaluate import evaluate
 from s3fd.commands.info import info
+from s3fd.commands.options import OPTIONS, UsageError
 from s3fd.commands.train import train
 
-app = typer.Typer(
+app = App(
     name="s3fd",
     help="Find faces with S3FD, the single shot scale-invariant face detector.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    help_flags=["--help", "-h"],
+    help_format="markdown",
+    version=f"s3fd {__version__}",
+    version_flags=["--version"],
+    group_parameters=OPTIONS,
+    # Flags have no --no-… of their own, and lists no --empty-….
+    default_parameter=Parameter(negative_bool="", negative_iterable="", negative_none=""),
+    suppress_keyboard_interrupt=False,
 )
-app.command()(detect)
-app.command()(train)
-app.add_typer(evaluate)
-app.add_typer(analyze)
-app.command()(info)
+app.command(detect, sort_key=0)
+app.command(train, sort_key=1)
+app.command(evaluate)
+app.command(analyze)
+app.command(info, sort_key=4)
+app.register_install_completion_command()
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"s3fd {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    pass
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line: an error is one message, and exit code 1 (2: a wrong argument).
 
     With the environment variable ``S3FD_TRACEBACK=1``, an error shows where it comes from.
+
+    Args:
+        arguments: what was typed; None for those of the process.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # any bytes can be the name of a photo
     try:
-        app(prog_name="s3fd")
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what can't be written is an error, too
+    except BrokenPipeError:
+        # Nobody reads on; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
     except Exception as error:
         if os.environ.get("S3FD_TRACEBACK"):
             raise
-        typer.echo(f"error: {error or type(error).__name__}", err=True)
-        sys.exit(1)
+        _complain(str(error) or type(error).__name__)
+        code = 1
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, UsageError) as error:
+        command, *_ = app.parse_commands(arguments)
+        _complain(str(error))
+        _complain(f"{' '.join(['s3fd', *command])} --help", "more in")
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, what: str = "error") -> None:
+    message = Text.assemble((f"{what}: ", "bold red" if what == "error" else "bold"), text)
+    Console(stderr=True, highlight=False).print(message, soft_wrap=True)

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,31 @@ def shared():
     if not folder.is_dir():
         pytest.skip(f"no real data here: S3FD_SHARED would name the folder, {folder} isn't there")
     return folder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self):
+        return self.stdout + self.stderr
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs ``s3fd`` with arguments, as a user in a wide terminal does."""
+    from s3fd.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as finished:
+            main([str(argument) for argument in arguments])
+        return Finished(finished.value.code or 0, *capsys.readouterr())
+
+    return run

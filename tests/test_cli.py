@@ -8,17 +8,11 @@ import sys
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from s3fd import FaceDetector, __version__
-from s3fd.cli import app
 from s3fd.models import pretrained_path
 
 ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -33,7 +27,7 @@ def photos(tmp_path):
     return folder
 
 
-def test_one_photo_gives_a_table_a_picture_and_json(tmp_path):
+def test_one_photo_gives_a_table_a_picture_and_json(run, tmp_path):
     result = run("detect", ASTRONAUT, "--out", tmp_path / "out", "--json", tmp_path / "faces.jsonl")
     assert result.exit_code == 0
     assert "1 face in 1 photo" in result.output
@@ -46,7 +40,7 @@ def test_one_photo_gives_a_table_a_picture_and_json(tmp_path):
     assert len(record["faces"]) == 1
 
 
-def test_several_scales_are_one_option_away(tmp_path):
+def test_several_scales_are_one_option_away(run, tmp_path):
     options = ["--multi-scale", "--drop-single", "--max-pixels", "300000", "--threshold", "0.9"]
     result = run("detect", ASTRONAUT, *options, "--json", tmp_path / "faces.jsonl")
     assert result.exit_code == 0
@@ -57,7 +51,7 @@ def test_several_scales_are_one_option_away(tmp_path):
     assert face == faces.to_dict()["faces"][0]
 
 
-def test_bad_files_are_reported_and_the_others_done(photos, tmp_path):
+def test_bad_files_are_reported_and_the_others_done(run, photos, tmp_path):
     result = run("detect", photos, "--out", tmp_path / "out", "--json", tmp_path / "faces.jsonl")
     assert result.exit_code == 1
     assert "1 face in 2 photos, 2 errors" in result.output
@@ -69,7 +63,7 @@ def test_bad_files_are_reported_and_the_others_done(photos, tmp_path):
     assert sum("error" in record for record in records) == 2
 
 
-def test_photos_are_never_overwritten(photos, tmp_path):
+def test_photos_are_never_overwritten(run, photos, tmp_path):
     before = (photos / "face.jpg").read_bytes()
     assert run("detect", photos / "face.jpg", "--out", photos).exit_code == 0
     assert (photos / "face.jpg").read_bytes() == before
@@ -78,7 +72,7 @@ def test_photos_are_never_overwritten(photos, tmp_path):
     assert (photos / "face.jpg").read_bytes() == before
 
 
-def test_two_photos_of_one_name_give_two_pictures(photos, tmp_path):
+def test_two_photos_of_one_name_give_two_pictures(run, photos, tmp_path):
     shutil.copy(photos / "face.jpg", photos / "deep" / "face.jpg")
     result = run(
         "detect", photos / "face.jpg", photos / "deep" / "face.jpg", "--out", tmp_path / "out"
@@ -87,7 +81,7 @@ def test_two_photos_of_one_name_give_two_pictures(photos, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_globs_are_expanded_and_a_photo_is_done_once(photos):
+def test_globs_are_expanded_and_a_photo_is_done_once(run, photos):
     result = run("detect", photos / "f*.jpg", photos / "face.jpg", "--json", "-")
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 1
@@ -98,7 +92,7 @@ def test_globs_are_expanded_and_a_photo_is_done_once(photos):
     [
         (["detect", "gone.jpg"], 1, "there is no such file"),
         (["detect", "gone*.jpg"], 1, "no file matches"),
-        (["detect"], 2, "Missing argument"),
+        (["detect"], 2, "parameter PHOTO requires an argument"),
         (["detect", ASTRONAUT, "--threshold", "2"], 2, "threshold"),
         (["detect", ASTRONAUT, "--device", "abacus"], 2, "device"),
         (["detect", ASTRONAUT, "--model", "heavy"], 2, "model"),
@@ -108,17 +102,17 @@ def test_globs_are_expanded_and_a_photo_is_done_once(photos):
         (["detect", ASTRONAUT, "--multi-scale", "--max-size", "64"], 2, "--max-size"),
         (["detect", ASTRONAUT, "--max-pixels", "90000"], 2, "--max-pixels"),
         (["detect", ASTRONAUT, "--drop-single"], 2, "--drop-single"),
-        (["dance"], 2, "No such command"),
+        (["dance"], 2, "Unknown command"),
     ],
 )
-def test_mistakes_have_one_message_and_an_exit_code(arguments, code, message):
+def test_mistakes_have_one_message_and_an_exit_code(run, arguments, code, message):
     result = run(*arguments)
     assert result.exit_code == code
-    assert message in " ".join(result.output.replace("│", " ").split())
+    assert message in result.stderr
     assert "Traceback" not in result.output
 
 
-def test_nothing_is_left_half_written(tmp_path, monkeypatch):
+def test_nothing_is_left_half_written(run, tmp_path, monkeypatch):
     def fails(*args, **kwargs):
         raise OSError("disk full")
 
@@ -129,20 +123,20 @@ def test_nothing_is_left_half_written(tmp_path, monkeypatch):
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 
-def test_a_folder_without_photos_says_so(tmp_path):
+def test_a_folder_without_photos_says_so(run, tmp_path):
     result = run("detect", tmp_path)
     assert result.exit_code == 1
     assert "there is no photo in this folder" in result.output
 
 
-def test_info_names_versions_devices_and_weights():
+def test_info_names_versions_devices_and_weights(run):
     result = run("info")
     assert result.exit_code == 0
     for part in (__version__, "torch", "built with", "cpu", "light"):
         assert part in result.output
 
 
-def test_version_and_help_answer():
+def test_version_and_help_answer(run):
     assert run("--version").output == f"s3fd {__version__}\n"
     for command in ([], ["detect"], ["train"], ["evaluate"], ["info"]):
         assert run(*command, "--help").exit_code == 0

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from cyclopts import App
 from rich.table import Table
 
 import s3fd
-from s3fd.commands.options import Device, check_json_file, check_output_file
+from s3fd.commands.options import (
+    OPTIONS,
+    AtLeastOne,
+    Count,
+    Device,
+    Flag,
+    UsageError,
+    device_of,
+    number,
+    option,
+)
+from s3fd.commands.outputs import Outputs, progress_bar
 from s3fd.files import whole_file
+from s3fd.settings import Range
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,61 +32,39 @@ if TYPE_CHECKING:
     from s3fd.analysis import MatchedAnchors, ReceptiveField
     from s3fd.models import S3FD
 
-_PICTURES = (".png", ".svg", ".pdf")
-
-analyze = typer.Typer(
+analyze = App(
     name="analyze",
     help="Show the paper's ideas in numbers and pictures, without training.",
-    no_args_is_help=True,
+    group_parameters=OPTIONS,
+    sort_key=3,
 )
 
-JsonFile = Annotated[
-    str | None,
-    typer.Option(
-        "--json", metavar="FILE", help="Write the figures as JSON; - for the standard output."
-    ),
-]
-PlotFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Draw a .png, .svg or .pdf; needs matplotlib.")
-]
 
-
-@analyze.command("matching")
+@analyze.command(name="matching")
 def analyze_matching(
-    data: Annotated[
-        Path,
-        typer.Option(
-            metavar="PATH",
-            help="WIDER FACE's wider_face_val_bbx_gt.txt or .mat, an annotations.json, "
-            "or the folder of one.",
-        ),
-    ],
-    split: Annotated[str, typer.Option(metavar="NAME", help="Of a folder: val or train.")] = "val",
-    input_size: Annotated[
-        int, typer.Option(min=32, help="Images are scaled to fit into a square of this side.")
-    ] = 640,
-    top_n: Annotated[
-        list[int] | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Also both stages with this N in place of the mean (the authors' code: 6); "
-            "repeat it for more.",
-            show_default=False,
-        ),
-    ] = None,
-    bins_per_octave: Annotated[
-        int, typer.Option(min=1, help="Bins of the plot and of JSON, from a scale to its double.")
-    ] = 8,
-    json_file: JsonFile = None,
-    plot: PlotFile = None,
+    *,
+    data: Annotated[Path, option("PATH")],
+    split: Annotated[str, option("NAME")] = "val",
+    input_size: Annotated[int, number(int, Range(32))] = 640,
+    top_n: list[AtLeastOne] | None = None,
+    bins_per_octave: AtLeastOne = 8,
+    outputs: Outputs = Outputs(),
 ) -> None:
     """Matched anchors a face against its scale: SSD's rule, the first stage of S3FD, and both.
 
     This is the paper's argument for scale compensation (section 3.2): SSD's rule leaves tiny faces,
     and those between two anchors, with few anchors to learn from.
+
+    Args:
+        data: WIDER FACE's wider_face_val_bbx_gt.txt or .mat, an annotations.json, or the folder of
+            one.
+        split: Of a folder: val or train.
+        input_size: Images are scaled to fit into a square of this side.
+        top_n: Also both stages with this N in place of the mean (the authors' code: 6); repeat it
+            for more.
+        bins_per_octave: Bins of the plot and of JSON, from a scale to its double.
     """
-    _check_outputs(json_file, plot)
+    outputs.check()
     from s3fd.analysis import RULES, MatchingRule, count_matched_anchors, read_faces
 
     images = read_faces(data, split)
@@ -112,54 +98,43 @@ def analyze_matching(
         "bins_per_octave": bins_per_octave,
         "bins": [asdict(b) | {"mean": _defined(b.mean)} for b in bins],
     }
-    _report(record, _matching_table(matched), json_file)
-    if plot is not None:
+    outputs.publish(record, _matching_table(matched))
+    if outputs.plot is not None:
         from s3fd.analysis.plots import draw_matching
 
-        _save(draw_matching(matched, bins), plot)
+        _save(draw_matching(matched, bins), outputs.plot)
 
 
-@analyze.command("receptive-field")
+@analyze.command(name="receptive-field")
 def analyze_receptive_field(
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="light (bundled weights), vgg16 (random weights), or a file of weights.",
-        ),
-    ] = "light",
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Fresh weights for this network.")
-    ] = False,
-    energy: Annotated[
-        float,
-        typer.Option(help="Share of the squared gradient that the effective field holds."),
-    ] = 0.95,
-    samples: Annotated[int, typer.Option(min=1, help="Random inputs for each level.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of inputs and random weights.")] = 0,
+    *,
+    model: Annotated[str, option("NAME|FILE")] = "light",
+    random_weights: Flag = False,
+    energy: float = 0.95,
+    samples: AtLeastOne = 8,
+    seed: Count = 0,
     device: Device = None,
-    json_file: JsonFile = None,
-    plot: PlotFile = None,
+    outputs: Outputs = Outputs(),
 ) -> None:
     """Theoretical and effective receptive field of each level, beside its anchor.
 
     This is the paper's argument for its anchor sizes (section 3.1): much smaller than the
     theoretical field, and about as large as the effective one. The field is that of a prediction,
     with the convolution of the head, as in the paper's table 1.
+
+    Args:
+        model: light (bundled weights), vgg16 (random weights), or a file of weights.
+        random_weights: Fresh weights for this network.
+        energy: Share of the squared gradient that the effective field holds.
+        samples: Random inputs for each level.
+        seed: Of inputs and random weights.
     """
-    _check_outputs(json_file, plot)
+    outputs.check()
     from s3fd.analysis import Predictions, receptive_fields
 
     network, weights = _network(model, random_weights, seed, device)
     grid = network.grid
-    progress = Progress(
-        TextColumn("{task.completed} of {task.total} gradients"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with progress:
+    with progress_bar("gradients") as progress:
         task = progress.add_task("", total=samples * grid.num_levels)
         fields = receptive_fields(
             Predictions(network),
@@ -189,64 +164,32 @@ def analyze_receptive_field(
             for field in fields
         ],
     }
-    _report(record, _field_table(fields), json_file)
-    if plot is not None:
+    outputs.publish(record, _field_table(fields))
+    if outputs.plot is not None:
         from s3fd.analysis.plots import draw_receptive_fields
 
-        _save(draw_receptive_fields(fields, energy), plot)
+        _save(draw_receptive_fields(fields, energy), outputs.plot)
 
 
 def _network(model: str, random_weights: bool, seed: int, device: str | None) -> tuple[S3FD, str]:
     """The network that is meant, and where its weights are from."""
     import torch
 
-    from s3fd.devices import resolve_device
     from s3fd.models import S3FD, load_checkpoint, pretrained_path
 
-    try:
-        place = resolve_device(device)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--device") from None
+    place = device_of(device)
     options: dict[str, Any] = {"backbone": model}
     if model != "vgg16":
         try:
             path = Path(model) if Path(model).is_file() else pretrained_path(model)
             network = load_checkpoint(path)
         except (OSError, ValueError) as error:
-            raise typer.BadParameter(str(error), param_hint="--model") from None
+            raise UsageError("--model", str(error)) from None
         if not random_weights:
             return network.to(place), str(path)
         options = asdict(network.config)
     torch.manual_seed(seed)
     return S3FD(**options).to(place), "random"
-
-
-def _check_outputs(json_file: str | None, plot: Path | None) -> None:
-    """Finds what would keep results from being written before any work is done."""
-    check_json_file(json_file)
-    if plot is None:
-        return
-    if plot.suffix.lower() not in _PICTURES:
-        raise typer.BadParameter(
-            f"expected a name that ends in {', '.join(_PICTURES)}, got {plot}", param_hint="--plot"
-        )
-    check_output_file(plot, "--plot")
-    if find_spec("matplotlib") is None:
-        raise typer.BadParameter(
-            "needs matplotlib; `pip install s3fd[eval]` brings it", param_hint="--plot"
-        )
-
-
-def _report(record: dict[str, Any], table: Table, json_file: str | None) -> None:
-    """Prints the table, or writes JSON, or both."""
-    text = json.dumps(record, indent=2)
-    if json_file == "-":
-        typer.echo(text)
-        return
-    Console(highlight=False).print(table)
-    if json_file is not None:
-        with whole_file(Path(json_file)) as file:
-            file.write(text.encode() + b"\n")
 
 
 def _save(figure: Figure, plot: Path) -> None:

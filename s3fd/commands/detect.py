@@ -11,26 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from s3fd.commands.files import ResultNames
-from s3fd.commands.options import (
-    BatchSize,
-    Device,
-    DropSingle,
-    MaxPixels,
-    MaxSize,
-    Model,
-    MultiScale,
+from s3fd.commands.options import DetectorOptions, Model, Share, UsageError, option
+from s3fd.commands.outputs import (
+    Folder,
+    JsonFile,
     check_json_file,
-    face_finder,
-    load_detector,
+    error_console,
+    progress_bar,
+    write_line,
 )
-from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
+from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
 from s3fd.files import whole_file, why_not_writable
 from s3fd.photos import Photo, find_photos
 
@@ -43,65 +38,32 @@ if TYPE_CHECKING:
 
 
 def detect(
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTO...",
-            help="Photos, folders (all photos in and below them), and globs.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Write copies of the photos with boxes here: group.jpg gives group-faces.jpg.",
-        ),
-    ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Write JSON Lines, one object a photo; - for the standard output.",
-        ),
-    ] = None,
+    *photos: Annotated[str, option(name="PHOTO", required=True)],
+    out: Folder = None,
+    json_file: JsonFile = None,
     model: Model = "light",
-    device: Device = None,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out faces with a smaller score.")
-    ] = SCORE_THRESHOLD,
-    iou_threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Of two faces that overlap more, keep the better.")
-    ] = IOU_THRESHOLD,
-    max_size: MaxSize = MAX_SIZE,
-    min_face: Annotated[
-        float, typer.Option(min=0, help="Leave out faces smaller than this, in pixels.")
-    ] = 0,
-    batch_size: BatchSize = BATCH_SIZE,
-    multi_scale: MultiScale = False,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    drop_single: DropSingle = False,
-) -> None:
+    threshold: Share = SCORE_THRESHOLD,
+    iou_threshold: Share = IOU_THRESHOLD,
+    options: DetectorOptions = DetectorOptions(),
+) -> int:
     """Find the faces of photos.
 
     Prints a table. Exit code 1: a photo can't be read or a result not written (the others are
     done); 2: a wrong argument.
+
+    Args:
+        photos: Photos, folders (all photos in and below them), and globs.
+        out: Write copies of the photos with boxes here: group.jpg gives group-faces.jpg.
+        json_file: Write JSON Lines, one object a photo; - for the standard output.
+        threshold: Leave out faces with a smaller score.
+        iou_threshold: Of two faces that overlap more, keep the better.
     """
     found = find_photos(photos, without=out)
     _check_results(out, json_file, found.photos)
     find: Finder | None = None
     if found.photos:
-        find = face_finder(
-            load_detector(model, device),
-            score_threshold=threshold,
-            iou_threshold=iou_threshold,
-            max_size=max_size,
-            min_face=min_face,
-            batch_size=batch_size,
-            multi_scale=multi_scale,
-            max_pixels=max_pixels,
-            drop_single=drop_single,
+        find = options.finder(
+            options.detector(model), score_threshold=threshold, iou_threshold=iou_threshold
         )
     with _json_lines(json_file) as write_json:
         report = _Report(None if out is None else ResultNames(out, found.photos), write_json)
@@ -110,17 +72,16 @@ def detect(
         for what, why in found.problems:
             report.fail(what, why)
         if find is not None:
-            _detect_all(found.photos, find, batch_size, report)
+            _detect_all(found.photos, find, options.batch_size, report)
     if json_file != "-":
         report.print_table()
-    if report.failures:
-        raise typer.Exit(1)
+    return 1 if report.failures else 0
 
 
 def _check_results(out: Path | None, json_file: str | None, photos: Sequence[Photo]) -> None:
     """Finds what would keep results from being written before any work is done."""
     if out is not None and (why_not := why_not_writable(out)):
-        raise typer.BadParameter(why_not, param_hint="--out")
+        raise UsageError("--out", why_not)
     check_json_file(json_file, (photo.path for photo in photos))
 
 
@@ -133,7 +94,7 @@ class _Report:
     """
 
     def __init__(self, names: ResultNames | None, write_json: Callable[[str], None]) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = error_console()
         self.failures = 0
         self._names = names
         self._write_json = write_json
@@ -169,8 +130,11 @@ class _Report:
             return
         console = Console(highlight=False)
         single = len(self._found) == 1
-        console.print(_faces_table(*self._found[0][:2]) if single else _photos_table(self._found))
         faces = sum(len(detections) for _, detections, _ in self._found)
+        if not single:
+            console.print(_photos_table(self._found))
+        elif faces:
+            console.print(_faces_table(*self._found[0][:2]))
         summary = f"{_count(faces, 'face')} in {_count(len(self._found), 'photo')}"
         if self.failures:
             summary += f", {_count(self.failures, 'error')}"
@@ -184,14 +148,7 @@ def _detect_all(photos: Sequence[Photo], find: Finder, batch_size: int, report: 
     """Reads a batch of photos in parallel, finds their faces, and reports in their order."""
     # Pillow's warnings are about files that it reads nevertheless.
     warnings.filterwarnings("ignore", module="PIL")
-    progress = Progress(
-        TextColumn("{task.completed} of {task.total} photos"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=report.console,
-        transient=True,
-        disable=len(photos) < 4,
-    )
+    progress = progress_bar("photos", console=report.console, shown=len(photos) >= 4)
     with progress, ThreadPoolExecutor(max_workers=min(batch_size, os.cpu_count() or 1)) as pool:
         task = progress.add_task("", total=len(photos))
         for start in range(0, len(photos), batch_size):
@@ -231,7 +188,7 @@ def _json_lines(json_file: str | None) -> Iterator[Callable[[str], None]]:
     if json_file is None:
         yield lambda line: None
     elif json_file == "-":
-        yield typer.echo
+        yield write_line
     else:
         with whole_file(Path(json_file)) as file:
             yield lambda line: _write_line(file, line)

@@ -7,37 +7,31 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 import s3fd
 
 
-def info() -> None:
+def info() -> int:
     """Print versions, devices, how the operators were built, and the bundled weights.
 
     Exit code 1: the compiled operators can't be used.
     """
-    console = Console(highlight=False)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in (*_versions(), *_devices()):
-        table.add_row(name, Text(value))
+    rows: list[tuple[str, str | Text]] = [*_versions(), *_devices()]
     broken: ImportError | None = None
     try:
-        for name, value in _build():
-            table.add_row(name, Text(value))
+        rows += _build()
     except ImportError as error:
         broken = error
-        table.add_row("operators", Text(str(error), style="red"))
-    for name, value in _weights():
-        table.add_row(name, Text(value))
-    console.print(table)
-    if broken is not None:
-        raise typer.Exit(1)
+        rows.append(("operators", Text(str(error), style="red")))
+    rows += _weights()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        # Not in a table, which would break a path that is longer than the terminal is wide.
+        line = Text.assemble((f"{name:{width}}  ", "bold"), value)
+        Console(highlight=False).print(line, soft_wrap=True)
+    return 0 if broken is None else 1
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -1,153 +1,174 @@
-"""Options that several commands share, and what becomes of them."""
+"""Options that several commands share, declared once, and what becomes of them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-import typer
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
-from s3fd.defaults import IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE
-from s3fd.files import why_not_writable
+from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE
+from s3fd.settings import Range
 
 if TYPE_CHECKING:
+    import torch
+
     from s3fd.detections import Detections
     from s3fd.detector import FaceDetector
     from s3fd.images import UInt8Array
 
     Finder: TypeAlias = Callable[[Sequence[UInt8Array]], list[Detections]]
 
-Model = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="Bundled weights, or a file of weights.")
+OPTIONS = Group.create_default_parameters("Options")
+DETECTOR = Group("Detector", sort_key=1)
+RESULTS = Group("Results", sort_key=2)
+
+# The version of cyclopts for Python 3.10 shows no names of values.
+_HAS_METAVAR = "metavar" in signature(Parameter).parameters
+
+
+class UsageError(Exception):
+    """An option that can't be followed: exit code 2, as for one that can't be read."""
+
+    def __init__(self, option: str, why: str) -> None:
+        super().__init__(f"Invalid value for {option}: {why}")
+
+
+def option(metavar: str | None = None, **more: Any) -> Parameter:
+    """How an option is read and shown.
+
+    Args:
+        metavar: what the help calls its value; None for its type.
+        more: as `cyclopts.Parameter` takes.
+    """
+    if metavar is not None and _HAS_METAVAR:
+        more["metavar"] = metavar
+    return Parameter(**more)
+
+
+def number(kind: type, within: Range, **more: Any) -> Parameter:
+    """An option that takes the numbers of a range, which its help shows."""
+    bounds = {
+        "gt" if within.above_low else "gte": within.low,
+        "lt" if within.below_high else "lte": within.high,
+    }
+    metavar = within.around(kind.__name__.upper()).replace(" ", "")
+    return option(metavar, validator=Number(**bounds), **more)
+
+
+Count: TypeAlias = Annotated[int, number(int, Range(0))]
+AtLeastOne: TypeAlias = Annotated[int, number(int, Range(1))]
+Share: TypeAlias = Annotated[float, number(float, Range(0, 1))]
+Flag: TypeAlias = Annotated[bool, option(show_default=False)]
+Model: TypeAlias = Annotated[
+    str,
+    option("NAME|FILE", group=DETECTOR, help="Bundled weights, or a file of weights."),
 ]
-Device = Annotated[
+Device: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="cpu, cuda, cuda:1, mps.", show_default="cuda if there is a GPU"
-    ),
-]
-MaxSize = Annotated[
-    int, typer.Option(min=0, help="Shrink photos whose longest side is larger; 0: never.")
-]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos that go through the network together.")]
-MultiScale = Annotated[
-    bool,
-    typer.Option(
-        "--multi-scale",
-        help="The paper's test: several scales and a mirror image, merged. Better, and slow.",
-    ),
-]
-MaxPixels = Annotated[
-    int,
-    typer.Option(
-        min=1, help="With --multi-scale, the size up to which photos are enlarged, or shrunk."
-    ),
-]
-DropSingle = Annotated[
-    bool,
-    typer.Option(
-        "--drop-single", help="With --multi-scale, leave out faces that one scale alone has seen."
+    option(
+        "NAME",
+        group=DETECTOR,
+        help="cpu, cuda, cuda:1, mps.",
+        show_default=lambda _: "cuda if there is a GPU",
     ),
 ]
 
 
-def load_detector(model: str, device: str | None) -> FaceDetector:
-    """The detector that ``--model`` and ``--device`` mean; a mistake there is a usage error."""
-    from s3fd.detector import FaceDetector
+def device_of(name: str | None) -> torch.device:
+    """The device that ``--device`` means."""
     from s3fd.devices import resolve_device
 
     try:
-        resolved = resolve_device(device)
+        return resolve_device(name)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--device") from None
-    try:
-        return FaceDetector.from_pretrained(model, resolved)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="--model") from None
+        raise UsageError("--device", str(error)) from None
 
 
-def face_finder(
-    detector: FaceDetector,
-    *,
-    score_threshold: float,
-    iou_threshold: float = IOU_THRESHOLD,
-    max_size: int,
-    min_face: float,
-    batch_size: int,
-    multi_scale: bool,
-    max_pixels: int,
-    drop_single: bool,
-) -> Finder:
-    """What finds faces in the way that the options mean: they come as they were typed.
+@Parameter(name="*", group=DETECTOR)
+@dataclass(frozen=True, kw_only=True)
+class DetectorOptions:
+    """How a detector looks for faces.
 
-    A usage error is raised where they contradict each other.
+    Attributes:
+        device: cpu, cuda, cuda:1, mps.
+        max_size: Shrink photos whose longest side is larger; 0: never.
+        min_face: Leave out faces smaller than this, in pixels. Those in labels still count.
+        batch_size: Photos that go through the network together.
+        multi_scale: The paper's test: several scales and a mirror image, merged. Better, and slow.
+        max_pixels: With --multi-scale, the size up to which photos are enlarged, or shrunk.
+        drop_single: With --multi-scale, leave out faces that one scale alone has seen.
     """
-    _check_scales(multi_scale, max_size, max_pixels, drop_single)
-    if multi_scale:
-        return lambda pictures: detector.detect_multiscale(
+
+    device: Device = None
+    max_size: Count = MAX_SIZE
+    min_face: Annotated[float, number(float, Range(0))] = 0
+    batch_size: AtLeastOne = BATCH_SIZE
+    multi_scale: Flag = False
+    max_pixels: AtLeastOne = MAX_PIXELS
+    drop_single: Flag = False
+
+    def detector(self, model: str) -> FaceDetector:
+        """The detector that is meant; a mistake is a usage error."""
+        from s3fd.detector import FaceDetector
+
+        self._refuse_options_without_effect()
+        device = device_of(self.device)
+        try:
+            return FaceDetector.from_pretrained(model, device)
+        except (OSError, ValueError) as error:
+            raise UsageError("--model", str(error)) from None
+
+    def finder(
+        self,
+        detector: FaceDetector,
+        *,
+        score_threshold: float,
+        iou_threshold: float = IOU_THRESHOLD,
+    ) -> Finder:
+        """What finds faces in the way that the options mean."""
+        thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
+        if self.multi_scale:
+            return lambda pictures: detector.detect_multiscale(
+                pictures,
+                **thresholds,
+                max_pixels=self.max_pixels,
+                min_face=self.min_face or None,
+                keep_single=not self.drop_single,
+                batch_size=self.batch_size,
+            )
+        return lambda pictures: detector(
             pictures,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            max_pixels=max_pixels,
-            min_face=min_face or None,
-            keep_single=not drop_single,
-            batch_size=batch_size,
+            **thresholds,
+            max_size=self.max_size or None,
+            min_face=self.min_face or None,
+            batch_size=self.batch_size,
         )
-    return lambda pictures: detector(
-        pictures,
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        max_size=max_size or None,
-        min_face=min_face or None,
-        batch_size=batch_size,
-    )
 
+    def record(self) -> dict[str, Any]:
+        """The options that have an effect, for the record of a run."""
+        scales: dict[str, Any] = {"max_size": self.max_size or None}
+        if self.multi_scale:
+            scales = {"max_pixels": self.max_pixels, "drop_single": self.drop_single}
+        return {
+            "multi_scale": self.multi_scale,
+            **scales,
+            "min_face": self.min_face or None,
+            "batch_size": self.batch_size,
+        }
 
-def _check_scales(multi_scale: bool, max_size: int, max_pixels: int, drop_single: bool) -> None:
-    """Refuses options that would have no effect."""
-    if multi_scale and max_size not in (0, MAX_SIZE):
-        raise typer.BadParameter(
-            "has no effect with --multi-scale, where --max-pixels bounds the photos",
-            param_hint="--max-size",
-        )
-    for name, given in {
-        "--max-pixels": max_pixels != MAX_PIXELS,
-        "--drop-single": drop_single,
-    }.items():
-        if given and not multi_scale:
-            raise typer.BadParameter("has an effect with --multi-scale alone", param_hint=name)
-
-
-def check_json_file(json_file: str | None, photos: Iterable[Path] = ()) -> None:
-    """Finds what would keep ``--json`` from being written before any work is done.
-
-    Args:
-        json_file: a path, ``-`` for the standard output, or None.
-        photos: files that it must not replace.
-    """
-    if json_file is None or json_file == "-":
-        return
-    check_output_file(Path(json_file), "--json", photos)
-
-
-def check_output_file(file: Path, option: str, photos: Iterable[Path] = ()) -> None:
-    """Finds what would keep the file of an option from being written before any work is done.
-
-    Args:
-        file: to be written.
-        option: its name, such as ``--json``.
-        photos: files that it must not replace.
-    """
-    path = Path(os.path.realpath(file))
-    if path.is_dir():
-        raise typer.BadParameter(f"{file} is a folder", param_hint=option)
-    if any(os.path.realpath(photo) == str(path) for photo in photos):
-        raise typer.BadParameter(
-            f"{file} is one of the photos, which are never overwritten", param_hint=option
-        )
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint=option)
-    if why_not := why_not_writable(path.parent):
-        raise typer.BadParameter(why_not, param_hint=option)
+    def _refuse_options_without_effect(self) -> None:
+        if self.multi_scale and self.max_size not in (0, MAX_SIZE):
+            raise UsageError(
+                "--max-size",
+                "has no effect with --multi-scale, where --max-pixels bounds the photos",
+            )
+        for name, given in {
+            "--max-pixels": self.max_pixels != MAX_PIXELS,
+            "--drop-single": self.drop_single,
+        }.items():
+            if given and not self.multi_scale:
+                raise UsageError(name, "has an effect with --multi-scale alone")

@@ -26,26 +26,27 @@ class TrainingConfig:
     Attributes:
         data: dataset of photos with faces, in one of the forms of `s3fd.data.read_photos`.
         out: folder for checkpoints, the log and the weights.
-        form: of `data`, by name; None finds out.
+        form: of the labels in `data`, by name; found out by default.
         cache: folder for the photos in decoded form, on a fast local disk: made once, and then
             nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
-        cache_side: longest side of the photos in there, in pixels.
-        corrupt_share: share of photos that may be unreadable; None as `s3fd.data.load_batches`.
+        cache_side: longest side of the photos in `cache`, in pixels.
+        corrupt_share: share of photos that may be unreadable; by default as
+            `s3fd.data.load_batches` says.
         model: ``"light"`` or ``"vgg16"``.
         imagenet: VGG16 weights in torchvision's layout to start ``vgg16`` from.
-        weights: trained weights to start from, by the name of bundled ones or as a file that
-            `s3fd.models.load_checkpoint` reads: for a network that finds faces already, and is to
-            learn those of `data`. They have to be of `model`.
+        weights: trained weights to start from, by the name of bundled ones or as a file, for a
+            network that finds faces already and is to learn those of `data`. They have to be of
+            `model`.
         max_out_background: three backgrounds on the finest level (section 3.3), instead of one.
         positive_iou: IoU from which an anchor is matched in the first stage (section 3.2).
-        candidate_iou: IoU above which the second stage looks at it.
-        top_n: anchors that the second stage gives a face; None takes the mean of the first stage as
-            the paper does, 0 leaves the second stage out.
+        candidate_iou: IoU above which the second stage looks at an anchor.
+        top_n: anchors that the second stage gives a face; by default the mean of the first stage,
+            as the paper does; 0 leaves the second stage out.
         negative_ratio: mined backgrounds for each positive.
         box_weight: lambda of the paper's loss, ``class_loss + box_weight * box_loss``.
         iou_loss: ``"giou"``, ``"diou"`` or ``"eiou"``: a loss of whole boxes beside smooth L1, see
             `s3fd.training.box_fit`.
-        iou_weight: of it in the box loss.
+        iou_weight: of `iou_loss` in the box loss.
         smooth_l1_weight: of smooth L1 in the box loss; the paper has nothing else.
         fit_scores: how far a positive's target score falls from 1 towards the IoU of its box.
         steps: optimiser steps of the whole run.
@@ -54,16 +55,17 @@ class TrainingConfig:
         input_size: side of training inputs in pixels, a multiple of 32; see `augmentation`.
         augmentation: how photos become training inputs.
         optimizer: ``"adamw"``, or ``"sgd"`` with momentum as in the paper.
-        learning_rate: at its peak.
-        momentum: of ``"sgd"``.
+        learning_rate: of the optimiser, at its peak.
+        momentum: of the optimiser ``"sgd"``.
         weight_decay: of convolution weights; biases and norms have none.
         warmup: steps over which the learning rate rises.
-        schedule: how it falls: ``"cosine"`` to zero, in ``"steps"``, or ``"late"``: linearly to
-            zero, but only in the last part of the run, of the length `decay`. Until then the length
-            of a run does not matter, so that `steps` may be decided while it goes on.
+        schedule: how the learning rate falls: ``"cosine"`` to zero, in ``"steps"``, or ``"late"``:
+            linearly to zero, but only in the last part of the run, of the length `decay`. Until
+            then the length of a run does not matter, so that `steps` may be decided while it goes
+            on.
         decay: share of the steps in which a ``"late"`` schedule falls.
-        milestones: the steps from which it is multiplied by `milestone_factor`.
-        milestone_factor: see there.
+        milestones: the steps from which the learning rate is multiplied by `milestone_factor`.
+        milestone_factor: what the learning rate is multiplied by at each of `milestones`.
         clip: largest norm of the gradient, which is scaled down to it; 0 leaves it alone.
         average: decay of the moving average of the weights, which is what gets evaluated and kept;
             0 keeps the weights themselves.
@@ -72,11 +74,11 @@ class TrainingConfig:
         channels_last: memory layout of the network.
         compile: run it through `torch.compile`.
         workers: processes that prepare batches, for each process that trains.
-        device: ``"cpu"``, ``"cuda"``, or None: CUDA where there is one.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default CUDA where there is one.
         seed: of weights and data.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations; 0 for none.
-        validation: dataset of the held-out photos, its split ``val``; None for that of `data`.
+        validation: dataset of the held-out photos, its split ``val``; by default that of `data`.
         validation_photos: of these, so many, evenly spread; 0 for all.
         validation_size: photos whose longest side is larger are shrunk to it, in pixels.
         log_every: steps between two lines of the log.

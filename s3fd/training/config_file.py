@@ -106,9 +106,13 @@ def make_config(values: Mapping[str, Any]) -> TrainingConfig:
     Raises:
         ValueError: ``data`` or ``out`` is missing, or a value can't be.
     """
-    for name in ("data", "out"):
-        if values.get(name) is None:
-            raise ValueError(f"{name}: there is none; pass --{name}, or set it in the config")
+    missing = [name for name in ("data", "out") if values.get(name) is None]
+    if missing:
+        flags = " and ".join(f"--{name} DIR" for name in missing)
+        it = "them" if len(missing) > 1 else "it"
+        raise ValueError(
+            f"{' and '.join(missing)}: there is none; pass {flags}, or set {it} in the config"
+        )
     values = dict(values)
     if "augmentation" in values:
         values["augmentation"] = Augmentation(**values["augmentation"])

@@ -3,10 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import s3fd
-from s3fd.cli import app
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.data.preview import preview
 from s3fd.images import ImageError
@@ -23,9 +21,9 @@ def photos():
     return read_photos(ASSETS).photos
 
 
-def test_the_command_draws_a_picture_of_each_augmentation_and_trains_nothing(tmp_path):
+def test_the_command_draws_a_picture_of_each_augmentation_and_trains_nothing(run, tmp_path):
     arguments = ["train", "--data", str(ASSETS), "--preview", str(tmp_path), "--input-size", "128"]
-    result = CliRunner().invoke(app, arguments)
+    result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert "1 photos, 0 without a face" in result.output
     assert {path.stem for path in tmp_path.iterdir()} == NAMES

@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
-from typer.testing import CliRunner
-
-from s3fd.commands.evaluate import evaluate
 
 IMAGES = {"0--Parade": ["parade_1", "parade_2"], "7--Cheering": ["cheering_1"]}
 BOXES = {
@@ -56,14 +53,10 @@ def wider(tmp_path):
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner().invoke(evaluate, [str(a) for a in arguments], env={"COLUMNS": "200"})
-
-
-def test_wider_face_is_evaluated_and_the_report_names_the_ground_truth(wider):
+def test_wider_face_is_evaluated_and_the_report_names_the_ground_truth(run, wider):
     out = wider / "result.json"
     arguments = ["--ground-truth", wider / "truth", "--predictions", wider / "found"]
-    result = run("wider-face", *arguments, "--json", out, "--all-ious")
+    result = run("evaluate", "wider-face", *arguments, "--json", out, "--all-ious")
     assert result.exit_code == 0, result.output
     record = json.loads(out.read_text())
     assert record["average_precision"] == {"easy": 1, "medium": 1, "hard": 1}
@@ -77,23 +70,23 @@ def test_wider_face_is_evaluated_and_the_report_names_the_ground_truth(wider):
     assert "1.0000 at IoU 0.5, 1.0000 over IoU 0.5 to 0.95 (4 faces)" in result.output
 
 
-def test_wider_face_without_some_files_warns_and_goes_on(wider):
+def test_wider_face_without_some_files_warns_and_goes_on(run, wider):
     (wider / "found" / "0--Parade" / "parade_2.txt").unlink()
     arguments = ["--ground-truth", wider / "truth", "--predictions", wider / "found"]
-    result = run("wider-face", *arguments, "--json", "-")
+    result = run("evaluate", "wider-face", *arguments, "--json", "-")
     assert "1 of 3 images have no predictions, such as 0--Parade/parade_2" in result.stderr
     record = json.loads(result.stdout)
     assert record["missing"] == 1
     assert record["average_precision"]["hard"] == pytest.approx(0.75)
 
 
-def test_wider_face_writes_plot_table_and_gallery(wider):
+def test_wider_face_writes_plot_table_and_gallery(run, wider):
     (wider / "found" / "7--Cheering" / "cheering_1.txt").write_text("cheering_1\n1\n1 1 5 5 0.8\n")
     files = [wider / name for name in ("curves.svg", "table.md", "worst.html")]
     arguments = ["--ground-truth", wider / "truth", "--predictions", wider / "found"]
     outputs = ["--plot", files[0], "--markdown", files[1], "--gallery", files[2]]
     photos = ["--photos", wider / "photos", "--name", "my detector"]
-    result = run("wider-face", *arguments, *outputs, *photos)
+    result = run("evaluate", "wider-face", *arguments, *outputs, *photos)
     assert result.exit_code == 0, result.output
     assert "my detector" in files[1].read_text()
     assert "ground truth: unknown (wider_face_val.mat" in files[1].read_text()
@@ -101,25 +94,25 @@ def test_wider_face_writes_plot_table_and_gallery(wider):
     assert "cheering_1" in files[2].read_text()
 
 
-def test_wider_face_runs_a_model_over_its_photos(wider):
+def test_wider_face_runs_a_model_over_its_photos(run, wider):
     arguments = ["--ground-truth", wider / "truth", "--model", "light"]
-    result = run("wider-face", *arguments, "--photos", wider / "photos", "--json", "-")
+    result = run("evaluate", "wider-face", *arguments, "--photos", wider / "photos", "--json", "-")
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert (record["model"], record["multi_scale"], record["images"]) == ("light", False, 3)
 
 
-def test_the_curves_of_other_detectors_keep_company(wider, shared):
+def test_the_curves_of_other_detectors_keep_company(run, wider, shared):
     arguments = ["--ground-truth", wider / "truth", "--predictions", wider / "found"]
     published = ["--published", shared / "wider_face_val" / "published"]
-    result = run("wider-face", *arguments, *published, "--markdown", wider / "table.md")
+    result = run("evaluate", "wider-face", *arguments, *published, "--markdown", wider / "table.md")
     assert result.exit_code == 0, result.output
     table = (wider / "table.md").read_text()
     assert "| detector | Easy | Medium | Hard |" in table
     assert "0.8590" in table
 
 
-def test_pascal_voc_is_evaluated(tmp_path):
+def test_pascal_voc_is_evaluated(run, tmp_path):
     (tmp_path / "faces.txt").write_text("a 10 10 29 29\na 50 10 69 29 1\nb\n")
     (tmp_path / "found.txt").write_text("a 0.9 10 10 29 29\na 0.8 50 10 69 29\nb 0.95 1 1 9 9\n")
     (tmp_path / "photos").mkdir()
@@ -127,7 +120,14 @@ def test_pascal_voc_is_evaluated(tmp_path):
     truth = ["--ground-truth", tmp_path / "faces.txt"]
     gallery = ["--gallery", tmp_path / "worst.html", "--photos", tmp_path / "photos"]
     result = run(
-        "pascal-voc", *truth, "--predictions", tmp_path / "found.txt", "--json", "-", *gallery
+        "evaluate",
+        "pascal-voc",
+        *truth,
+        "--predictions",
+        tmp_path / "found.txt",
+        "--json",
+        "-",
+        *gallery,
     )
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
@@ -136,7 +136,7 @@ def test_pascal_voc_is_evaluated(tmp_path):
     assert (tmp_path / "worst.html").exists()
 
 
-def test_fddb_reads_predictions_and_regresses_them_to_ellipses(tmp_path):
+def test_fddb_reads_predictions_and_regresses_them_to_ellipses(run, tmp_path):
     (tmp_path / "folds").mkdir()
     lines = []
     for fold, name in ((1, "2002/08/11/big/img_1"), (2, "2002/08/26/big/img_2")):
@@ -147,7 +147,8 @@ def test_fddb_reads_predictions_and_regresses_them_to_ellipses(tmp_path):
     (tmp_path / "found.txt").write_text("\n".join(lines))
     arguments = ["fddb", "--data", tmp_path, "--predictions", tmp_path / "found.txt", "--json", "-"]
     record, regressed = (
-        json.loads(run(*arguments, *more).stdout) for more in ([], ["--regress-ellipses"])
+        json.loads(run("evaluate", *arguments, *more).stdout)
+        for more in ([], ["--regress-ellipses"])
     )
     assert record["average_precision"] == 1
     assert record["true_positive_rate"]["discrete"]["100"] == 1
@@ -155,9 +156,9 @@ def test_fddb_reads_predictions_and_regresses_them_to_ellipses(tmp_path):
     boxes = record["true_positive_rate"]["continuous"]["100"]
     assert boxes == pytest.approx(0.77, abs=0.03)
     assert regressed["true_positive_rate"]["continuous"]["100"] > boxes + 0.1
-    one_fold = run(*arguments, "--regress-ellipses", "--fold", 1)
+    one_fold = run("evaluate", *arguments, "--regress-ellipses", "--fold", 1)
     assert (one_fold.exit_code, "two folds or more" in one_fold.output) == (2, True)
-    assert "2 of 2 photos are not there" in run(*arguments).stderr
+    assert "2 of 2 photos are not there" in run("evaluate", *arguments).stderr
 
 
 def test_the_bundled_weights_find_fddbs_faces(shared):
@@ -177,7 +178,7 @@ def test_the_bundled_weights_find_fddbs_faces(shared):
     assert 0.55 < result.continuous.at(10) < result.discrete.at(10)
 
 
-def test_wrong_arguments_are_named_before_any_work(wider):
+def test_wrong_arguments_are_named_before_any_work(run, wider):
     truth = ["--ground-truth", wider / "truth"]
     found = ["--predictions", wider / "found"]
     for arguments, message in [
@@ -189,12 +190,14 @@ def test_wrong_arguments_are_named_before_any_work(wider):
         ([*truth, *found, "--markdown", wider], "is a folder"),
         ([*truth, *found, "--json", wider / "no" / "a.json"], "there is no folder"),
     ]:
-        result = run("wider-face", *arguments)
+        result = run("evaluate", "wider-face", *arguments)
         assert result.exit_code == 2, result.output
         assert message in result.output
 
 
-def test_predictions_that_are_not_there_are_an_error(wider):
-    result = run("wider-face", "--ground-truth", wider / "truth", "--predictions", wider / "no")
-    assert isinstance(result.exception, FileNotFoundError)
-    assert "no does not exist" in str(result.exception)
+def test_predictions_that_are_not_there_are_an_error(run, wider):
+    result = run(
+        "evaluate", "wider-face", "--ground-truth", wider / "truth", "--predictions", wider / "no"
+    )
+    assert result.exit_code == 1
+    assert "no does not exist" in result.stderr

@@ -3,9 +3,7 @@ import json
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from s3fd.commands.evaluate import evaluate
 from s3fd.models import S3FD, save_checkpoint
 
 
@@ -41,13 +39,9 @@ def fddb(tmp_path):
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner().invoke(evaluate, [str(a) for a in arguments], env={"COLUMNS": "200"})
-
-
-def test_annotations_are_evaluated(annotations, model, tmp_path):
+def test_annotations_are_evaluated(run, annotations, model, tmp_path):
     out = tmp_path / "result.json"
-    result = run("annotations", "--data", annotations, "--model", model, "--json", out)
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model, "--json", out)
     assert result.exit_code == 0, result.output
     record = json.loads(out.read_text())
     counts = ("photos", "faces", "ignore_boxes", "iou_threshold")
@@ -59,61 +53,74 @@ def test_annotations_are_evaluated(annotations, model, tmp_path):
     assert {path.name for path in tmp_path.glob("*json*")} == {"annotations.json", "result.json"}
 
 
-def test_labels_without_splits_are_evaluated_whole_and_said_to_be(annotations, model):
+def test_labels_without_splits_are_evaluated_whole_and_said_to_be(run, annotations, model):
     file = annotations / "annotations.json"
     entries = json.loads(file.read_text())["images"]
     content = {"images": [{k: v for k, v in entry.items() if k != "split"} for entry in entries]}
     file.write_text(json.dumps(content))
-    result = run("annotations", "--data", annotations, "--model", model)
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model)
     assert "all photos, since the labels have no splits" in result.output
-    record = json.loads(run("annotations", "--data", file, "--model", model, "--json", "-").stdout)
+    result = run("evaluate", "annotations", "--data", file, "--model", model, "--json", "-")
+    record = json.loads(result.stdout)
     assert (record["photos"], record["split"]) == (3, None)
 
 
-def test_several_scales_are_evaluated_and_recorded(annotations, model):
+def test_several_scales_are_evaluated_and_recorded(run, annotations, model):
     data = ["annotations", "--data", annotations, "--model", model, "--max-pixels", 10000]
-    result = run(*data, "--multi-scale", "--json", "-")
+    result = run("evaluate", *data, "--multi-scale", "--json", "-")
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     scales = [record[name] for name in ("multi_scale", "max_pixels", "drop_single")]
     assert scales == [True, 10000, False]
     assert "max_size" not in record
-    result = run(*data)
+    result = run("evaluate", *data)
     assert (result.exit_code, "--max-pixels" in result.output) == (2, True)
 
 
-def test_a_plot_a_table_and_a_gallery_are_written(annotations, model, tmp_path):
+def test_a_plot_a_table_and_a_gallery_are_written(run, annotations, model, tmp_path):
     files = {name: tmp_path / name for name in ("curve.png", "table.md", "worst.html")}
     options = zip(("--plot", "--markdown", "--gallery"), files.values(), strict=True)
     outputs = [part for option in options for part in option]
-    result = run("annotations", "--data", annotations, "--model", model, *outputs, "--name", "mine")
+    result = run(
+        "evaluate",
+        "annotations",
+        "--data",
+        annotations,
+        "--model",
+        model,
+        *outputs,
+        "--name",
+        "mine",
+    )
     assert result.exit_code == 0, result.output
     assert all(file.stat().st_size for file in files.values())
     assert "mine" in files["table.md"].read_text()
 
 
-def test_fddb_is_evaluated_and_missing_photos_are_counted(fddb, model):
-    result = run("fddb", "--data", fddb, "--model", model, "--max-size", 64, "--json", "-")
+def test_fddb_is_evaluated_and_missing_photos_are_counted(run, fddb, model):
+    result = run(
+        "evaluate", "fddb", "--data", fddb, "--model", model, "--max-size", 64, "--json", "-"
+    )
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert [record[name] for name in ("photos", "missing", "faces")] == [1, 1, 1]
     assert (record["folds"], record["max_size"]) == ([4], 64)
-    table = run("fddb", "--data", fddb, "--model", model, "--fold", 4).output
+    table = run("evaluate", "fddb", "--data", fddb, "--model", model, "--fold", 4).output
     assert "FDDB folds 4" in table
     assert "missing photos     1" in table
 
 
-def test_a_split_without_faces_has_no_average_precision(annotations, model):
+def test_a_split_without_faces_has_no_average_precision(run, annotations, model):
     entries = json.loads((annotations / "annotations.json").read_text())["images"]
     empty = json.dumps({"images": [entry | {"boxes": []} for entry in entries]})
     (annotations / "annotations.json").write_text(empty)
-    result = run("annotations", "--data", annotations, "--model", model)
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model)
     assert "undefined at IoU 0.5" in result.output
-    result = run("annotations", "--data", annotations, "--model", model, "--json", "-")
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model, "--json", "-")
     assert json.loads(result.stdout)["average_precision"] is None
 
 
-def test_data_that_is_not_there_is_an_error(fddb, annotations, model, tmp_path):
+def test_data_that_is_not_there_is_an_error(run, fddb, annotations, model, tmp_path):
     wrong = [
         (["annotations", "--data", tmp_path / "no"], "no does not exist"),
         (["annotations", "--data", annotations, "--split", "test"], "no photo of split 'test'"),
@@ -122,19 +129,18 @@ def test_data_that_is_not_there_is_an_error(fddb, annotations, model, tmp_path):
         (["fddb", "--data", fddb, "--fold", 12], "folds: expected different numbers"),
     ]
     for arguments, message in wrong:
-        result = run(*arguments, "--model", model)
+        result = run("evaluate", *arguments, "--model", model)
         assert result.exit_code == 1
-        assert isinstance(result.exception, FileNotFoundError | ValueError)
-        assert message in str(result.exception)
+        assert message in result.stderr
 
 
-def test_photos_that_are_all_missing_are_an_error(fddb, model):
+def test_photos_that_are_all_missing_are_an_error(run, fddb, model):
     (fddb / "images" / "there.jpg").unlink()
-    result = run("fddb", "--data", fddb, "--model", model)
-    assert "not one of the 2 photos is there, such as" in str(result.exception)
+    result = run("evaluate", "fddb", "--data", fddb, "--model", model)
+    assert "not one of the 2 photos is there, such as" in result.stderr
 
 
-def test_wrong_arguments_are_named_before_any_work(annotations, tmp_path):
+def test_wrong_arguments_are_named_before_any_work(run, annotations, tmp_path):
     (tmp_path / "text.safetensors").write_text("text")
     data = ["annotations", "--data", annotations]
     for arguments, message in [
@@ -145,7 +151,7 @@ def test_wrong_arguments_are_named_before_any_work(annotations, tmp_path):
         (["--json", tmp_path], "is a folder"),
         (["--max-size", -1], "--max-size"),
     ]:
-        result = run(*data, *arguments)
+        result = run("evaluate", *data, *arguments)
         assert result.exit_code == 2, result.output
         assert message in result.output
     assert not list(tmp_path.glob("*result*"))

@@ -2,9 +2,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from s3fd.cli import app
 from s3fd.data import Augmentation
 from s3fd.training import TrainingConfig, config_names, make_config, read_config
 from s3fd.training.config_file import merge, parse_settings
@@ -130,33 +128,27 @@ def test_later_settings_replace_earlier_ones_table_by_table():
     assert first["augmentation"]["flip"] == 0.0
 
 
-def run(*arguments):
-    result = CliRunner().invoke(app, ["train", *map(str, arguments)], env={"COLUMNS": "300"})
-    text = result.output + (str(result.exception) if result.exception else "")
-    return result.exit_code, " ".join(text.replace("│", " ").split())
-
-
-def test_mistakes_on_the_command_line_have_one_message(tmp_path):
+def test_mistakes_on_the_command_line_have_one_message(run, tmp_path):
     for arguments, message in [
         (["--config", "papr"], "--config"),
         (["--config", write(tmp_path, "stepz = 1")], "did you mean 'steps'"),
         (["--set", "stepz=1"], "Invalid value for --set: unknown key 'stepz'"),
-        ([], "data: there is none; pass --data"),
+        ([], "data and out: there is none; pass --data DIR and --out DIR"),
         (["--data", tmp_path], "out: there is none; pass --out"),
     ]:
-        code, text = run(*arguments)
-        assert code in (1, 2)
-        assert message in text
+        result = run("train", *arguments)
+        assert result.exit_code in (1, 2)
+        assert message in result.output
 
 
-def test_options_override_settings_and_these_the_config(data, tmp_path):
+def test_options_override_settings_and_these_the_config(run, data, tmp_path):
     file = write(tmp_path, "steps = 9\nseed = 9\nwarmup = 9\nbatch_size = 2\ninput_size = 64")
-    code, text = run(
+    result = run("train",
         "--config", file, "--data", data, "--out", tmp_path / "run", "--set", "seed=5",
         "--set", "steps=5", "--steps", 1, "--workers", 0, "--device", "cpu",
         "--precision", "float32", "--set", "log_every=1",
     )  # fmt: skip
-    assert code == 0, text
+    assert result.exit_code == 0, result.output
     from s3fd.models.weights_file import read_weights
 
     metadata = read_weights(tmp_path / "run" / "model.safetensors").metadata

@@ -2,18 +2,8 @@
 
 import json
 
-from typer.testing import CliRunner
 
-from s3fd.cli import app
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def test_a_few_photos_are_learned_by_heart(data, tmp_path):
+def test_a_few_photos_are_learned_by_heart(run, data, tmp_path):
     run(
         "train", "--config", "overfit", "--data", data, "--out", tmp_path, "--steps", 200,
         "--input-size", 96, "--workers", 0, "--device", "cpu", "--precision", "float32",

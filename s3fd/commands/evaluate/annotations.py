@@ -6,29 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from s3fd.commands.evaluate.options import (
-    GalleryFile,
-    JsonFile,
-    MarkdownFile,
-    MinFace,
-    Name,
-    Outputs,
-    PlotFile,
-)
-from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, detector_name
+from s3fd.commands.evaluate.options import EvaluationOutputs
+from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows
 from s3fd.commands.evaluate.run import DetectorRun
-from s3fd.commands.options import (
-    BatchSize,
-    Device,
-    DropSingle,
-    MaxPixels,
-    MaxSize,
-    Model,
-    MultiScale,
-)
-from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
+from s3fd.commands.options import DetectorOptions, Model, option
 
 if TYPE_CHECKING:
     from s3fd.data import AnnotatedImage
@@ -37,53 +18,32 @@ if TYPE_CHECKING:
 
 
 def evaluate_annotations(
-    data: Annotated[
-        Path,
-        typer.Option(
-            metavar="PATH",
-            help="Photos and labels: annotations.json, COCO, WIDER FACE, PASCAL VOC, AFW, PASCAL "
-            "faces or FDDB; a folder, or the file of the labels.",
-        ),
-    ],
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Which of its photos, if the labels know splits.")
-    ] = "val",
+    *,
+    data: Annotated[Path, option("PATH")],
+    split: Annotated[str, option("NAME")] = "val",
     model: Model = "light",
-    device: Device = None,
-    max_size: MaxSize = MAX_SIZE,
-    min_face: MinFace = 0,
-    batch_size: BatchSize = BATCH_SIZE,
-    multi_scale: MultiScale = False,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    drop_single: DropSingle = False,
-    name: Name = None,
-    json_file: JsonFile = None,
-    markdown: MarkdownFile = None,
-    plot: PlotFile = None,
-    gallery: GalleryFile = None,
+    options: DetectorOptions = DetectorOptions(),
+    outputs: EvaluationOutputs = EvaluationOutputs(),
 ) -> None:
-    """Average precision at IoU 0.5 on photos with labels of any form."""
+    """Average precision at IoU 0.5 on photos with labels of any form.
+
+    Args:
+        data: Photos and labels: annotations.json, COCO, WIDER FACE, PASCAL VOC, AFW, PASCAL faces
+            or FDDB; a folder, or the file of the labels.
+        split: Which of its photos, if the labels know splits.
+    """
     from s3fd.data import read_photos
     from s3fd.evaluation.plots import Curve
 
+    outputs.check()
     photo_set = read_photos(data, split)
     photos = photo_set.photos
     which = f"split {split}"
     if photo_set.split is None:
         which = "all photos, since the labels have no splits"
-    outputs = Outputs(json_file, markdown, plot, gallery)
-    run = DetectorRun(
-        model,
-        device,
-        max_size=max_size,
-        min_face=min_face,
-        batch_size=batch_size,
-        multi_scale=multi_scale,
-        max_pixels=max_pixels,
-        drop_single=drop_single,
-    )
+    run = DetectorRun(model, options)
     result = run.evaluate(photos)
-    detector = detector_name(name, model)
+    detector = outputs.detector_name(model)
     counts = {"photos": result.photos, "faces": result.curve.faces}
     report = Report(
         title=f"{detector} on {photo_set.describe()}",

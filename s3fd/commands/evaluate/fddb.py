@@ -8,30 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from s3fd.commands.evaluate.options import (
-    GalleryFile,
-    JsonFile,
-    MarkdownFile,
-    MinFace,
-    Name,
-    Outputs,
-    PlotFile,
-    Predictions,
-)
+from s3fd.commands.evaluate.options import EvaluationOutputs, Predictions
 from s3fd.commands.evaluate.report import (
     Report,
     curve_figures,
     curve_rows,
-    detector_name,
     number,
-    warn,
     warn_of_missing,
 )
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
-from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
-from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
+from s3fd.commands.options import DetectorOptions, Flag, Model, UsageError, option
+from s3fd.commands.outputs import File, warn
 
 if TYPE_CHECKING:
     from s3fd.evaluation import FddbPhoto, FddbResult, PrecisionRecall, RocCurve
@@ -59,57 +46,36 @@ class _Found:
 
 
 def evaluate_fddb(
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder that holds folds/ and images/.")
-    ],
+    *,
+    data: Annotated[Path, option("DIR")],
     fold: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="One of the ten folds; repeat it for more.",
-            show_default="all that are there",
-        ),
+        list[int] | None, option("NUMBER", show_default=lambda _: "all that are there")
     ] = None,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="All photos' ellipses, instead of those of the folds."),
-    ] = None,
+    annotations: File = None,
     predictions: Predictions = None,
-    regress_ellipses: Annotated[
-        bool,
-        typer.Option(
-            "--regress-ellipses",
-            help="Turn boxes into ellipses, as the other folds teach, before the ROC curves.",
-        ),
-    ] = False,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Bundled weights, or a file of weights.")
-    ] = "light",
-    device: Device = None,
-    max_size: MaxSize = MAX_SIZE,
-    min_face: MinFace = 0,
-    batch_size: BatchSize = BATCH_SIZE,
-    multi_scale: MultiScale = False,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    drop_single: DropSingle = False,
-    name: Name = None,
-    json_file: JsonFile = None,
-    markdown: MarkdownFile = None,
-    plot: PlotFile = None,
-    gallery: GalleryFile = None,
+    regress_ellipses: Flag = False,
+    model: Model = "light",
+    options: DetectorOptions = DetectorOptions(),
+    outputs: EvaluationOutputs = EvaluationOutputs(),
 ) -> None:
     """FDDB's discrete and continuous ROC, and average precision with boxes around its ellipses.
 
     Photos whose file is missing are left out and counted; with --predictions they need not be
     there, but regions are cut at a photo's border where its size is known.
+
+    Args:
+        data: The folder that holds folds/ and images/.
+        fold: One of the ten folds; repeat it for more.
+        annotations: All photos' ellipses, instead of those of the folds.
+        regress_ellipses: Turn boxes into ellipses, as the other folds teach, before the ROC curves.
     """
     from s3fd.evaluation import evaluate_fddb as compare
     from s3fd.evaluation import read_fddb
 
+    outputs.check()
     listed = read_fddb(data, fold or None, annotations)
     if not listed:
         raise FileNotFoundError(f"data: the lists in {data / 'folds'} name no photo")
-    outputs = Outputs(json_file, markdown, plot, gallery)
     if predictions is not None:
         found = _read(listed, predictions)
     else:
@@ -118,20 +84,11 @@ def evaluate_fddb(
             raise FileNotFoundError(
                 f"data: not one of the {len(listed)} photos is there, such as {listed[0].path}"
             )
-        run = DetectorRun(
-            model,
-            device,
-            max_size=max_size,
-            min_face=min_face,
-            batch_size=batch_size,
-            multi_scale=multi_scale,
-            max_pixels=max_pixels,
-            drop_single=drop_single,
-        )
+        run = DetectorRun(model, options)
         found = _detect(present, run, len(listed))
     regions = _regressed(found) if regress_ellipses else found.detections
     result = compare(found.photos, regions, sizes=found.sizes)
-    detector = detector_name(name, predictions or model or "")
+    detector = outputs.detector_name(predictions or model)
     _report(detector, data, found, result, regress_ellipses).publish(outputs)
 
 
@@ -181,7 +138,7 @@ def _regressed(found: _Found) -> list[Prediction]:
     try:
         return regress_ellipses(found.photos, found.detections)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--regress-ellipses") from None
+        raise UsageError("--regress-ellipses", str(error)) from None
 
 
 def _report(

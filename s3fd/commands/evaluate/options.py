@@ -4,103 +4,76 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-import typer
+from cyclopts import Parameter
 
-from s3fd.commands.options import check_output_file
+from s3fd.commands.options import RESULTS, UsageError, option
+from s3fd.commands.outputs import File, Folder, Outputs, check_output_file
 
-MinFace = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        help="Don't look for faces smaller than this, in pixels. Those in the labels still count.",
-    ),
-]
-Predictions = Annotated[
+Predictions: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Detections made elsewhere, or by `s3fd detect --json`; instead of --model.",
-    ),
-]
-Photos = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="The benchmark's photos: for --model and --gallery."),
-]
-BenchmarkModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|FILE",
-        help="Look for the faces with bundled weights, or a file of weights.",
-    ),
-]
-Name = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="What plots and tables call the detector.",
-        show_default="of the model or the predictions",
-    ),
-]
-JsonFile = Annotated[
-    str | None,
-    typer.Option(
-        "--json", metavar="FILE", help="Write the figures as JSON; - for the standard output."
-    ),
-]
-MarkdownFile = Annotated[
-    Path | None, typer.Option("--markdown", metavar="FILE", help="Write a table in Markdown.")
-]
-PlotFile = Annotated[
-    Path | None,
-    typer.Option("--plot", metavar="FILE", help="Draw the curves: .png, .svg or .pdf."),
-]
-GalleryFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--gallery",
-        metavar="FILE",
-        help="Write a page of the worst misses and false positives, HTML.",
+    option(
+        "PATH", help="Detections made elsewhere, or by `s3fd detect --json`; instead of --model."
     ),
 ]
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """The files that a command writes besides the table it prints.
+@Parameter(name="*", group=RESULTS)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOutputs(Outputs):
+    """The files that an evaluation writes besides the table it prints.
 
-    Raises:
-        typer.BadParameter: one can't be written. That is found before any work is done.
+    Attributes:
+        markdown: Write a table in Markdown.
+        gallery: Write a page of the worst misses and false positives, HTML.
+        name: What plots and tables call the detector.
     """
 
-    json_file: str | None
-    markdown: Path | None
-    plot: Path | None
-    gallery: Path | None
+    markdown: File = None
+    gallery: File = None
+    name: Annotated[
+        str | None,
+        option("TEXT", show_default=lambda _: "of the model or the predictions"),
+    ] = None
 
-    def __post_init__(self) -> None:
-        if self.json_file not in (None, "-"):
-            check_output_file(Path(self.json_file or ""), "--json")
-        if self.markdown is not None:
-            check_output_file(self.markdown, "--markdown")
-        if self.gallery is not None:
-            check_output_file(self.gallery, "--gallery")
-        if self.plot is not None:
-            _check_plot(self.plot)
+    def check(self) -> None:
+        """Finds what would keep them from being written before any work is done."""
+        super().check()
+        check_output_file(self.markdown, "--markdown")
+        check_output_file(self.gallery, "--gallery")
 
+    def detector_name(self, source: str | Path) -> str:
+        """What plots and tables call a detector: `name`, or that of where it is from.
 
-def _check_plot(file: Path) -> None:
-    from s3fd.evaluation.plots import check_plot_files
-
-    try:
-        check_plot_files(file)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--plot") from None
+        Plots and tables go to others, who need no folders of this machine.
+        """
+        path = Path(source)
+        return self.name or (path.resolve().name if path.is_dir() else path.stem)
 
 
-def require_one_source(predictions: Path | None, model: str | None) -> None:
-    """Refuses both of ``--predictions`` and ``--model``, and none of them."""
-    if (predictions is None) == (model is None):
-        raise typer.BadParameter("give the one or the other", param_hint="--predictions, --model")
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the detections of a benchmark come from.
+
+    Attributes:
+        model: Look for the faces with bundled weights, or a file of weights.
+        photos: The benchmark's photos: for --model and --gallery.
+    """
+
+    predictions: Predictions = None
+    model: Annotated[str | None, option("NAME|FILE")] = None
+    photos: Folder = None
+
+    @property
+    def place(self) -> str | Path:
+        """The one of the two that is given."""
+        return self.predictions or self.model or ""
+
+    def check(self, gallery: Path | None) -> None:
+        """Refuses both of ``--predictions`` and ``--model``, and none; and missing photos."""
+        if (self.predictions is None) == (self.model is None):
+            raise UsageError("--predictions, --model", "give the one or the other")
+        if self.photos is None and (self.model is not None or gallery is not None):
+            raise UsageError("--photos", "--model and --gallery need the photos")

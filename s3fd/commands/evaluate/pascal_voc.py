@@ -7,31 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from s3fd.commands.evaluate.options import (
-    BenchmarkModel,
-    GalleryFile,
-    JsonFile,
-    MarkdownFile,
-    MinFace,
-    Name,
-    Outputs,
-    Photos,
-    PlotFile,
-    Predictions,
-    require_one_source,
-)
-from s3fd.commands.evaluate.report import (
-    Report,
-    curve_figures,
-    curve_rows,
-    detector_name,
-    warn_of_missing,
-)
+from s3fd.commands.evaluate.options import EvaluationOutputs, Source
+from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, warn_of_missing
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
-from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
-from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
+from s3fd.commands.options import DetectorOptions, option
 
 if TYPE_CHECKING:
     from s3fd.evaluation import PascalVocImage, PascalVocResult
@@ -42,64 +21,38 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def evaluate_pascal_voc(
-    ground_truth: Annotated[
-        Path,
-        typer.Option(
-            metavar="PATH",
-            help="A folder of VOC's XML files, or a text file of lines 'image x1 y1 x2 y2', with a "
-            "1 after it for a face to ignore.",
-        ),
-    ],
-    predictions: Predictions = None,
-    model: BenchmarkModel = None,
-    photos: Photos = None,
-    label: Annotated[
-        str, typer.Option(metavar="TEXT", help="The name of faces in XML files.")
-    ] = "face",
-    device: Device = None,
-    max_size: MaxSize = MAX_SIZE,
-    min_face: MinFace = 0,
-    batch_size: BatchSize = BATCH_SIZE,
-    multi_scale: MultiScale = False,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    drop_single: DropSingle = False,
-    name: Name = None,
-    json_file: JsonFile = None,
-    markdown: MarkdownFile = None,
-    plot: PlotFile = None,
-    gallery: GalleryFile = None,
+    *,
+    ground_truth: Annotated[Path, option("PATH")],
+    source: Source = Source(),
+    label: Annotated[str, option("TEXT")] = "face",
+    options: DetectorOptions = DetectorOptions(),
+    outputs: EvaluationOutputs = EvaluationOutputs(),
 ) -> None:
     """Average precision at IoU 0.5 by PASCAL VOC's rules, for AFW and PASCAL faces.
 
     --predictions names a file of lines "image score x1 y1 x2 y2".
+
+    Args:
+        ground_truth: A folder of VOC's XML files, or a text file of lines "image x1 y1 x2 y2", with
+            a 1 after it for a face to ignore.
+        label: The name of faces in XML files.
     """
     from s3fd.evaluation import evaluate_pascal_voc as compare
     from s3fd.evaluation import read_pascal_voc, read_pascal_voc_predictions
 
-    require_one_source(predictions, model)
-    if photos is None and (model is not None or gallery is not None):
-        raise typer.BadParameter("--model and --gallery need the photos", param_hint="--photos")
-    outputs = Outputs(json_file, markdown, plot, gallery)
+    source.check(outputs.gallery)
+    outputs.check()
     images = read_pascal_voc(ground_truth, label)
-    files = _photo_files(images, photos)
-    settings: dict[str, Any] = {"predictions": str(predictions)}
+    files = _photo_files(images, source.photos)
+    settings: dict[str, Any] = {"predictions": str(source.predictions)}
     start = time.perf_counter()
     missing: list[str] = []
-    if model is not None:
-        run = DetectorRun(
-            model,
-            device,
-            max_size=max_size,
-            min_face=min_face,
-            batch_size=batch_size,
-            multi_scale=multi_scale,
-            max_pixels=max_pixels,
-            drop_single=drop_single,
-        )
+    if source.model is not None:
+        run = DetectorRun(source.model, options)
         found, settings = as_predictions(run.find(files)), run.settings
     else:
         names = [image.name for image in images]
-        found, missing = read_pascal_voc_predictions(predictions or Path(), names)
+        found, missing = read_pascal_voc_predictions(source.predictions or Path(), names)
     warn_of_missing(missing, len(images))
     result = compare(images, found)
     seconds = round(time.perf_counter() - start, 2)
@@ -110,7 +63,7 @@ def evaluate_pascal_voc(
         "ignored": sum(int((~image.counted).sum()) for image in images),
         "detections": sum(len(scores) for _, scores in found),
     }
-    detector = detector_name(name, predictions or model or "")
+    detector = outputs.detector_name(source.place)
     _report(
         detector, ground_truth, result, counts, settings, seconds, images, found, files
     ).publish(outputs)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from s3fd.commands.evaluate.options import Outputs
+from s3fd.commands.evaluate.options import EvaluationOutputs
+from s3fd.commands.outputs import name_value_table, warn
 from s3fd.defaults import SCORE_THRESHOLD
 from s3fd.files import whole_file
 
@@ -48,16 +43,9 @@ class Report:
     caption: str = ""
     score_threshold: float = field(default=SCORE_THRESHOLD)
 
-    def publish(self, outputs: Outputs) -> None:
+    def publish(self, outputs: EvaluationOutputs) -> None:
         """Prints the table, or the JSON instead, and writes all files that are asked for."""
-        text = json.dumps(self.record, indent=2)
-        if outputs.json_file == "-":
-            typer.echo(text)
-        else:
-            Console(highlight=False).print(_table(self.rows))
-        if outputs.json_file not in (None, "-"):
-            with whole_file(Path(outputs.json_file or "")) as file:
-                file.write(text.encode() + b"\n")
+        outputs.publish(self.record, name_value_table(self.rows.items()))
         if outputs.markdown is not None:
             self._write_markdown(outputs.markdown)
         if outputs.plot is not None:
@@ -83,21 +71,6 @@ class Report:
         from s3fd.evaluation.plots import plot_precision_recall, plot_roc
 
         (plot_roc if self.is_roc else plot_precision_recall)(path, self.panels, title=self.title)
-
-
-def detector_name(name: str | None, source: str | Path) -> str:
-    """What plots and tables call a detector: the name that the user gave, or of where it is from.
-
-    Plots and tables go to others, who need no folders of this machine.
-    """
-    path = Path(source)
-    return name or (path.resolve().name if path.is_dir() else path.stem)
-
-
-def warn(text: str) -> None:
-    """Says on the standard error what a user should know of the figures."""
-    message = Text.assemble(("warning: ", "bold yellow"), text)
-    Console(stderr=True, highlight=False).print(message, soft_wrap=True)
 
 
 def warn_of_missing(missing: Sequence[str], images: int) -> None:
@@ -142,12 +115,3 @@ def number(value: float) -> float | None:
 def decimal(value: float) -> str:
     """Four decimals, or what NaN means."""
     return "undefined" if math.isnan(value) else f"{value:.4f}"
-
-
-def _table(rows: Mapping[str, str]) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, Text(value))
-    return table

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 import s3fd
-from s3fd.commands.options import face_finder, load_detector
+from s3fd.commands.options import DetectorOptions
+from s3fd.commands.outputs import progress_bar
 
 if TYPE_CHECKING:
     from s3fd.data import AnnotatedImage
@@ -28,42 +26,16 @@ class DetectorRun:
         seconds: that the last search for faces took.
     """
 
-    def __init__(
-        self,
-        model: str,
-        device: str | None,
-        *,
-        max_size: int,
-        min_face: float,
-        batch_size: int,
-        multi_scale: bool,
-        max_pixels: int,
-        drop_single: bool,
-    ) -> None:
+    def __init__(self, model: str, options: DetectorOptions) -> None:
         from s3fd.evaluation.photos import LOWEST_SCORE
 
-        detector = load_detector(model, device)
-        self._find = face_finder(
-            detector,
-            score_threshold=LOWEST_SCORE,
-            max_size=max_size,
-            min_face=min_face,
-            batch_size=batch_size,
-            multi_scale=multi_scale,
-            max_pixels=max_pixels,
-            drop_single=drop_single,
-        )
-        scales: dict[str, Any] = {"max_size": max_size or None}
-        if multi_scale:
-            scales = {"max_pixels": max_pixels, "drop_single": drop_single}
+        detector = options.detector(model)
+        self._find = options.finder(detector, score_threshold=LOWEST_SCORE)
         self.settings: dict[str, Any] = {
             "model": model,
             "device": str(detector.device),
             "score_threshold": LOWEST_SCORE,
-            "multi_scale": multi_scale,
-            **scales,
-            "min_face": min_face or None,
-            "batch_size": batch_size,
+            **options.record(),
             "s3fd": s3fd.__version__,
         }
         self.seconds = 0.0
@@ -72,7 +44,7 @@ class DetectorRun:
         """Finds the faces of labelled photos, and compares them with the labels."""
         from s3fd.evaluation import evaluate_detector
 
-        with _progress() as progress:
+        with progress_bar("photos") as progress:
             task = progress.add_task("", total=len(photos))
             result = evaluate_detector(
                 self._find, photos, advance=lambda done: progress.advance(task, done)
@@ -86,7 +58,7 @@ class DetectorRun:
         from s3fd.images import read_image
 
         start = time.perf_counter()
-        with _progress() as progress:
+        with progress_bar("photos") as progress:
             task = progress.add_task("", total=len(photos))
             found = find_faces(
                 self._find, photos, read_image, advance=lambda done: progress.advance(task, done)
@@ -99,13 +71,3 @@ def as_predictions(found: Sequence[Detections]) -> list[Prediction]:
     """Detections in the form of those that are read from files: arrays, in double precision."""
     pairs = (detections.numpy() for detections in found)
     return [(boxes.astype(float), scores.astype(float)) for boxes, scores in pairs]
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.completed} of {task.total} photos"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

@@ -8,25 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from s3fd.commands.evaluate.options import (
-    BenchmarkModel,
-    GalleryFile,
-    JsonFile,
-    MarkdownFile,
-    MinFace,
-    Name,
-    Outputs,
-    Photos,
-    PlotFile,
-    Predictions,
-    require_one_source,
-)
-from s3fd.commands.evaluate.report import Report, decimal, detector_name, number, warn_of_missing
+from s3fd.commands.evaluate.options import EvaluationOutputs, Source
+from s3fd.commands.evaluate.report import Report, decimal, number, warn_of_missing
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
-from s3fd.commands.options import BatchSize, Device, DropSingle, MaxPixels, MaxSize, MultiScale
-from s3fd.defaults import BATCH_SIZE, MAX_PIXELS, MAX_SIZE
+from s3fd.commands.options import DetectorOptions, Flag, option
+from s3fd.commands.outputs import Folder
 
 if TYPE_CHECKING:
     from s3fd.evaluation import WiderFaceGroundTruth, WiderFaceResult
@@ -38,70 +24,34 @@ _GALLERY_SCORE = 0.5  # the scores of others have any scale
 
 
 def evaluate_wider_face(
-    ground_truth: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="The folder that holds wider_face_val.mat and wider_{easy,medium,hard}_val.mat.",
-        ),
-    ],
-    predictions: Predictions = None,
-    model: BenchmarkModel = None,
-    photos: Photos = None,
-    all_ious: Annotated[
-        bool, typer.Option("--all-ious", help="Also at IoU 0.55, 0.6, .. 0.95, and their mean.")
-    ] = False,
-    published: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Other detectors' curves for the plot and the table: wider_pr_info_*_val.mat.",
-        ),
-    ] = None,
-    device: Device = None,
-    max_size: MaxSize = MAX_SIZE,
-    min_face: MinFace = 0,
-    batch_size: BatchSize = BATCH_SIZE,
-    multi_scale: MultiScale = False,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    drop_single: DropSingle = False,
-    name: Name = None,
-    json_file: JsonFile = None,
-    markdown: MarkdownFile = None,
-    plot: PlotFile = None,
-    gallery: GalleryFile = None,
+    *,
+    ground_truth: Annotated[Path, option("DIR")],
+    source: Source = Source(),
+    all_ious: Flag = False,
+    published: Folder = None,
+    options: DetectorOptions = DetectorOptions(),
+    outputs: EvaluationOutputs = EvaluationOutputs(),
 ) -> None:
     """Average precision on WIDER FACE's validation set: easy, medium and hard.
 
     --predictions names a folder with one for each event, and in it a text file for each image: its
     name, the number of detections, and a line "x y width height score" for each. With --model,
     --photos names the folder WIDER_val/images.
+
+    Args:
+        ground_truth: The folder that holds wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
+        all_ious: Also at IoU 0.55, 0.6, .. 0.95, and their mean.
+        published: Other detectors' curves for the plot and the table: wider_pr_info_*_val.mat.
     """
     from s3fd.evaluation import evaluate_wider_face as compare
     from s3fd.evaluation import read_wider_face
 
-    require_one_source(predictions, model)
-    if photos is None and (model is not None or gallery is not None):
-        raise typer.BadParameter("--model and --gallery need the photos", param_hint="--photos")
-    outputs = Outputs(json_file, markdown, plot, gallery)
+    source.check(outputs.gallery)
+    outputs.check()
     others = _published(published)
     truth = read_wider_face(ground_truth)
     start = time.perf_counter()
-    run = (
-        None
-        if model is None
-        else DetectorRun(
-            model,
-            device,
-            max_size=max_size,
-            min_face=min_face,
-            batch_size=batch_size,
-            multi_scale=multi_scale,
-            max_pixels=max_pixels,
-            drop_single=drop_single,
-        )
-    )
-    found = _detect(truth, run, photos) if run and photos else _read(truth, predictions or Path())
+    found = _found(truth, source, options)
     result = compare(truth, found.detections)
     record = {
         "benchmark": "WIDER FACE, validation set",
@@ -117,13 +67,13 @@ def evaluate_wider_face(
         **_figures(result, all_ious),
         "seconds": round(time.perf_counter() - start, 2),
     }
-    detector = detector_name(name, predictions or model or "")
+    detector = outputs.detector_name(source.place)
     Report(
         title=f"{detector} on WIDER FACE, validation set",
         rows=_rows(detector, record, truth),
         record=record,
         panels=_panels(detector, result, others),
-        photos=lambda: _judged_photos(result, found.detections, photos),
+        photos=lambda: _judged_photos(result, found.detections, source.photos),
         caption=f"WIDER FACE, validation set, IoU 0.5; ground truth: {truth.describe()}",
         score_threshold=_GALLERY_SCORE,
     ).publish(outputs)
@@ -138,17 +88,17 @@ class _Found:
     missing: list[str]
 
 
-def _read(truth: WiderFaceGroundTruth, predictions: Path) -> _Found:
+def _found(truth: WiderFaceGroundTruth, source: Source, options: DetectorOptions) -> _Found:
+    if source.predictions is None:
+        run = DetectorRun(source.model or "", options)
+        photos = source.photos or Path()
+        found = run.find([photos / f"{image}.jpg" for image in truth.images])
+        return _Found(as_predictions(found), run.settings, [])
     from s3fd.evaluation import read_wider_face_predictions
 
-    read = read_wider_face_predictions(predictions, truth)
+    read = read_wider_face_predictions(source.predictions, truth)
     warn_of_missing(read.missing, len(truth.images))
-    return _Found(read.detections, {"predictions": str(predictions)}, read.missing)
-
-
-def _detect(truth: WiderFaceGroundTruth, run: DetectorRun, photos: Path) -> _Found:
-    found = run.find([photos / f"{image}.jpg" for image in truth.images])
-    return _Found(as_predictions(found), run.settings, [])
+    return _Found(read.detections, {"predictions": str(source.predictions)}, read.missing)
 
 
 def _published(folder: Path | None) -> list[tuple[str, Curve]]:
