@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from PIL import Image
 
 from s3fd import FaceDetector, __version__
 from s3fd.models import pretrained_path
+from s3fd.training import TrainingConfig
 
 ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
 
@@ -149,3 +151,25 @@ def test_training_mistakes_are_one_line(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith("error: data: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_help_does_not_wait_for_torch():
+    script = "import sys, s3fd.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_every_setting_of_a_training_run_is_a_flag_with_its_text(run):
+    text = run("train", "--help").stdout
+    for setting in fields(TrainingConfig):
+        flag = f"--{setting.name.replace('_', '-')}"
+        assert f"{flag}.flip" in text if setting.name == "augmentation" else f" {flag} " in text
+    for part in ("--steps INT>=1", "--average 0<=FLOAT<1", "[choices: adamw, sgd]", "--no-compile"):
+        assert part in text
+    assert "Images of a step at input_size" in text
+
+
+def test_flags_may_follow_photos_and_precede_them(run):
+    code = run("detect", ASTRONAUT, "--json", "-", "--threshold", "0.5", "gone.jpg")
+    assert (code.exit_code, len(code.stdout.splitlines())) == (1, 2)
+    refused = run("detect", "--json", "--out", "x", ASTRONAUT)
+    assert (refused.exit_code, "for --json" in refused.stderr) == (2, True)
