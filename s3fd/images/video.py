@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +17,7 @@ from s3fd.images.errors import ImageError, ImageWarning, reason
 from s3fd.images.types import UInt8Array
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
 
@@ -46,13 +48,30 @@ def read_video(path: Path) -> Generator[Frame, None, None]:
     Warns:
         ImageWarning: a part of it is damaged, or it ends too early.
     """
+    with open_video(path) as container:
+        yield from _upright_frames(container, str(path))
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[InputContainer]:
+    """A video whose frames are not decoded yet.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageError: it can't be read, or PyAV is not installed.
+    """
     name = str(path)
     if not path.exists():
         raise FileNotFoundError(f"{name}: there is no such file")
     with _open(name, name) as container:
         if not container.streams.video:
             raise ImageError(f"{name}: a file without pictures")
-        yield from _upright_frames(container, name)
+        yield container
+
+
+def start_time(stream: VideoStream) -> Fraction:
+    """The time of the first frame, in seconds."""
+    return (stream.start_time or 0) * (stream.time_base or Fraction(0))
 
 
 def read_camera(index: int) -> Generator[Frame, None, None]:
@@ -73,7 +92,7 @@ def read_camera(index: int) -> Generator[Frame, None, None]:
 
 
 def _open(file: str, name: str, **options: Any) -> InputContainer:
-    av = _pyav(name)
+    av = pyav(name)
     try:
         return av.open(file, **options)  # type: ignore[no-any-return]
     except (av.FFmpegError, OSError) as error:
@@ -82,7 +101,8 @@ def _open(file: str, name: str, **options: Any) -> InputContainer:
         ) from None
 
 
-def _pyav(name: str) -> Any:
+def pyav(name: str) -> Any:
+    """The module, or an `ImageError` about this file that says how to get it."""
     try:
         import av
     except ImportError:
@@ -96,7 +116,7 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
 
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    start = float((stream.start_time or 0) * (stream.time_base or 0))
+    start = float(start_time(stream))
     number, damaged, last = 0, 0, 0.0
     try:
         for packet in container.demux(stream):
@@ -139,7 +159,7 @@ def _camera_device(index: int) -> tuple[str, str]:
     if sys.platform == "darwin":
         return str(index), "avfoundation"
     if sys.platform == "win32":
-        devices = _pyav(f"camera {index}").device.enumerate_input_devices("dshow")
+        devices = pyav(f"camera {index}").device.enumerate_input_devices("dshow")
         cameras = [device.name for device in devices if "video" in device.media_types]
         if index >= len(cameras):
             raise ImageError(f"camera {index}: there is no such camera; there are {cameras}")

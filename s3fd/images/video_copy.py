@@ -1,0 +1,151 @@
+"""A video written again with other pictures: at the same times, and with its sound. Needs PyAV."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s3fd.files import whole_file
+from s3fd.images.errors import ImageError, ImageWarning, reason
+from s3fd.images.types import UInt8Array
+from s3fd.images.video import open_video, pyav, start_time
+
+if TYPE_CHECKING:
+    from av import AudioStream, VideoStream
+    from av.container import InputContainer, OutputContainer
+
+VIDEO_FORMATS = {
+    ".avi": "avi",
+    ".m4v": "mp4",
+    ".mkv": "matroska",
+    ".mov": "mov",
+    ".mp4": "mp4",
+    ".webm": "webm",
+}
+"""The kinds of videos that are written, by the ends of their names."""
+
+_TICK = Fraction(1, 90_000)  # of a second: divides the frames of all usual rates
+_BITS_PER_PIXEL = 0.15  # of each frame: faces stay as sharp as they were
+
+
+@contextmanager
+def copied_video(
+    source: Path, target: Path
+) -> Iterator[Callable[[UInt8Array, float | None], None]]:
+    """A copy of a video whose pictures are given one after the other.
+
+    ::
+
+        with copied_video(clip, drawn) as write:
+            for faces in detector.stream(clip, keep_images=True):
+                write(np.asarray(faces.draw()), faces.source.time)
+
+    Args:
+        source: the video that sound and frame rate are taken from.
+        target: appears when it is complete; its suffix is one of `VIDEO_FORMATS`.
+
+    Yields:
+        What takes a picture, uint8 ``[H, W, 3]`` in RGB, upright and all of one size, and its time
+        in seconds, as the source's `s3fd.images.Source` has it; None for one frame after the last.
+
+    Raises:
+        FileNotFoundError: there is no such video, or no folder for the copy.
+        ImageError: it can't be read, or a file of this kind not be written.
+
+    Warns:
+        ImageWarning: files of this kind can't hold its sound, which is left out.
+    """
+    name = str(target)
+    kind = VIDEO_FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise ImageError(f"{name}: expected a name with one of the ends {sorted(VIDEO_FORMATS)}")
+    av = pyav(name)
+    with open_video(source) as original, whole_file(target) as file:
+        try:
+            with av.open(file, "w", format=kind) as container:
+                copy = _Copy(original, container, name)
+                yield copy.write
+                copy.finish()
+        except av.FFmpegError as error:
+            raise ImageError(f"{name}: can't be written ({reason(error)})") from error
+
+
+class _Copy:
+    """The streams of a copy.
+
+    Args:
+        original: gives the sound.
+        container: of the copy.
+        name: of the copy, for warnings.
+    """
+
+    def __init__(self, original: InputContainer, container: OutputContainer, name: str) -> None:
+        self._container = container
+        self._rate = original.streams.video[0].average_rate or Fraction(25)
+        self._video: VideoStream | None = None
+        self._audio: AudioStream | None = None
+        self._last = -1  # the time of the last picture, in ticks
+        self._packets: Iterator[Any] = iter(())
+        self._waiting: Any = None
+        self._start = start_time(original.streams.video[0])
+        if not original.streams.audio:
+            return
+        sound = original.streams.audio[0]
+        if sound.codec_context.name in container.supported_codecs:
+            self._audio = container.add_stream_from_template(sound)
+            self._packets = original.demux(sound)
+        else:
+            text = f"{name}: without its sound, which such a file can't hold; an .mkv could"
+            warnings.warn(text, ImageWarning, stacklevel=2)
+
+    def write(self, pixels: UInt8Array, seconds: float | None) -> None:
+        """Adds a picture, and the sound up to it."""
+        from av import VideoFrame
+
+        even = [(0, length % 2) for length in pixels.shape[:2]]  # as encoders want it
+        frame = VideoFrame.from_ndarray(np.pad(pixels, (*even, (0, 0)), mode="edge"), "rgb24")
+        after = self._last + round(1 / (self._rate * _TICK))
+        frame.pts = after if seconds is None else max(self._last + 1, round(seconds / _TICK))
+        frame.time_base, self._last = _TICK, frame.pts
+        if self._video is None:
+            self._video = self._encoder(frame.width, frame.height)
+        self._copy_sound(self._last * _TICK)
+        self._container.mux(self._video.encode(frame))
+
+    def finish(self) -> None:
+        """Adds what is left."""
+        if self._video is not None:
+            self._container.mux(self._video.encode())
+        self._copy_sound(None)
+
+    def _encoder(self, width: int, height: int) -> VideoStream:
+        video: VideoStream = self._container.add_stream(  # type: ignore[assignment]
+            self._container.default_video_codec, rate=self._rate
+        )
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.codec_context.time_base = _TICK
+        video.bit_rate = round(_BITS_PER_PIXEL * width * height * self._rate)
+        return video
+
+    def _copy_sound(self, until: Fraction | None) -> None:
+        """Copies the packets of sound that begin before a time, or all that are left."""
+        while self._audio is not None:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = None
+            if packet is None:
+                return
+            if packet.dts is None:  # the empty one at the end
+                continue
+            offset = round(self._start / packet.time_base)
+            if until is not None and (packet.dts - offset) * packet.time_base > until:
+                self._waiting = packet
+                return
+            packet.dts, packet.pts = packet.dts - offset, (packet.pts or packet.dts) - offset
+            packet.stream = self._audio
+            self._container.mux(packet)

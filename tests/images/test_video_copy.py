@@ -1,0 +1,105 @@
+"""Copies of videos with other pictures, the same times and the same sound."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from s3fd.images import ImageError, ImageWarning
+from s3fd.images.video import read_video
+
+av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
+
+from s3fd.images.video_copy import copied_video  # noqa: E402
+
+TIMES = [0, 40, 80, 200, 240, 900]  # in ms: not at equal distances
+
+
+def write_video(path, codec="aac", size=(64, 48), rotation=0):
+    """A second of growing brightness, with a tone."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            video.set_display_rotation(rotation)
+        sound = container.add_stream(codec, rate=16000, layout="mono")
+        for number, milliseconds in enumerate(TIMES):
+            pixels = np.full((size[1], size[0], 3), 30 * number, np.uint8)
+            picture = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            picture.pts, picture.time_base = milliseconds, Fraction(1, 1000)
+            container.mux(video.encode(picture))
+        tone = (8000 * np.sin(np.arange(16000) * 0.2)).astype(np.int16)[None]
+        audio = av.AudioFrame.from_ndarray(tone, "s16", "mono")
+        audio.sample_rate, audio.pts = 16000, 0
+        container.mux(sound.encode(audio))
+        container.mux(sound.encode())
+        container.mux(video.encode())
+    return path
+
+
+def copy_as_it_is(source, target, stop=None):
+    with copied_video(source, target) as write:
+        for frame in read_video(source):
+            write(frame.pixels, frame.time)
+            if stop is not None:
+                raise stop
+
+
+def sound_of(path):
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    return np.concatenate(frames, axis=1).astype(float)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+def test_pictures_change_while_times_and_sound_stay(tmp_path, suffix):
+    source = write_video(tmp_path / f"clip.{suffix}")
+    target = tmp_path / f"drawn.{suffix}"
+    with copied_video(source, target) as write:
+        for frame in read_video(source):
+            write(255 - frame.pixels, frame.time)
+    originals, copies = list(read_video(source)), list(read_video(target))
+    assert [c.time for c in copies] == pytest.approx([o.time for o in originals], abs=0.002)
+    for original, copy in zip(originals, copies, strict=True):
+        np.testing.assert_allclose(copy.pixels, 255 - original.pixels, atol=16)
+    np.testing.assert_array_equal(sound_of(target), sound_of(source))
+
+
+def test_turned_videos_are_written_upright_and_odd_sizes_grow_by_a_pixel(tmp_path):
+    source = write_video(tmp_path / "clip.mp4", rotation=90)
+    with copied_video(source, tmp_path / "drawn.mp4") as write:
+        for frame in read_video(source):
+            assert frame.pixels.shape == (64, 48, 3)
+            write(frame.pixels[1:], frame.time)
+    copies = list(read_video(tmp_path / "drawn.mp4"))
+    assert [copy.pixels.shape for copy in copies] == [(64, 48, 3)] * len(TIMES)
+
+
+def test_frames_without_a_time_follow_each_other_at_the_rate_of_the_video(tmp_path):
+    source = write_video(tmp_path / "clip.mkv")
+    with copied_video(source, tmp_path / "drawn.mkv") as write:
+        for frame in read_video(source):
+            write(frame.pixels, None)
+    times = [frame.time for frame in read_video(tmp_path / "drawn.mkv")]
+    assert np.ptp(np.diff(times)) < 0.002
+    assert np.diff(times).min() > 0.01
+
+
+def test_sound_that_a_file_cannot_hold_is_left_out_with_a_warning(tmp_path):
+    source = write_video(tmp_path / "clip.mkv", codec="pcm_s16le")
+    with pytest.warns(ImageWarning, match=r"drawn\.webm: without its sound"):
+        copy_as_it_is(source, tmp_path / "drawn.webm")
+    assert len(list(read_video(tmp_path / "drawn.webm"))) == len(TIMES)
+
+
+def test_a_copy_that_is_not_finished_leaves_no_file(tmp_path):
+    source = write_video(tmp_path / "clip.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        copy_as_it_is(source, tmp_path / "drawn.mp4", stop=KeyboardInterrupt)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4"]
+
+
+def test_a_name_of_no_kind_of_video_is_refused(tmp_path):
+    with pytest.raises(ImageError, match=r"drawn\.jpg: expected a name with one of the ends"):
+        copied_video(tmp_path / "clip.mp4", tmp_path / "drawn.jpg").__enter__()
