@@ -109,7 +109,7 @@ def _preview(config: TrainingConfig, folder: Path) -> None:
     from s3fd.data import read_photos
     from s3fd.data.preview import preview
 
-    photo_set = read_photos(config.data, form=config.form)
+    photo_set = read_photos(config.data, form=config.form, classes=config.classes)
     print(photo_set.summary())
     for path in preview(
         photo_set.photos,

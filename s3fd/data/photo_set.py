@@ -12,10 +12,13 @@ from s3fd.data.annotations import AnnotatedImage, has_area
 from s3fd.data.formats.afw_pascal import AFW_PASCAL
 from s3fd.data.formats.annotations import ANNOTATIONS
 from s3fd.data.formats.coco import COCO
+from s3fd.data.formats.cvat import CVAT
 from s3fd.data.formats.fddb import FDDB
 from s3fd.data.formats.form import Form
+from s3fd.data.formats.labelme import LABELME
 from s3fd.data.formats.pascal_voc import PASCAL_VOC
 from s3fd.data.formats.wider_face import WIDER_FACE
+from s3fd.data.formats.yolo import YOLO
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,10 @@ def read_photos(
     - ``"fddb"``: ``folds`` and ``images``. Photos whose file is missing are left out;
     - ``"pascal-voc"``: ``Annotations/*.xml`` and ``JPEGImages``;
     - ``"afw-pascal"``: AFW or PASCAL faces, ``.mat``;
-    - ``"coco"``: JSON in the form of COCO.
+    - ``"coco"``: JSON in the form of COCO;
+    - ``"yolo"``: ``images`` and ``labels``, perhaps ``data.yaml``;
+    - ``"labelme"``: a JSON beside each photo;
+    - ``"cvat"``: ``annotations.xml``.
 
     Boxes that nothing can be learned from, because their labels say so or because they have no
     area, become ignore boxes. The photos themselves are not opened.
@@ -138,6 +144,9 @@ FORMS: dict[str, Form] = {
     "pascal-voc": PASCAL_VOC,
     "afw-pascal": AFW_PASCAL,
     "coco": COCO,
+    "yolo": YOLO,
+    "labelme": LABELME,
+    "cvat": CVAT,
 }
 """The forms of labels, in the order in which they are looked for."""
 
@@ -149,6 +158,6 @@ def _form_of(root: Path) -> str:
             return name
     raise FileNotFoundError(
         f"data: {root} holds no labels that are known: neither annotations.json, "
-        "wider_face_split/, Annotations/*.xml, folds/FDDB-fold-01.txt, anno.mat, nor "
-        "annotations/*.json"
+        "wider_face_split/, folds/FDDB-fold-01.txt, Annotations/*.xml, anno.mat, "
+        "annotations/*.json, data.yaml, images/ with labels/, JSON of LabelMe, nor annotations.xml"
     )

@@ -15,8 +15,8 @@ from s3fd.training.config import TrainingConfig
 # What may differ between a run and its continuation: where things are, how fast and how far it
 # goes, and what is written.
 _FREE = {
-    *("data", "form", "cache", "out", "imagenet", "weights", "corrupt_share", "steps", "workers"),
-    "device",
+    *("data", "form", "classes", "cache", "out", "imagenet", "weights", "corrupt_share", "steps"),
+    *("workers", "device"),
     *("accumulate", "checkpoint_every", "validate_every", "validation", "validation_photos"),
     *("validation_size", "log_every", "tensorboard"),
 }

@@ -27,6 +27,7 @@ class TrainingConfig:
         data: dataset of photos with faces, in one of the forms of `s3fd.data.read_photos`.
         out: folder for checkpoints, the log and the weights.
         form: of the labels in `data`, by name; found out by default.
+        classes: names of the classes in `data` that are faces; by default "face".
         cache: folder for the photos in decoded form, on a fast local disk: made once, and then
             nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
         cache_side: longest side of the photos in `cache`, in pixels.
@@ -88,6 +89,7 @@ class TrainingConfig:
     data: Path
     out: Path
     form: str | None = None
+    classes: tuple[str, ...] = ()
     cache: Path | None = None
     cache_side: _Positive = 1024
     corrupt_share: _Share | None = None

@@ -34,16 +34,16 @@ class RunPhotos:
             FileNotFoundError, ImportError, ValueError: as `read_photos`; or photos that are trained
                 on would be validated on.
         """
-        training = read_photos(config.data, "train", config.form)
+        training = read_photos(config.data, "train", config.form, config.classes)
         if not config.validate_every:
             return cls(training, None)
         if config.validation is not None:
-            validation = read_photos(config.validation, "val")
+            validation = read_photos(config.validation, "val", classes=config.classes)
         elif training.split is None:
             training, validation = training.hold_out()
         else:
             try:
-                validation = read_photos(config.data, "val", config.form)
+                validation = read_photos(config.data, "val", config.form, config.classes)
             except ValueError as error:
                 raise ValueError(f"validation: {error}; {REMEDY}") from error
         seen = {photo.path.absolute() for photo in training.photos}

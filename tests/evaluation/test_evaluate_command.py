@@ -65,6 +65,19 @@ def test_labels_without_splits_are_evaluated_whole_and_said_to_be(run, annotatio
     assert (record["photos"], record["split"]) == (3, None)
 
 
+def test_the_classes_that_are_faces_can_be_named(run, tmp_path, model):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.4 0.4\n")
+    (tmp_path / "classes.txt").write_text("head\nface\n")
+    arguments = ["evaluate", "annotations", "--data", tmp_path, "--model", model, "--json", "-"]
+    assert json.loads(run(*arguments).stdout)["faces"] == 1
+    both = run(*arguments, "--classes", "face", "--classes", "head")
+    record = json.loads(both.stdout)
+    assert (record["faces"], record["form"]) == (2, "yolo")
+
+
 def test_several_scales_are_evaluated_and_recorded(run, annotations, model):
     data = ["annotations", "--data", annotations, "--model", model, "--max-pixels", 10000]
     result = run("evaluate", *data, "--multi-scale", "--json", "-")

@@ -58,6 +58,14 @@ def test_a_missing_split_is_said_with_the_remedy(make_config, data, tmp_path):
         RunPhotos.from_config(config)
 
 
+def test_the_classes_that_are_faces_can_be_named(make_config, unsplit, tmp_path):
+    file = unsplit / "annotations.json"
+    file.write_text(file.read_text().replace('"face"', '"head"'))
+    config = make_config(tmp_path / "run", data=unsplit, validate_every=1, classes=("head",))
+    photos = RunPhotos.from_config(config)
+    assert all(len(photo.boxes) for photo in photos.validation.photos)
+
+
 def test_photos_that_are_trained_on_are_not_validated_on(make_config, unsplit, tmp_path):
     config = make_config(tmp_path / "run", data=unsplit, validation=unsplit, validate_every=1)
     with pytest.raises(ValueError, match="validation: 30 of 30 photos are trained on too"):

@@ -21,6 +21,7 @@ def evaluate_annotations(
     *,
     data: Annotated[Path, option("PATH")],
     split: Annotated[str, option("NAME")] = "val",
+    classes: Annotated[tuple[str, ...] | None, option("NAME")] = None,
     model: Model = "light",
     options: DetectorOptions = DetectorOptions(),
     outputs: EvaluationOutputs = EvaluationOutputs(),
@@ -28,15 +29,16 @@ def evaluate_annotations(
     """Average precision at IoU 0.5 on photos with labels of any form.
 
     Args:
-        data: Photos and labels: annotations.json, COCO, WIDER FACE, PASCAL VOC, AFW, PASCAL faces
-            or FDDB; a folder, or the file of the labels.
+        data: Photos and labels: annotations.json, COCO, WIDER FACE, PASCAL VOC, YOLO, LabelMe,
+            CVAT, AFW, PASCAL faces or FDDB; a folder, or the file of the labels.
         split: Which of its photos, if the labels know splits.
+        classes: Which classes of the labels are faces, each after its --classes; by default "face".
     """
     from s3fd.data import read_photos
     from s3fd.evaluation.plots import Curve
 
     outputs.check()
-    photo_set = read_photos(data, split)
+    photo_set = read_photos(data, split, classes=classes or ())
     photos = photo_set.photos
     which = f"split {split}"
     if photo_set.split is None:

@@ -1,0 +1,85 @@
+"""Labels in the JSON form of LabelMe: a file for each photo, beside it.
+
+``{"imagePath", "imageWidth", "imageHeight", "shapes": [{"label", "points": [[x, y], ...],
+"shape_type"}, ...]}``. A shape of any kind counts as the box around it; a circle has its centre and
+a point on it. Folders ``train`` and ``val`` are splits.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from s3fd.data.annotations import AnnotatedImage, annotated_image
+from s3fd.data.formats.form import Form, Labels, face_classes, is_of_split, no_split, split_of
+from s3fd.data.formats.text import read_json
+
+_LOOKED_AT = 65536
+
+
+def _looks_like_labelme(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return re.search(r'"shapes"\s*:', opened.read(_LOOKED_AT)) is not None
+
+
+def _folders(root: Path) -> list[Path]:
+    """Those of the splits, or the one that holds everything."""
+    return [f for f in sorted(root.glob("*")) if f.is_dir() and split_of(f.name)] or [root]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.json"))
+
+
+def _holds(root: Path) -> bool:
+    first = next((file for folder in _folders(root) for file in _files(folder)), None)
+    return first is not None and _looks_like_labelme(first)
+
+
+def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
+    folders = _folders(root)
+    has_splits = folders != [root]
+    chosen = [f for f in folders if is_of_split(f.name, split)] if has_splits else folders
+    if not chosen:
+        raise no_split(root, split, (folder.name for folder in folders))
+    files = [file for folder in chosen for file in _files(folder)]
+    contents = [read_json(file, "shapes") for file in files]
+    there = {
+        str(shape.get("label"))
+        for content in contents
+        for shape in content["shapes"]
+        if isinstance(shape, dict)
+    }
+    faces = face_classes(root, there, classes, complete=False)
+    photos = []
+    for file, content in zip(files, contents, strict=True):
+        try:
+            photos.append(_photo(file, content, faces))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file}: not labels in the form of LabelMe ({error!r})") from error
+    return Labels(photos, split if has_splits else None)
+
+
+def _photo(file: Path, content: dict[str, Any], faces: set[str]) -> AnnotatedImage:
+    path = file.parent / PureWindowsPath(content["imagePath"]).as_posix()
+    if not path.is_file():  # the photo was moved, or renamed with its labels
+        path = file.with_name(f"{file.stem}{path.suffix}")
+    rows = [_box(shape) for shape in content["shapes"] if str(shape["label"]) in faces]
+    width, height = content.get("imageWidth"), content.get("imageHeight")
+    return annotated_image(path, rows, size=(int(width), int(height)) if width and height else None)
+
+
+def _box(shape: dict[str, Any]) -> list[float]:
+    points = np.array(shape["points"], np.float64).reshape(-1, 2)
+    if shape.get("shape_type") == "circle":
+        centre, edge = points
+        points = np.stack([centre, centre]) + math.dist(centre, edge) * np.array([[-1], [1]])
+    return [*points.min(axis=0), *points.max(axis=0)]
+
+
+LABELME = Form(_holds, _read, has_classes=True)

@@ -1,0 +1,216 @@
+"""YOLO's folders, as Ultralytics, Roboflow, Label Studio and CVAT write them.
+
+Photos lie in ``images``, their labels in ``labels`` beside it, a text each: lines ``class x y width
+height`` by the photo's size, of the centre; or ``class x1 y1 x2 y2 x3 y3 …`` around a polygon.
+``data.yaml`` names the classes and the folders of the splits; without it, ``classes.txt`` names the
+classes, and folders ``images/train`` or ``train/images`` are the splits. A photo without a text has
+no faces. The size of each photo is read from the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s3fd.data.annotations import AnnotatedImage, annotated_image
+from s3fd.data.formats.form import Form, Labels, face_classes, is_of_split, no_split, split_of
+from s3fd.data.formats.text import numbered_lines, numbers, read_text
+from s3fd.data.photo import open_photo
+from s3fd.file_kinds import photo_suffixes
+from s3fd.images import ImageError
+
+_SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """What the settings say, or the folders alone.
+
+    Attributes:
+        file: that says it, for messages.
+        names: of the classes, by their number; empty where nothing tells.
+        splits: where the photos of each split lie: folders, or lists of files.
+        has_key_points: whether key points follow the boxes in a line.
+    """
+
+    file: Path
+    names: Mapping[int, str]
+    splits: Mapping[str, list[Path]]
+    has_key_points: bool = False
+
+
+def _settings_file(root: Path) -> Path | None:
+    if root.is_file():
+        return root if root.suffix in (".yaml", ".yml") else None
+    return next((root / name for name in _SETTINGS if (root / name).is_file()), None)
+
+
+def _label_folders(root: Path) -> list[Path]:
+    return [f for f in (root / "labels", *sorted(root.glob("*/labels"))) if f.is_dir()]
+
+
+def _holds(root: Path) -> bool:
+    return _settings_file(root) is not None or any(
+        (folder.parent / "images").is_dir() for folder in _label_folders(root)
+    )
+
+
+def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
+    file = _settings_file(root)
+    dataset = _from_folders(root) if file is None else _from_settings(file)
+    chosen = [name for name in dataset.splits if is_of_split(name, split)]
+    has_splits = any(split_of(name) for name in dataset.splits)
+    if has_splits and not chosen:
+        raise no_split(dataset.file, split, dataset.splits)
+    places = [place for name in chosen or dataset.splits for place in dataset.splits[name]]
+    photos = list(dict.fromkeys(photo for place in places for photo in _photos(place)))
+    if not photos:
+        raise FileNotFoundError(
+            f"data: there is no photo in {', '.join(map(str, places)) or root}, where "
+            f"{dataset.file} says they are"
+        )
+    rows = [_rows(photo, dataset) for photo in photos]
+    faces = _face_numbers(dataset, rows, classes)
+    boxes = [[row[1:] for row in found if row[0] in faces] for found in rows]
+    with ThreadPoolExecutor() as pool:
+        return Labels(list(pool.map(_photo, photos, boxes)), split if has_splits else None)
+
+
+def _face_numbers(
+    dataset: _Dataset, rows: Sequence[Sequence[Sequence[float]]], classes: Sequence[str]
+) -> set[int]:
+    """The numbers of the classes that are faces."""
+    found = {int(row[0]) for photo in rows for row in photo}
+    if not dataset.names:
+        if len(found) < 2 and not classes:
+            return found  # the only class there is
+        numbered = {f"{number}": number for number in found}  # their names
+        return {numbered[name] for name in face_classes(dataset.file, numbered, classes)}
+    if unnamed := sorted(found - set(dataset.names)):
+        raise ValueError(
+            f"{dataset.file}: it has no name for class {unnamed[0]}, which labels have; it names "
+            f"{len(dataset.names)}"
+        )
+    wanted = face_classes(dataset.file, dataset.names.values(), classes)
+    return {number for number, name in dataset.names.items() if name in wanted}
+
+
+def _from_folders(root: Path) -> _Dataset:
+    splits: dict[str, list[Path]] = {}
+    for folder in _label_folders(root):
+        images = folder.parent / "images"
+        below = [f for f in sorted(images.glob("*")) if f.is_dir() and split_of(f.name)]
+        for place in below or [images]:
+            name = place.name if below else folder.parent.name
+            key = name if below or folder.parent != root else ""
+            splits.setdefault(key, []).append(place)
+    lists = [place / "classes.txt" for place in (root, *_label_folders(root))]
+    names = next((file for file in lists if file.is_file()), None)
+    lines = [] if names is None else [name for _, name in numbered_lines(names)]
+    return _Dataset(names or root, dict(enumerate(lines)), splits)
+
+
+def _from_settings(file: Path) -> _Dataset:
+    settings = _yaml(file)
+    names = settings.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not all(isinstance(number, int) for number in names):
+        raise ValueError(f"{file}: expected names of classes by their number, got {names!r}")
+    base = file.absolute().parent
+    if isinstance(settings.get("path"), str):
+        base = next(p for p in (base / settings["path"], base) if p.is_dir())
+    splits: dict[str, list[Path]] = {}
+    for key in ("train", "val", "valid", "test"):
+        value = settings.get(key)
+        places = [value] if isinstance(value, str) else value or []
+        if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+            raise ValueError(f"{file}: expected a folder or a list of them in {key}, got {value!r}")
+        if places:
+            splits[key] = [_place(base, file.absolute().parent, place) for place in places]
+    if not splits:
+        splits[""] = [base / "images"]
+    names = {number: str(name) for number, name in names.items()}
+    return _Dataset(file, names, splits, has_key_points="kpt_shape" in settings)
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(
+            f"{file}: PyYAML is needed to read it: pip install 's3fd[formats]'", name="yaml"
+        ) from error
+    try:
+        settings = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}: not YAML ({error})") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file}: expected settings, got a {type(settings).__name__}")
+    return settings
+
+
+def _place(base: Path, beside: Path, text: str) -> Path:
+    """Where a path of the settings leads; exports often have one ``..`` or ``data`` too many."""
+    plain = text.removeprefix("../").removeprefix("data/")
+    candidates = [folder / name for folder in (base, beside) for name in (text, plain)]
+    return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def _photos(place: Path) -> Iterator[Path]:
+    """The photos in a folder, or of a list of files."""
+    if place.suffix == ".txt":
+        for _, line in numbered_lines(place):
+            yield _place(place.parent, place.parent, line)
+    elif place.is_dir():
+        suffixes = photo_suffixes()
+        yield from (file for file in sorted(place.rglob("*")) if file.suffix.lower() in suffixes)
+
+
+def _labels_of(photo: Path) -> Path:
+    """The text of a photo: its last folder ``images`` becomes ``labels``."""
+    parts = list(photo.parts)
+    for at in range(len(parts) - 2, -1, -1):
+        if parts[at] == "images":
+            parts[at] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _rows(photo: Path, dataset: _Dataset) -> list[list[float]]:
+    """``class x1 y1 x2 y2`` of each line, by the size of the photo."""
+    file = _labels_of(photo)
+    if not file.is_file():
+        return []
+    rows = []
+    for number, line in numbered_lines(file):
+        values = numbers(line)
+        if len(values) < 5 or not np.isfinite(values).all() or values[0] != int(values[0]):
+            raise ValueError(f"{file}:{number}: expected class x y width height, got {line}")
+        is_polygon = len(values) >= 7 and len(values) % 2 == 1 and not dataset.has_key_points
+        if is_polygon:
+            across, down = values[1::2], values[2::2]
+            rows.append([values[0], min(across), min(down), max(across), max(down)])
+        else:
+            x, y, width, height = values[1:5]
+            corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+            rows.append([values[0], *corners])
+    return rows
+
+
+def _photo(path: Path, boxes: list[list[float]]) -> AnnotatedImage:
+    """The photo with its boxes in pixels; one that can't be read has none, and is passed over."""
+    try:
+        with open_photo(annotated_image(path, [])) as photo:
+            size = (photo.width, photo.height)
+    except (FileNotFoundError, ImageError):
+        return annotated_image(path, [])
+    return annotated_image(path, np.array(boxes).reshape(-1, 4) * [*size, *size], size=size)
+
+
+YOLO = Form(_holds, _read, has_classes=True)

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from s3fd.data import read_photos
+
+YAML = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: person\n  1: face\n"
+# By the size of the photo, 100 x 50: the centre, then width and height.
+FACE, PERSON = "1 0.5 0.5 0.2 0.4", "0 0.5 0.5 1 1"
+BOX = [[40, 15, 60, 35]]
+
+
+def add(root, photo, labels=None, size=(100, 50), exif=None):
+    """A photo below the root, and its text if it has one."""
+    path = root / photo
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path, **({"exif": exif} if exif else {}))
+    if labels is not None:
+        text = root / photo.replace("images", "labels").replace(path.suffix, ".txt")
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text(labels)
+
+
+@pytest.fixture
+def root(tmp_path):
+    add(tmp_path, "images/train/a.jpg", f"{FACE}\n{PERSON}\n")
+    add(tmp_path, "images/train/b.png")
+    add(tmp_path, "images/val/c.jpg", FACE)
+    (tmp_path / "data.yaml").write_text(YAML)
+    return tmp_path
+
+
+def test_boxes_come_from_centres_and_sizes_by_the_photo(root):
+    photo_set = read_photos(root)
+    assert (photo_set.form, photo_set.split) == ("yolo", "train")
+    first, second = photo_set.photos
+    np.testing.assert_allclose(first.boxes, BOX, atol=1e-4)
+    assert (first.width, first.height) == (100, 50)
+    assert len(second.boxes) == 0
+    assert [photo.path.name for photo in read_photos(root, "val").photos] == ["c.jpg"]
+    with pytest.raises(ValueError, match=r"no photo of split 'test'; there are .*'train', 'val'"):
+        read_photos(root, "test")
+
+
+def test_several_classes_may_be_faces(root):
+    (both, _) = read_photos(root, classes=["face", "person"]).photos
+    assert len(both.boxes) == 2
+    with pytest.raises(ValueError, match=r"data\.yaml has no 'head', but 'face', 'person'"):
+        read_photos(root, classes=["head"])
+
+
+def test_the_settings_themselves_can_be_named(root):
+    assert len(read_photos(root / "data.yaml").photos) == 2
+
+
+def test_the_folders_of_roboflow_have_a_step_up_too_many(tmp_path):
+    add(tmp_path, "valid/images/a.jpg", "0 0.5 0.5 0.2 0.4")
+    (tmp_path / "data.yaml").write_text("val: ../valid/images\nnames: [face]\nnc: 1\n")
+    (photo,) = read_photos(tmp_path, "val").photos
+    np.testing.assert_allclose(photo.boxes, BOX, atol=1e-4)
+
+
+def test_cvat_lists_the_photos_of_a_split(tmp_path):
+    add(tmp_path, "images/train/a.jpg", "0 0.5 0.5 0.2 0.4")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: train.txt\nnames: {0: face}\n")
+    (tmp_path / "train.txt").write_text("data/images/train/a.jpg\n")
+    assert len(read_photos(tmp_path).photos[0].boxes) == 1
+
+
+@pytest.mark.parametrize("place", ["images/{split}", "{split}/images"])
+def test_folders_alone_tell_the_splits(tmp_path, place):
+    for split in ("train", "valid"):
+        add(tmp_path, f"{place.format(split=split)}/{split}.jpg", "0 0.5 0.5 0.2 0.4")
+    photo_set = read_photos(tmp_path, "val")
+    assert photo_set.split == "val"
+    assert [photo.path.name for photo in photo_set.photos] == ["valid.jpg"]
+
+
+def test_flat_folders_have_no_splits_and_a_list_of_classes(tmp_path):
+    add(tmp_path, "images/a.jpg", f"{FACE}\n{PERSON}\n")
+    (tmp_path / "classes.txt").write_text("\ufeffperson\nFace\n", encoding="utf-8")
+    photo_set = read_photos(tmp_path, "val")
+    assert photo_set.split is None
+    np.testing.assert_allclose(photo_set.photos[0].boxes, BOX, atol=1e-4)
+
+
+def test_classes_without_names_are_faces_if_there_is_a_single_one(tmp_path):
+    add(tmp_path, "images/a.jpg", FACE)
+    assert len(read_photos(tmp_path).photos[0].boxes) == 1
+    add(tmp_path, "images/b.jpg", PERSON)
+    with pytest.raises(ValueError, match="no class is called 'face', but there are '0', '1'"):
+        read_photos(tmp_path)
+    assert [len(p.boxes) for p in read_photos(tmp_path, classes=["1"]).photos] == [1, 0]
+
+
+def test_polygons_count_as_the_boxes_around_them(root):
+    (root / "labels/train/a.txt").write_text("1 0.4 0.3 0.6 0.5 0.5 0.7\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+
+
+def test_key_points_are_passed_over(root):
+    (root / "data.yaml").write_text(YAML + "kpt_shape: [2, 2]\n")
+    (root / "labels/train/a.txt").write_text(f"{FACE} 0.1 0.1 0.9 0.9\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+
+
+def test_the_size_is_that_of_the_upright_photo(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    add(root, "images/train/a.jpg", FACE, size=(50, 100), exif=exif)
+    first, _ = read_photos(root).photos
+    assert (first.width, first.height) == (100, 50)
+    np.testing.assert_allclose(first.boxes, BOX, atol=1e-4)
+
+
+def test_a_damaged_photo_stays_in_the_set_for_the_loader_to_name(root):
+    (root / "images/train/a.jpg").write_bytes(b"no photo")
+    first, _ = read_photos(root).photos
+    assert (first.path.name, first.width, len(first.boxes)) == ("a.jpg", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1 0.5 0.5 0.2", r"a\.txt:1: expected class x y width height, got 1 0\.5"),
+        ("face 0.5 0.5 0.2 0.4", r"a\.txt:1: expected class"),
+        ("1.5 0.5 0.5 0.2 0.4", r"a\.txt:1: expected class"),
+        ("1 0.5 nan 0.2 0.4", r"a\.txt:1: expected class"),
+        ("7 0.5 0.5 0.2 0.4", r"data\.yaml: it has no name for class 7, which labels have"),
+    ],
+)
+def test_malformed_labels_are_named(root, line, message):
+    (root / "labels/train/a.txt").write_text(line)
+    with pytest.raises(ValueError, match=message):
+        read_photos(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("names: [face", "not YAML"),
+        ("[1]", "expected settings, got a list"),
+        ("train: images", "expected names of classes by their number, got None"),
+        ("train: 7\nnames: [face]", "expected a folder or a list of them in train, got 7"),
+        (
+            "train: images/train\nnames: [cat, dog]",
+            "no class is called 'face', .* 'cat', 'dog'",
+        ),
+    ],
+)
+def test_malformed_settings_are_named(root, text, message):
+    (root / "data.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_photos(root)
+
+
+def test_folders_without_photos_are_named(root):
+    (root / "data.yaml").write_text("train: elsewhere\nnames: [face]\n")
+    with pytest.raises(FileNotFoundError, match=r"there is no photo in .*elsewhere"):
+        read_photos(root)
