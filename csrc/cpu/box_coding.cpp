@@ -5,14 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "shared/checks/box_coding.h"
 #include "shared/geometry.h"
 #include "shared/tensor.h"
 
@@ -21,8 +20,6 @@ namespace {
 
 constexpr int64_t kBoxesPerTask = 4096;  // at least
 constexpr int64_t kTile = 128;           // boxes that are coded together: some kilobytes
-
-using ImageSize = std::optional<std::vector<int64_t>>;
 
 // The same four numbers of some rows side by side, so that loops over rows are vectorised.
 template <typename Row, typename Compute>
@@ -87,18 +84,6 @@ void write(const Tile<Row, Compute>& tile, int64_t size, T* out) {
   }
 }
 
-void check_alike(const Tensor& first, const Tensor& other) {
-  STD_TORCH_CHECK(first.dim() == 3 && other.dim() == 3 && first.size(2) == 4 &&
-                      other.size(2) == 4 && first.size(0) == other.size(0) &&
-                      first.size(1) == other.size(1) && first.scalar_type() == other.scalar_type(),
-                  "s3fd: the box code needs tensors [B, A, 4] of one shape and dtype");
-}
-
-void check_image_size(const ImageSize& image_size) {
-  STD_TORCH_CHECK(!image_size.has_value() || image_size->size() == 2,
-                  "s3fd: expected an image size of two integers, height and width");
-}
-
 // A new contiguous [B, A, 4] whose row is compute(row of each of `inputs`).
 template <typename T, typename Compute, template <typename> typename... Row>
 Tensor map_rows(const Tensor& like, const Compute& compute, const Rows<Row, T>&... inputs) {
@@ -138,11 +123,6 @@ Tensor with_constant(bool value, const Function& function) {
   return value ? function(std::true_type{}) : function(std::false_type{});
 }
 
-template <typename T>
-Variances<T> make_variances(double centre, double size) {
-  return {static_cast<T>(centre), static_cast<T>(size)};
-}
-
 // Width and height, or zeros if there is nothing to clip to.
 template <typename T>
 std::array<T, 2> limits(const ImageSize& image_size) {
@@ -152,10 +132,10 @@ std::array<T, 2> limits(const ImageSize& image_size) {
 
 Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double centre_variance,
                     double size_variance) {
-  check_alike(boxes, anchors);
+  check_box_coding("encode_boxes", boxes, anchors);
   return dispatch_floating(boxes.scalar_type(), "encode_boxes", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = make_variances<C>(centre_variance, size_variance);
+    const auto variances = Variances<C>::of(centre_variance, size_variance);
     return map_rows<T>(
         boxes,
         [=](const Box<C>& box, const Box<C>& anchor) { return encode(box, anchor, variances); },
@@ -165,11 +145,10 @@ Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double centre_va
 
 Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const Tensor& anchors,
                              double centre_variance, double size_variance, bool of_anchors) {
-  check_alike(boxes, anchors);
-  check_alike(boxes, gradient);
+  check_box_coding("encode_boxes_backward", boxes, anchors, gradient);
   return dispatch_floating(boxes.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = make_variances<C>(centre_variance, size_variance);
+    const auto variances = Variances<C>::of(centre_variance, size_variance);
     return with_constant(of_anchors, [&](auto anchor_is_asked) {
       return map_rows<T>(
           boxes,
@@ -187,11 +166,11 @@ Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const 
 
 Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_variance,
                     double size_variance, const ImageSize& image_size) {
-  check_alike(deltas, anchors);
-  check_image_size(image_size);
+  check_box_coding("decode_boxes", deltas, anchors);
+  check_image_size("decode_boxes", image_size);
   return dispatch_floating(deltas.scalar_type(), "decode_boxes", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = make_variances<C>(centre_variance, size_variance);
+    const auto variances = Variances<C>::of(centre_variance, size_variance);
     const auto [width, height] = limits<C>(image_size);
     return with_constant(image_size.has_value(), [&, width = width, height = height](auto clipped) {
       return map_rows<T>(
@@ -208,12 +187,11 @@ Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_v
 Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const Tensor& anchors,
                              double centre_variance, double size_variance,
                              const ImageSize& image_size, bool of_anchors) {
-  check_alike(deltas, anchors);
-  check_alike(deltas, gradient);
-  check_image_size(image_size);
+  check_box_coding("decode_boxes_backward", deltas, anchors, gradient);
+  check_image_size("decode_boxes_backward", image_size);
   return dispatch_floating(deltas.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = make_variances<C>(centre_variance, size_variance);
+    const auto variances = Variances<C>::of(centre_variance, size_variance);
     const auto [width, height] = limits<C>(image_size);
     const auto run = [&, width = width, height = height](auto clipped, auto anchor_is_asked) {
       return map_rows<T>(

@@ -14,7 +14,7 @@
 #include "cpu/greedy_nms.h"
 #include "cpu/parallel.h"
 #include "shared/anchor_levels.h"
-#include "shared/head_maps.h"
+#include "shared/checks/head_maps.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {

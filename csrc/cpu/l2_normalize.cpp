@@ -11,6 +11,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "shared/checks/l2_normalize.h"
 #include "shared/l2_normalize.h"
 #include "shared/tensor.h"
 
@@ -295,8 +296,7 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
 
 std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const Tensor& features,
                                                  const Tensor& weight) {
-  check_l2_normalize(features, weight);
-  check_l2_normalize_gradient(gradient, features);
+  check_l2_normalize_backward(gradient, features, weight);
   const int64_t channels = features.size(1);
   Tensor output = empty_in_format_of(features, channels);
   const std::array<int64_t, 1> sizes{channels};

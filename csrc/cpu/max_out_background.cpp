@@ -7,6 +7,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "shared/checks/max_out_background.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -14,11 +15,6 @@ namespace {
 
 constexpr int64_t kPixels = 256;        // that are looked at together
 constexpr int64_t kBlocksPerTask = 64;  // so that small maps stay on one thread
-
-void check_logits(const Tensor& logits) {
-  STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) >= 2,
-                  "s3fd::max_out_background: expected logits [B, k + 1, H, W] with k >= 1");
-}
 
 // The same pixels of every channel: channel c of pixel i is data[c * channel + i * step], and the
 // step is a constant where the compiler knows it.
@@ -125,7 +121,7 @@ Pixels<T, Step> pixels(const View4<T>& view, int64_t image, int64_t row, int64_t
 }
 
 Tensor max_out_background(const Tensor& logits) {
-  check_logits(logits);
+  check_max_out_background(logits);
   Tensor output = empty_in_format_of(logits, 2);
   const bool joined = has_long_rows(logits) && has_long_rows(output);
   const int64_t backgrounds = logits.size(1) - 1;
@@ -147,12 +143,7 @@ Tensor max_out_background(const Tensor& logits) {
 }
 
 Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits) {
-  check_logits(logits);
-  STD_TORCH_CHECK(gradient.dim() == 4 && gradient.size(0) == logits.size(0) &&
-                      gradient.size(1) == 2 && gradient.size(2) == logits.size(2) &&
-                      gradient.size(3) == logits.size(3) &&
-                      gradient.scalar_type() == logits.scalar_type(),
-                  "s3fd::max_out_background_backward: gradient does not fit the logits");
+  check_max_out_background_backward(gradient, logits);
   Tensor of_logits = empty_in_format_of(logits, logits.size(1));
   const bool joined = has_long_rows(logits) && has_long_rows(of_logits) && has_long_rows(gradient);
   const int64_t backgrounds = logits.size(1) - 1;

@@ -12,8 +12,11 @@
 #include <type_traits>
 #include <vector>
 
+#include "cpu/loss_rows.h"
+#include "cpu/mining.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
+#include "shared/checks/multibox_loss.h"
 #include "shared/geometry.h"
 #include "shared/multibox_loss.h"
 #include "shared/tensor.h"
@@ -21,36 +24,8 @@
 namespace s3fd::cpu {
 namespace {
 
-// Anchors of a stretch whose keys are held at a time, and of a group that is skipped as a whole.
-constexpr int64_t kStretch = 1024, kGroup = 16;
 // Anchors that one task has at least, so that small batches stay on one thread.
 constexpr int64_t kAnchorsPerTask = 8192;
-
-// One image of a tensor [B, A] or [B, A, C], read through its strides.
-template <typename T>
-struct Rows {
-  const T* data;
-  int64_t stride, column_stride;
-
-  const T* operator[](int64_t row) const { return data + row * stride; }
-};
-
-template <typename T>
-Rows<T> rows_of(const Tensor& tensor, int64_t image) {
-  const auto* data = static_cast<const T*>(tensor.const_data_ptr());
-  return {data + image * tensor.stride(0), tensor.stride(1),
-          tensor.dim() == 3 ? tensor.stride(2) : 1};
-}
-
-template <typename Row, typename T>
-Row read(const T* values, int64_t stride) {
-  using C = compute_t<T>;
-  return {static_cast<C>(values[0]), static_cast<C>(values[stride]),
-          static_cast<C>(values[2 * stride]), static_cast<C>(values[3 * stride])};
-}
-
-template <typename T>
-using Key = MarginKey<T>;
 
 // How many anchors are positive and how many background, and whether all matches are -2, -1, or
 // below the number of boxes.
@@ -83,169 +58,6 @@ LabelCounts label(const int64_t* matched, Stride stride, int64_t size, int64_t n
   return {positives, backgrounds, lowest >= -2 && highest < num_boxes};
 }
 
-// The keys of `size` anchors, 0 for those that are no background.
-template <typename T, typename Stride, typename ColumnStride>
-void write_keys(const T* logits, Stride stride, ColumnStride column_stride, const uint8_t* labels,
-                int64_t size, Key<T>* keys) {
-  using C = compute_t<T>;
-  for (int64_t i = 0; i < size; ++i) {
-    const T* row = logits + i * stride;
-    const Key<T> key = rising_key(static_cast<C>(row[0]), static_cast<C>(row[column_stride]));
-    keys[i] = labels[i] == kNegative ? key : 0;
-  }
-}
-
-template <typename T>
-void write_keys(const Rows<T>& logits, int64_t begin, int64_t size, const uint8_t* labels,
-                Key<T>* keys) {
-  const std::integral_constant<int64_t, 1> one;
-  const std::integral_constant<int64_t, 2> two;
-  const T* first = logits[begin];
-  const int64_t stride = logits.stride, column_stride = logits.column_stride;
-  vectorized([&] {
-    if (stride == 2 && column_stride == 1) {
-      write_keys(first, two, one, labels, size, keys);
-    } else if (stride == 1) {
-      write_keys(first, one, column_stride, labels, size, keys);
-    } else {
-      write_keys(first, stride, column_stride, labels, size, keys);
-    }
-  });
-}
-
-// Keys above `least` are taken, and the first `vacant` ones of those that equal it.
-template <typename K>
-struct Threshold {
-  K least;
-  int64_t vacant;
-};
-
-template <typename K>
-int64_t count_at_least(const K* keys, int64_t size, K least) {
-  int64_t total = 0;
-  for (int64_t begin = 0; begin < size; begin += kStretch) {
-    const int64_t end = std::min(begin + kStretch, size);
-    K count = 0;  // as wide as a key, so that both fill vector registers alike
-    for (int64_t i = begin; i < end; ++i) count += keys[i] >= least;
-    total += static_cast<int64_t>(count);
-  }
-  return total;
-}
-
-template <typename K>
-K smallest_at_least(const K* keys, int64_t size, K least) {
-  K smallest = std::numeric_limits<K>::max();
-  for (int64_t i = 0; i < size; ++i) {
-    smallest = std::min(smallest, keys[i] >= least ? keys[i] : std::numeric_limits<K>::max());
-  }
-  return smallest;
-}
-
-// The key of rank `wanted`, counted from the largest, found bit by bit: a count reads the keys in
-// order and takes no branches, which is far quicker than to partition them.
-template <typename K>
-K key_of_rank(const K* keys, int64_t size, int64_t wanted) {
-  K found = 0;
-  for (K bit = K{1} << (8 * sizeof(K) - 1); bit != 0; bit >>= 1) {
-    const int64_t count = count_at_least(keys, size, K(found | bit));
-    if (count == wanted) return smallest_at_least(keys, size, K(found | bit));
-    found |= count > wanted ? bit : 0;
-  }
-  return found;
-}
-
-// Finds the threshold that takes `wanted` of the keys shown to it: whatever is not among the
-// largest so far is dropped, so that memory follows `wanted`, and most groups are passed over.
-template <typename K>
-class Selection {
- public:
-  Selection(int64_t wanted, int64_t most)
-      : wanted_(wanted),
-        buffer_(static_cast<size_t>(std::min(2 * wanted + kStretch, most) + kGroup)) {}
-
-  void add_group(const K* keys) {
-    if (size_ + kGroup > static_cast<int64_t>(buffer_.size())) shrink();
-    append(keys, kGroup);
-  }
-
-  // Keys that are not above it need not be added.
-  K least() const { return least_; }
-
-  Threshold<K> threshold() {
-    const int64_t equal = shrink();
-    return {least_, equal};
-  }
-
- private:
-  void append(const K* keys, int64_t count) {
-    K* end = buffer_.data() + size_;
-    for (int64_t i = 0; i < count; ++i) {
-      const K key = keys[i];
-      *end = key;
-      end += key > least_;
-    }
-    size_ = end - buffer_.data();
-  }
-
-  // Drops what is below the key of rank `wanted`; returns how many of the kept ones equal it.
-  int64_t shrink() {
-    const K* keys = buffer_.data();
-    least_ = vectorized([&] { return key_of_rank(keys, size_, wanted_); });
-    const int64_t count = size_;
-    size_ = 0;
-    append(keys, count);
-    const int64_t equal = wanted_ - size_;
-    std::fill_n(buffer_.data() + size_, equal, least_);
-    size_ = wanted_;
-    return equal;
-  }
-
-  int64_t wanted_, size_ = 0;
-  K least_ = 0;
-  std::vector<K> buffer_;
-};
-
-template <typename K>
-void largest_of_groups(const K* keys, int64_t groups, K* largest) {
-  for (int64_t group = 0; group < groups; ++group) {
-    K most = 0;
-    for (int64_t i = 0; i < kGroup; ++i) most = std::max(most, keys[group * kGroup + i]);
-    largest[group] = most;
-  }
-}
-
-// The threshold that takes `wanted` backgrounds of an image that has more.
-template <typename T>
-Threshold<Key<T>> find_threshold(const Rows<T>& logits, const uint8_t* labels, int64_t size,
-                                 int64_t wanted, int64_t backgrounds) {
-  Key<T> keys[kStretch], largest[kStretch / kGroup];
-  Selection<Key<T>> selection(wanted, backgrounds);
-  for (int64_t begin = 0; begin < size; begin += kStretch) {
-    const int64_t length = std::min(kStretch, size - begin);
-    write_keys(logits, begin, length, labels + begin, keys);
-    const int64_t groups = (length + kGroup - 1) / kGroup;
-    std::fill(keys + length, keys + groups * kGroup, Key<T>{0});
-    vectorized([&] { largest_of_groups(keys, groups, largest); });
-    for (int64_t group = 0; group < groups; ++group) {
-      if (largest[group] > selection.least()) selection.add_group(keys + group * kGroup);
-    }
-  }
-  return selection.threshold();
-}
-
-// Makes of the labels of a stretch what is kept, but for keys that equal `least`: whether there are
-// any of those.
-template <typename K>
-bool mark_above(const K* keys, K least, int64_t size, uint8_t* labels) {
-  K equal = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    const uint8_t negative = keys[i] > least ? kNegative : kNothing;
-    labels[i] = labels[i] == kPositive ? kPositive : negative;
-    equal |= static_cast<K>(keys[i] == least);
-  }
-  return equal != 0;
-}
-
 // Calls visit(index, mark) for every anchor of a mask that is kept, by rising index.
 template <typename Visit>
 void for_each_kept(const uint8_t* kept, int64_t size, const Visit& visit) {
@@ -268,7 +80,7 @@ void for_each_kept(const uint8_t* kept, int64_t size, const Visit& visit) {
 }
 
 template <typename T>
-TwoLogits<compute_t<T>> two_logits(const Rows<T>& logits, int64_t row) {
+TwoLogits<compute_t<T>> two_logits(const ImageRows<T>& logits, int64_t row) {
   using C = compute_t<T>;
   const T* values = logits[row];
   return {static_cast<C>(values[0]), static_cast<C>(values[logits.column_stride])};
@@ -282,7 +94,7 @@ struct ImageLoss {
 
 // Mines an image, writes its part of `kept`, and adds up its cross-entropies.
 template <typename T>
-ImageLoss class_loss(const Rows<T>& logits, const Rows<int64_t>& matched, int64_t size,
+ImageLoss class_loss(const ImageRows<T>& logits, const ImageRows<int64_t>& matched, int64_t size,
                      int64_t num_boxes, double negative_ratio, uint8_t* kept) {
   const LabelCounts counts = vectorized([&] {
     return matched.stride == 1
@@ -297,14 +109,14 @@ ImageLoss class_loss(const Rows<T>& logits, const Rows<int64_t>& matched, int64_
   const int64_t wanted =
       wanted_negatives(counts.positives, counts.backgrounds, negative_ratio, size);
   loss.kept = counts.positives + wanted;
-  Threshold<Key<T>> threshold{std::numeric_limits<Key<T>>::max(), 0};
+  Threshold<MarginKey<T>> threshold{std::numeric_limits<MarginKey<T>>::max(), 0};
   if (wanted == counts.backgrounds) {
     threshold.least = 0;
   } else if (wanted > 0) {
     threshold = find_threshold(logits, kept, size, wanted, counts.backgrounds);
   }
 
-  Key<T> keys[kStretch];
+  MarginKey<T> keys[kStretch];
   for (int64_t begin = 0; begin < size; begin += kStretch) {
     const int64_t length = std::min(kStretch, size - begin);
     uint8_t* marks = kept + begin;
@@ -337,12 +149,12 @@ struct Targets {
   template <typename T, typename Visit>
   bool for_each_error(int64_t image, const uint8_t* kept, const Visit& visit) const {
     using C = compute_t<T>;
-    const auto predicted = rows_of<T>(deltas, image);
-    const auto matches = rows_of<int64_t>(matched, image);
-    const Rows<C> anchor{static_cast<const C*>(anchors.const_data_ptr()), anchors.stride(0),
-                         anchors.stride(1)};
+    const auto predicted = image_rows<T>(deltas, image);
+    const auto matches = image_rows<int64_t>(matched, image);
+    const ImageRows<C> anchor{static_cast<const C*>(anchors.const_data_ptr()), anchors.stride(0),
+                              anchors.stride(1)};
     const auto* faces = static_cast<const Box<C>*>(boxes.const_data_ptr()) + splits[image];
-    const Variances<C> variances{static_cast<C>(centre_variance), static_cast<C>(size_variance)};
+    const auto variances = Variances<C>::of(centre_variance, size_variance);
     bool valid = true;
     for_each_kept(kept, matched.size(1), [&](int64_t i, uint8_t mark) {
       if (mark != kPositive) return;
@@ -351,9 +163,9 @@ struct Targets {
         valid = false;
         return;
       }
-      const auto box = read<Box<C>>(anchor[i], anchor.column_stride);
+      const auto box = read_four<Box<C>>(anchor[i], anchor.column_stride);
       const Delta<C> wanted = encode(faces[match], box, variances);
-      const auto delta = read<Delta<C>>(predicted[i], predicted.column_stride);
+      const auto delta = read_four<Delta<C>>(predicted[i], predicted.column_stride);
       visit(i, 0, delta.dx - wanted.dx);
       visit(i, 1, delta.dy - wanted.dy);
       visit(i, 2, delta.dw - wanted.dw);
@@ -410,7 +222,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
   dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
     for_each_image(logits, [&](int64_t image) {
       losses[static_cast<size_t>(image)] =
-          class_loss(rows_of<T>(logits, image), rows_of<int64_t>(matched, image), sizes[1],
+          class_loss(image_rows<T>(logits, image), image_rows<int64_t>(matched, image), sizes[1],
                      targets.num_boxes(image), negative_ratio, marks + image * sizes[1]);
     });
   });
@@ -482,7 +294,7 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
     for_each_image(logits, [&](int64_t image) {
       T* gradient = out + image * size * 2;
       std::fill_n(gradient, size * 2, T(0));
-      const auto rows = rows_of<T>(logits, image);
+      const auto rows = image_rows<T>(logits, image);
       for_each_kept(marks + image * size, size, [&](int64_t i, uint8_t mark) {
         const C of_face = two_logits(rows, i).gradient(mark == kPositive) * factor;
         gradient[2 * i] = static_cast<T>(-of_face);

@@ -11,6 +11,7 @@
 #include "cpu/greedy_nms.h"
 #include "cpu/order.h"
 #include "cpu/parallel.h"
+#include "shared/checks/nms.h"
 #include "shared/score_key.h"
 #include "shared/tensor.h"
 
@@ -19,13 +20,6 @@ namespace {
 
 // Boxes that one task has at least, about, so that small sets stay on one thread.
 constexpr int64_t kBoxesPerTask = 1024;
-
-void check_boxes_and_scores(const Tensor& boxes, const Tensor& scores) {
-  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && scores.dim() == 1 &&
-                      scores.size(0) == boxes.size(0),
-                  "s3fd::nms: expected boxes [N, 4] and scores [N]");
-  STD_TORCH_CHECK(boxes.size(0) <= kMostBoxes, "s3fd::nms: more than 2^31 - 64 boxes");
-}
 
 std::vector<int32_t> order_by_falling_score(const Tensor& scores) {
   return dispatch_floating(scores.scalar_type(), "nms", [&]<typename T>() {
@@ -65,9 +59,9 @@ Tensor indices(const std::vector<int32_t>& kept, const Tensor& like) {
 }
 
 // Indices of the boxes that stay, at most `keep`.
-std::vector<int32_t> keep_best(const Tensor& boxes, const Tensor& scores, double iou_threshold,
-                               int64_t keep) {
-  check_boxes_and_scores(boxes, scores);
+std::vector<int32_t> keep_best(const char* name, const Tensor& boxes, const Tensor& scores,
+                               double iou_threshold, int64_t keep) {
+  check_boxes_and_scores(name, boxes, scores, kMostBoxes);
   const std::vector<int32_t> order = order_by_falling_score(scores);
   return dispatch_floating(boxes.scalar_type(), "nms", [&]<typename T>() {
     std::vector<int32_t> kept = greedy_nms(gather<T>(boxes, order), iou_threshold, keep);
@@ -77,14 +71,14 @@ std::vector<int32_t> keep_best(const Tensor& boxes, const Tensor& scores, double
 }
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
-  return indices(keep_best(boxes, scores, iou_threshold, std::numeric_limits<int64_t>::max()),
-                 boxes);
+  constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
+  return indices(keep_best("nms", boxes, scores, iou_threshold, kAll), boxes);
 }
 
 std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
                                       double iou_threshold, int64_t keep) {
-  STD_TORCH_CHECK(keep >= 0, "s3fd::nms_padded: expected keep >= 0");
-  const std::vector<int32_t> kept = keep_best(boxes, scores, iou_threshold, keep);
+  check_keep(keep);
+  const std::vector<int32_t> kept = keep_best("nms_padded", boxes, scores, iou_threshold, keep);
   Tensor padded = make({keep}, boxes), count = make({}, boxes);
   auto* index = static_cast<int64_t*>(padded.mutable_data_ptr());
   std::fill(std::copy(kept.begin(), kept.end(), index), index + keep, int64_t{-1});
@@ -95,10 +89,8 @@ std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
 // Each group for itself, shared out among the threads; then what they keep, by falling score.
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& groups,
                    double iou_threshold) {
-  check_boxes_and_scores(boxes, scores);
-  STD_TORCH_CHECK(groups.dim() == 1 && groups.size(0) == boxes.size(0) &&
-                      groups.scalar_type() == ScalarType::Long,
-                  "s3fd::batched_nms: expected groups int64 [N]");
+  check_boxes_and_scores("batched_nms", boxes, scores, kMostBoxes);
+  check_groups(groups, boxes);
   const int64_t* group = static_cast<const int64_t*>(groups.const_data_ptr());
   const int64_t group_stride = groups.stride(0);
   const std::vector<int32_t> order = order_by_falling_score(scores);

@@ -9,6 +9,7 @@
 
 #include "cpu/box_index.h"
 #include "cpu/order.h"
+#include "shared/checks/nms.h"
 #include "shared/score_key.h"
 #include "shared/tensor.h"
 
@@ -119,10 +120,7 @@ std::vector<Merged> vote(const std::vector<Box<double>>& boxes, const std::vecto
 
 std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
                                       double iou_threshold, bool keep_single) {
-  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && scores.dim() == 1 &&
-                      scores.size(0) == boxes.size(0),
-                  "s3fd::vote_boxes: expected boxes [N, 4] and scores [N]");
-  STD_TORCH_CHECK(boxes.size(0) <= kMostBoxes, "s3fd::vote_boxes: more than 2^31 - 64 boxes");
+  check_boxes_and_scores("vote_boxes", boxes, scores, kMostBoxes);
   const std::vector<double> given = read(scores);
   STD_TORCH_CHECK(std::all_of(given.begin(), given.end(), is_weight<double>),
                   "s3fd::vote_boxes: expected finite scores >= 0");

@@ -1,34 +1,15 @@
 #include "cuda/box_coding.cuh"
 
-#include <optional>
-#include <vector>
-
 #include "cuda/primitives/host.h"
+#include "shared/checks/box_coding.h"
 
 namespace s3fd::cuda {
 namespace {
 
-using ImageSize = std::optional<std::vector<int64_t>>;
-
-void check_alike(const Tensor& first, const Tensor& other) {
-  STD_TORCH_CHECK(
-      first.dim() == 3 && other.dim() == 3 && first.size(2) == 4 && other.size(2) == 4 &&
-          first.size(0) == other.size(0) && first.size(1) == other.size(1) &&
-          first.scalar_type() == other.scalar_type() && first.device() == other.device(),
-      "s3fd: the box code needs tensors [B, A, 4] of one shape and dtype, on one device");
-}
-
 template <typename C>
 Image<C> make_image(const ImageSize& size) {
   if (!size.has_value()) return {0, 0, false};
-  STD_TORCH_CHECK(size->size() == 2,
-                  "s3fd: expected an image size of two integers, height and width");
   return {static_cast<C>((*size)[1]), static_cast<C>((*size)[0]), true};
-}
-
-template <typename C>
-Variances<C> make_variances(double centre, double size) {
-  return {static_cast<C>(centre), static_cast<C>(size)};
 }
 
 // A new contiguous tensor like the one given, [B, A, 4], whose row (b, a) is compute(b, a).
@@ -44,21 +25,20 @@ Tensor map_rows(const Tensor& like, const Compute& compute) {
 
 Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double centre_variance,
                     double size_variance) {
-  check_alike(boxes, anchors);
+  check_box_coding("encode_boxes", boxes, anchors);
   return dispatch_floating(boxes.scalar_type(), "encode_boxes", [&]<typename T>() {
-    const auto variances = make_variances<compute_t<T>>(centre_variance, size_variance);
+    const auto variances = Variances<compute_t<T>>::of(centre_variance, size_variance);
     return map_rows<T>(boxes, Encode<T>{BoxRows<T>(boxes), BoxRows<T>(anchors), variances});
   });
 }
 
 Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const Tensor& anchors,
                              double centre_variance, double size_variance, bool of_anchors) {
-  check_alike(boxes, anchors);
-  check_alike(boxes, gradient);
+  check_box_coding("encode_boxes_backward", boxes, anchors, gradient);
   return dispatch_floating(boxes.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
     const DeltaRows<T> received(gradient);
     const BoxRows<T> box_rows(boxes), anchor_rows(anchors);
-    const auto variances = make_variances<compute_t<T>>(centre_variance, size_variance);
+    const auto variances = Variances<compute_t<T>>::of(centre_variance, size_variance);
     if (of_anchors) {
       return map_rows<T>(boxes,
                          EncodeGradientOfAnchor<T>{received, box_rows, anchor_rows, variances});
@@ -72,12 +52,13 @@ Decode<T> make_decode(const Tensor& deltas, const Tensor& anchors, double centre
                       double size_variance, const ImageSize& image_size) {
   using C = compute_t<T>;
   return {DeltaRows<T>(deltas), BoxRows<T>(anchors),
-          make_variances<C>(centre_variance, size_variance), make_image<C>(image_size)};
+          Variances<C>::of(centre_variance, size_variance), make_image<C>(image_size)};
 }
 
 Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_variance,
                     double size_variance, const ImageSize& image_size) {
-  check_alike(deltas, anchors);
+  check_box_coding("decode_boxes", deltas, anchors);
+  check_image_size("decode_boxes", image_size);
   return dispatch_floating(deltas.scalar_type(), "decode_boxes", [&]<typename T>() {
     return map_rows<T>(deltas,
                        make_decode<T>(deltas, anchors, centre_variance, size_variance, image_size));
@@ -87,8 +68,8 @@ Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_v
 Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const Tensor& anchors,
                              double centre_variance, double size_variance,
                              const ImageSize& image_size, bool of_anchors) {
-  check_alike(deltas, anchors);
-  check_alike(deltas, gradient);
+  check_box_coding("decode_boxes_backward", deltas, anchors, gradient);
+  check_image_size("decode_boxes_backward", image_size);
   return dispatch_floating(deltas.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
     const BoxRows<T> received(gradient);
     const auto forward =

@@ -8,7 +8,7 @@
 
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/workspace.h"
-#include "shared/head_maps.h"
+#include "shared/checks/head_maps.h"
 #include "shared/threshold.h"
 
 namespace s3fd::cuda {

@@ -17,7 +17,7 @@
 
 #include "cuda/device_grid.h"
 #include "cuda/greedy_nms.cuh"
-#include "cuda/primitives/count_in_block.cuh"
+#include "cuda/primitives/block.cuh"
 #include "cuda/primitives/launch.h"
 #include "cuda/primitives/sort.cuh"
 #include "shared/score_key.h"
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kScanThreads)
 
 // ---- Selection
 
-constexpr int kDigitBits = 11, kDigits = 1 << kDigitBits;
+constexpr int kEntryDigitBits = 11, kEntryDigits = 1 << kEntryDigitBits;
 
 // Where in a histogram the entry of a rank is.
 struct DigitOfRank {
@@ -151,12 +151,12 @@ struct DigitOfRank {
 // Looks up a rank, from 1, in a histogram of the block.
 __device__ inline DigitOfRank digit_of_rank(const unsigned* histogram, unsigned rank) {
   S3FD_SHARED(DigitOfRank, result);
-  constexpr int kPerThread = kDigits / kSelectThreads;
+  constexpr int kPerThread = kEntryDigits / kSelectThreads;
   const unsigned first = threadIdx.x * kPerThread;
   unsigned sum = 0;
   for (int i = 0; i < kPerThread; ++i) sum += histogram[first + i];
-  int total;
-  auto before = static_cast<unsigned>(sum_before<kSelectThreads>(static_cast<int>(sum), total));
+  unsigned total;
+  unsigned before = sum_before<kSelectThreads>(sum, total);
   for (int i = 0; i < kPerThread; ++i) {
     const unsigned count = histogram[first + i];
     if (before < rank && rank <= before + count) result = {first + i, rank - before, count};
@@ -169,15 +169,17 @@ __device__ inline DigitOfRank digit_of_rank(const unsigned* histogram, unsigned 
 // The entry that so many of the list, itself among them, do not go behind; found digit by digit.
 __device__ inline NarrowEntry entry_of_rank(const NarrowEntry* entries, unsigned count,
                                             unsigned rank) {
-  S3FD_SHARED(unsigned[kDigits], histogram);
+  S3FD_SHARED(unsigned[kEntryDigits], histogram);
   NarrowEntry prefix = 0, known = 0;  // leading digits, and a mask of them
-  for (int shift = 64 - kDigitBits;; shift = shift > kDigitBits ? shift - kDigitBits : 0) {
+  for (int shift = 64 - kEntryDigitBits;;
+       shift = shift > kEntryDigitBits ? shift - kEntryDigitBits : 0) {
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < kDigits; i += kSelectThreads) histogram[i] = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < kEntryDigits; i += kSelectThreads)
+      histogram[i] = 0;
     __syncthreads();
     for (unsigned i = threadIdx.x; i < count; i += kSelectThreads) {
       const NarrowEntry entry = entries[i];
-      if ((entry & known) == prefix) atomicAdd(&histogram[entry >> shift & (kDigits - 1)], 1u);
+      if ((entry & known) == prefix) atomicAdd(&histogram[entry >> shift & (kEntryDigits - 1)], 1u);
     }
     __syncthreads();
     const DigitOfRank found = digit_of_rank(histogram, rank);
@@ -203,7 +205,7 @@ __global__ void __launch_bounds__(kSelectThreads)
     const bool is_selected = exists && entry <= last;
     int total;
     // Behind its barriers nothing is overwritten that has not been read.
-    const int before = sum_before<kSelectThreads>(is_selected, total);
+    const int before = count_before<kSelectThreads>(is_selected, total);
     if (is_selected) entries[selected + before] = entry;
     selected += static_cast<unsigned>(total);
   }

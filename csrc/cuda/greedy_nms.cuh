@@ -16,6 +16,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cuda/primitives/block.cuh"
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/launch.h"
 #include "shared/geometry.h"
@@ -23,8 +24,7 @@
 namespace s3fd::cuda {
 
 constexpr int kTile = 1024, kWordBits = 64, kWords = kTile / kWordBits;
-constexpr int kGreedyThreads = 256, kGreedyWarps = kGreedyThreads / kWarp;
-constexpr unsigned kAllLanes = 0xffffffff;
+constexpr int kGreedyThreads = 256;
 constexpr int32_t kOpen = -1;  // the owner of a box that no box has suppressed yet
 
 // Boxes that are read and written in one piece.
@@ -65,21 +65,6 @@ struct GreedyLists {
     return intersection(a, b) > 0 && iou(a, area_a, b, area_b) > highest_iou;
   }
 };
-
-// Whether the block is the last of so many that come here; it then sees what the others wrote.
-__device__ inline bool is_last_block(unsigned* blocks_done, unsigned blocks) {
-  S3FD_SHARED(bool, is_last);
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    is_last = atomicAdd(blocks_done, 1u) == blocks - 1;
-    if (is_last) *blocks_done = 0;
-  }
-  __syncthreads();
-  const bool last = is_last;
-  if (last) __threadfence();
-  return last;
-}
 
 // ---- Deciding a tile
 
@@ -247,58 +232,56 @@ __global__ void __launch_bounds__(kGreedyThreads) tile_overlaps_kernel(GreedyLis
 
 // ---- Later boxes against what stays in a tile
 
+// The groups from one to another, or nothing where all boxes are of one.
+template <bool kGrouped>
+struct GroupRange {
+  int64_t first, last;
+
+  __device__ bool has(int64_t group) const { return first <= group && group <= last; }
+};
+
+template <>
+struct GroupRange<false> {
+  __device__ bool has(int64_t) const { return true; }
+};
+
+__device__ inline GroupRange<true> join(const GroupRange<true>& a, const GroupRange<true>& b) {
+  return {min(a.first, b.first), max(a.last, b.last)};
+}
+__device__ inline GroupRange<false> join(const GroupRange<false>&, const GroupRange<false>&) {
+  return {};
+}
+
 // Where the open boxes of a block are, and in which groups.
 template <typename T, bool kGrouped>
 struct Reach {
   Box<T> bounds;
-  int64_t first_group, last_group;
+  [[no_unique_address]] GroupRange<kGrouped> groups;
 
-  static __device__ Reach nowhere() {
+  // Of one box, or of none.
+  static __device__ Reach of(bool exists, const Box<T>& box, int64_t group) {
     constexpr T kInfinity = std::numeric_limits<T>::infinity();
     constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-    return {{kInfinity, kInfinity, -kInfinity, -kInfinity}, kMost, -kMost - 1};
-  }
-
-  __device__ void include(const Reach& other) {
-    bounds.x1 = min(bounds.x1, other.bounds.x1);
-    bounds.y1 = min(bounds.y1, other.bounds.y1);
-    bounds.x2 = max(bounds.x2, other.bounds.x2);
-    bounds.y2 = max(bounds.y2, other.bounds.y2);
-    if constexpr (kGrouped) {
-      first_group = min(first_group, other.first_group);
-      last_group = max(last_group, other.last_group);
-    }
-  }
-
-  // What the lane `step` away has.
-  __device__ Reach of_lane(int step) const {
-    const auto of_other = [&](auto value) { return __shfl_xor_sync(kAllLanes, value, step); };
-    Reach other{
-        {of_other(bounds.x1), of_other(bounds.y1), of_other(bounds.x2), of_other(bounds.y2)}, 0, 0};
-    if constexpr (kGrouped) {
-      other.first_group = of_other(first_group);
-      other.last_group = of_other(last_group);
-    }
-    return other;
+    Reach reach{exists ? box : Box<T>{kInfinity, kInfinity, -kInfinity, -kInfinity}, {}};
+    if constexpr (kGrouped) reach.groups = {exists ? group : kMost, exists ? group : -kMost - 1};
+    return reach;
   }
 
   __device__ bool meets(const Box<T>& box, int64_t group) const {
     return box.x1 < bounds.x2 && box.x2 > bounds.x1 && box.y1 < bounds.y2 && box.y2 > bounds.y1 &&
-           (!kGrouped || (first_group <= group && group <= last_group));
+           groups.has(group);
   }
 };
 
 template <typename T, bool kGrouped>
 __device__ Reach<T, kGrouped> reach_of_block(bool open, const Box<T>& box, int64_t group) {
-  using Reaches = Reach<T, kGrouped>[kGreedyWarps];
-  S3FD_SHARED(Reaches, of_warp);
-  Reach<T, kGrouped> reach = Reach<T, kGrouped>::nowhere();
-  if (open) reach = {box, group, group};
-  for (int step = kWarp / 2; step > 0; step /= 2) reach.include(reach.of_lane(step));
-  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = reach;
-  __syncthreads();
-  for (int warp = 0; warp < kGreedyWarps; ++warp) reach.include(of_warp[warp]);
-  return reach;
+  using Reaches = Reach<T, kGrouped>;
+  return reduce_over_block<kGreedyThreads>(
+      Reaches::of(open, box, group), [](const Reaches& a, const Reaches& b) {
+        return Reaches{{min(a.bounds.x1, b.bounds.x1), min(a.bounds.y1, b.bounds.y1),
+                        max(a.bounds.x2, b.bounds.x2), max(a.bounds.y2, b.bounds.y2)},
+                       join(a.groups, b.groups)};
+      });
 }
 
 // Boxes that stay and that a block may meet, in the order of their scores.
@@ -308,7 +291,6 @@ struct Suppressors {
   T areas[kGreedyThreads];
   int32_t numbers[kGreedyThreads];
   int64_t groups[kGreedyThreads];
-  int of_warp[kGreedyWarps];
 };
 
 // Fills them with those of kept[begin ...] that are within reach; returns how many.
@@ -316,7 +298,7 @@ template <typename T, bool kGrouped>
 __device__ int gather_suppressors(const GreedyLists<T>& lists, int64_t list, const int32_t* kept,
                                   int size, const Reach<T, kGrouped>& reach,
                                   Suppressors<T>& suppressors) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  const int thread = static_cast<int>(threadIdx.x);
   StoredBox<T> box{};
   int32_t number = 0;
   int64_t group = 0;
@@ -327,14 +309,8 @@ __device__ int gather_suppressors(const GreedyLists<T>& lists, int64_t list, con
     if constexpr (kGrouped) group = lists.groups[list * lists.capacity + number];
     meets = reach.meets(box, group);
   }
-  const unsigned meeting = __ballot_sync(kAllLanes, meets);
-  if (lane == 0) suppressors.of_warp[warp] = __popc(meeting);
-  __syncthreads();
-  int total = 0, position = __popc(meeting & ((1u << lane) - 1));
-  for (int other = 0; other < kGreedyWarps; ++other) {
-    if (other < warp) position += suppressors.of_warp[other];
-    total += suppressors.of_warp[other];
-  }
+  int total;
+  const int position = count_before<kGreedyThreads>(meets, total);
   if (meets) {
     suppressors.boxes[position] = box;
     suppressors.areas[position] = area<T>(box);

@@ -4,6 +4,9 @@
 #include <initializer_list>
 #include <tuple>
 
+#include "cuda/primitives/host.h"
+#include "shared/checks/l2_normalize.h"
+
 namespace s3fd::cuda {
 namespace {
 
@@ -87,8 +90,7 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
 
 std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const Tensor& features,
                                                  const Tensor& weight) {
-  check_l2_normalize(features, weight);
-  check_l2_normalize_gradient(gradient, features);
+  check_l2_normalize_backward(gradient, features, weight);
   const OnDeviceOf device(features);
   const cudaStream_t stream = device.stream();
   Tensor output = empty_in_format_of(features, features.size(1));

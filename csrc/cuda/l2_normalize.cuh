@@ -21,7 +21,7 @@
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/launch.h"
 #include "cuda/primitives/packed.cuh"
-#include "cuda/primitives/sums.cuh"
+#include "cuda/primitives/warp.cuh"
 #include "shared/l2_normalize.h"
 #include "shared/tensor.h"
 

@@ -1,27 +1,17 @@
 #include "cuda/match_anchors.cuh"
 
-#include <cmath>
 #include <vector>
 
 #include "cuda/match_grid.cuh"
 #include "cuda/match_list.cuh"
+#include "cuda/primitives/host.h"
+#include "shared/checks/match_anchors.h"
 
 namespace s3fd::cuda {
 namespace {
 
-const Box<float>* box_data(const Tensor& boxes) {
-  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && boxes.is_contiguous() &&
-                      boxes.scalar_type() == ScalarType::Float,
-                  "s3fd::match: expected boxes and anchors as contiguous float32 [N, 4]");
-  return data<Box<float>>(boxes);
-}
-
 BoxBatch batch_of(const Tensor& boxes, const Tensor& splits) {
-  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) >= 1 && splits.is_contiguous() &&
-                      splits.scalar_type() == ScalarType::Long,
-                  "s3fd::match: expected splits as contiguous int64 [B + 1]");
-  STD_TORCH_CHECK(splits.device() == boxes.device(), "s3fd::match: expected all on one device");
-  return {box_data(boxes), data<int64_t>(splits), boxes.size(0), splits.size(0) - 1};
+  return {data<Box<float>>(boxes), data<int64_t>(splits), boxes.size(0), splits.size(0) - 1};
 }
 
 // Claims name boxes and anchors by 32 bits, and a block's number is one of 31.
@@ -33,22 +23,11 @@ void check_sizes(int64_t boxes, int64_t regions, int64_t anchors) {
                   anchors, " and ", boxes + regions);
 }
 
-MatchOptions make_options(double positive_iou, double candidate_iou, int64_t top_n,
-                          bool keep_best) {
-  auto positive = static_cast<float>(positive_iou), candidate = static_cast<float>(candidate_iou);
-  if (positive < positive_iou) positive = std::nextafter(positive, INFINITY);
-  if (candidate > candidate_iou) candidate = std::nextafter(candidate, -INFINITY);
-  return {positive, candidate, top_n, keep_best};
-}
-
 template <typename Anchors>
 Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& splits,
                    const Tensor& ignore, const Tensor& ignore_splits, const MatchOptions& options,
                    cudaStream_t stream) {
   const BoxBatch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
-  STD_TORCH_CHECK(faces.num_images == regions.num_images,
-                  "s3fd::match: expected ignore boxes for as many images as boxes");
-  STD_TORCH_CHECK(ignore.device() == boxes.device(), "s3fd::match: expected all on one device");
   check_sizes(faces.num_rows, regions.num_rows, anchors.size());
   Tensor matched = zeros({faces.num_images, anchors.size()}, ScalarType::Long, boxes, stream);
   if (matched.numel() == 0) return matched;
@@ -76,15 +55,17 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
 Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& splits,
                      const Tensor& ignore, const Tensor& ignore_splits, double positive_iou,
                      double candidate_iou, int64_t top_n, bool keep_best) {
-  const Box<float>* rows = box_data(anchors);
-  STD_TORCH_CHECK(anchors.device() == boxes.device(), "s3fd::match: expected all on one device");
+  check_box_list(anchors);
+  check_matching(boxes, splits, ignore, ignore_splits);
+  check_one_device("match", anchors, boxes);
   const OnDeviceOf device(anchors);
   const int64_t groups = ceil_divide(anchors.size(0), kGroup);
   const Tensor bounds = empty({groups, 6}, ScalarType::Float, anchors);
-  const ListAnchors list(rows, anchors.size(0), mutable_data<AnchorBounds>(bounds));
+  const ListAnchors list(data<Box<float>>(anchors), anchors.size(0),
+                         mutable_data<AnchorBounds>(bounds));
   launch(bound_groups_kernel, blocks_for(groups * kWarp, kPlainThreads), kPlainThreads, 0,
          device.stream(), list);
-  const MatchOptions options = make_options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
   return match_batch(list, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 
@@ -93,10 +74,11 @@ Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignor
                   const std::vector<double>& strides, const std::vector<double>& shapes,
                   const std::vector<int64_t>& num_shapes, double offset, double positive_iou,
                   double candidate_iou, int64_t top_n, bool keep_best) {
+  check_matching(boxes, splits, ignore, ignore_splits);
   const OnDeviceOf device(boxes);
   const GridAnchors grid(
       make_device_grid(make_levels(feature_sizes, strides, shapes, num_shapes, offset)));
-  const MatchOptions options = make_options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
   return match_batch(grid, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 

@@ -26,10 +26,9 @@
 
 #include "cuda/device_grid.h"
 #include "cuda/match_block.cuh"
+#include "shared/matching.h"
 
 namespace s3fd::cuda {
-
-constexpr Key kBackground = static_cast<Key>(-1), kIgnored = static_cast<Key>(-2);
 
 // What an anchor's place holds until it is settled: nothing, or that a region hides it, or a claim.
 constexpr Key kUnclaimed = 0, kHidden = 1;
@@ -44,52 +43,37 @@ __device__ inline Key make_claim(Rule rule, float overlap, int64_t box) {
 
 __device__ inline uint32_t box_of(Key claim) { return ~static_cast<uint32_t>(claim); }
 
-// Thresholds as floats that an IoU, a float, compares with as with the doubles that were asked for:
-// IoUs from positive_iou on, and above candidate_iou.
-struct MatchOptions {
-  float positive_iou, candidate_iou;
-  int64_t top_n;  // negative: the mean of stage 1
-  bool keep_best;
-};
-
 // Where in the batch a box is.
 struct BoxPlace {
   int64_t image, first_box, num_boxes;
 };
 
-// Boxes of several images, one after the other: those of image i are rows[splits[i]:splits[i + 1]].
-struct BoxBatch {
-  const Box<float>* rows;
-  const int64_t* splits;
-  int64_t num_rows, num_images;
+// The last image that begins at or before a row. The threads of a block search together, and for up
+// to as many images as they are in one step.
+__device__ inline BoxPlace place_of(const BoxBatch& batch, int64_t row) {
+  int64_t first = 0, count = batch.num_images;
+  while (count > 1) {
+    const int64_t step = (count + kMatchThreads - 1) / kMatchThreads;
+    const int64_t probe = threadIdx.x * step;
+    const int begun = __syncthreads_count(probe < count && batch.splits[first + probe] <= row);
+    const int64_t skipped = begun > 1 ? (begun - 1) * step : 0;
+    first += skipped;
+    count = std::min(step, count - skipped);
+  }
+  const int64_t begin = batch.splits[first], end = batch.splits[first + 1];
+  S3FD_DEVICE_CHECK(begin <= row && row < end,
+                    "s3fd::match: expected splits that rise from 0 to the number of boxes");
+  return {first, begin, end - begin};
+}
 
-  // The last image that begins at or before a row. The threads of a block search together, and
-  // for up to as many images as they are in one step.
-  __device__ BoxPlace place_of(int64_t row) const {
-    int64_t first = 0, count = num_images;
-    while (count > 1) {
-      const int64_t step = (count + kMatchThreads - 1) / kMatchThreads;
-      const int64_t probe = threadIdx.x * step;
-      const int begun = __syncthreads_count(probe < count && splits[first + probe] <= row);
-      const int64_t skipped = begun > 1 ? (begun - 1) * step : 0;
-      first += skipped;
-      count = std::min(step, count - skipped);
-    }
-    const int64_t begin = splits[first], end = splits[first + 1];
-    S3FD_DEVICE_CHECK(begin <= row && row < end,
+__device__ inline void check_splits_of(const BoxBatch& batch) {
+  for (int64_t i = threadIdx.x; i < batch.num_images; i += kMatchThreads) {
+    const int64_t begin = batch.splits[i], end = batch.splits[i + 1];
+    S3FD_DEVICE_CHECK(begin <= end && (i > 0 || begin == 0) &&
+                          (i < batch.num_images - 1 || end == batch.num_rows),
                       "s3fd::match: expected splits that rise from 0 to the number of boxes");
-    return {first, begin, end - begin};
   }
-
-  __device__ void check() const {
-    for (int64_t i = threadIdx.x; i < num_images; i += kMatchThreads) {
-      const int64_t begin = splits[i], end = splits[i + 1];
-      S3FD_DEVICE_CHECK(
-          begin <= end && (i > 0 || begin == 0) && (i < num_images - 1 || end == num_rows),
-          "s3fd::match: expected splits that rise from 0 to the number of boxes");
-    }
-  }
-};
+}
 
 // How many anchors each box overlaps by positive_iou or more, and how many stage 1 gives to the
 // boxes of each image; null if nobody asks.
@@ -117,14 +101,12 @@ template <typename Anchors>
 __device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, int64_t row,
                                  const MatchOptions& options, const MatchCounts& counts, Key* cells,
                                  typename Anchors::Scratch& scratch) {
-  S3FD_SHARED(BlockSlots, candidates);
-  S3FD_SHARED(BlockSlots, sums_of_warps);
-  const BoxPlace place = boxes.place_of(row);
+  const BoxPlace place = place_of(boxes, row);
   const Box<float> box = boxes.rows[row];
   if (!is_proper(box)) return;
   const float box_area = area(box);
   float enough = options.positive_iou;
-  if (options.keep_best) enough = std::min(enough, anchors.some_iou(box, scratch));
+  if (options.keep_best) enough = std::min(enough, anchors.some_iou(box));
   Claimant claimant{cells + place.image * anchors.size(), row - place.first_box};
   Key best = 0;
   unsigned positives = 0;
@@ -138,14 +120,14 @@ __device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, 
     claimant.claim(index, Rule::kOverlap, overlap);
   });
   if (options.keep_best) {
-    best = max_of_block(best, candidates);
+    best = max_over_block<kMatchThreads>(best);
     if (threadIdx.x == 0 && best > 0) {
       claimant.claim(~static_cast<uint32_t>(best), Rule::kBestAnchor,
                      std::bit_cast<float>(static_cast<uint32_t>(best >> 32)));
     }
   }
   if (counts.of_boxes == nullptr) return;
-  const Key sums = sum_of_block(Key{positives} << 32 | claimant.fresh, sums_of_warps);
+  const Key sums = sum_over_block<kMatchThreads>(Key{positives} << 32 | claimant.fresh);
   if (threadIdx.x == 0) {
     counts.of_boxes[row] = static_cast<int>(sums >> 32);
     atomicAdd(counts.of_images + place.image, static_cast<int>(static_cast<uint32_t>(sums)));
@@ -159,7 +141,7 @@ constexpr int kRegionBlocks = 4;
 template <typename Anchors>
 __device__ void hide(const Anchors& anchors, const BoxBatch& regions, int64_t row, int part,
                      Key* cells, typename Anchors::Scratch& scratch) {
-  const BoxPlace place = regions.place_of(row);
+  const BoxPlace place = place_of(regions, row);
   const Box<float> region = regions.rows[row];
   if (!is_proper(region)) return;
   cells += place.image * anchors.size();
@@ -180,8 +162,8 @@ __global__ void __launch_bounds__(kMatchThreads)
   S3FD_SHARED(typename Anchors::Scratch, scratch);
   const int64_t row = blockIdx.x;
   if (row == 0) {
-    boxes.check();
-    regions.check();
+    check_splits_of(boxes);
+    check_splits_of(regions);
   }
   if (row < boxes.num_rows) {
     claim_by_overlap(anchors, boxes, row, options, counts, cells, scratch);
@@ -191,7 +173,7 @@ __global__ void __launch_bounds__(kMatchThreads)
   }
 }
 
-constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
+constexpr int kKeyDigitBits = 8, kKeyDigits = 1 << kKeyDigitBits;
 
 // Of the digits that the keys have at some place, that of the last key that is wanted, counting
 // from the largest; how many keys have a larger one, and how many the same. No digit if fewer keys
@@ -203,16 +185,12 @@ struct FoundDigit {
 
 // Each warp finds it for itself. histogram: how many keys have each digit.
 __device__ inline FoundDigit find_digit(const unsigned* histogram, unsigned wanted) {
-  constexpr int kOfLane = kDigits / kWarp;
+  constexpr int kOfLane = kKeyDigits / kWarp;
   const int lane = threadIdx.x % kWarp;
-  const int highest = kDigits - 1 - lane * kOfLane;
+  const int highest = kKeyDigits - 1 - lane * kOfLane;
   unsigned own = 0;
   for (int i = 0; i < kOfLane; ++i) own += histogram[highest - i];
-  unsigned until = own;  // keys in the digits of this lane and of those before it
-  for (int step = 1; step < kWarp; step *= 2) {
-    const unsigned other = __shfl_up_sync(kAllLanes, until, step);
-    if (lane >= step) until += other;
-  }
+  const unsigned until = sum_up_to_lane(own);  // keys in the digits of the lanes up to this one
   const unsigned reached = __ballot_sync(kAllLanes, until >= wanted);
   if (reached == 0) return {0, 0, 0, false};
   unsigned above = until - own;
@@ -229,10 +207,10 @@ __device__ inline FoundDigit find_digit(const unsigned* histogram, unsigned want
 // How many keys have each digit. Three in turn: while one is counted in, that of the digit before
 // may still be read, and the next one is cleared.
 struct Histograms {
-  unsigned of_digit[3][kDigits];
+  unsigned of_digit[3][kKeyDigits];
 
   __device__ void clear(int turn) {
-    for (int i = threadIdx.x; i < kDigits; i += kMatchThreads) of_digit[turn % 3][i] = 0;
+    for (int i = threadIdx.x; i < kKeyDigits; i += kMatchThreads) of_digit[turn % 3][i] = 0;
   }
 };
 
@@ -245,7 +223,7 @@ __device__ Key select_key(const Walk& walk, unsigned wanted, int key_bits, Histo
   histograms.clear(0);
   __syncthreads();
   for (int high = key_bits, turn = 0; high > 0; ++turn) {
-    const int low = std::max(high - kDigitBits, 0);
+    const int low = std::max(high - kKeyDigitBits, 0);
     unsigned* histogram = histograms.of_digit[turn % 3];
     histograms.clear(turn + 1);
     walk([&](Key key) {
@@ -270,7 +248,7 @@ __global__ void __launch_bounds__(kMatchThreads, 8)
   S3FD_SHARED(typename Anchors::Scratch, scratch);
   S3FD_SHARED(Histograms, histograms);
   const int64_t row = blockIdx.x;
-  const BoxPlace place = boxes.place_of(row);
+  const BoxPlace place = place_of(boxes, row);
   const Box<float> box = boxes.rows[row];
   int64_t wanted = options.top_n;
   if (wanted < 0) wanted = std::max<int64_t>(1, counts.of_images[place.image] / place.num_boxes);
@@ -303,7 +281,10 @@ __global__ void __launch_bounds__(kPlainThreads) settle_kernel(Key* cells, int64
   const int64_t i = int64_t{blockIdx.x} * kPlainThreads + threadIdx.x;
   if (i >= size) return;
   const Key cell = cells[i];
-  cells[i] = cell == kUnclaimed ? kBackground : cell == kHidden ? kIgnored : box_of(cell);
+  const int64_t settled = cell == kUnclaimed ? kBackground
+                          : cell == kHidden  ? kIgnored
+                                             : int64_t{box_of(cell)};
+  cells[i] = static_cast<Key>(settled);
 }
 
 }  // namespace s3fd::cuda

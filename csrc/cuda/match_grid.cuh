@@ -18,7 +18,6 @@ class GridAnchors {
   };
 
   struct Scratch {
-    BlockSlots overlaps;
     uint32_t cells[kMostShapes];  // in the window of each shape
     Window windows[kMostShapes];  // those that are not empty, by shape
     int num_windows;
@@ -31,7 +30,7 @@ class GridAnchors {
 
   // An IoU that some anchor has with a proper box: of each shape that nearest to its centre is
   // tried.
-  __device__ float some_iou(const Box<float>& box, Scratch& scratch) const {
+  __device__ float some_iou(const Box<float>& box) const {
     const int s = static_cast<int>(threadIdx.x);
     float overlap = 0;
     if (s < grid_.num_shapes) {
@@ -44,7 +43,7 @@ class GridAnchors {
         overlap = iou(anchor, area(anchor), box, area(box));
       }
     }
-    return max_of_block(overlap, scratch.overlaps);
+    return max_over_block<kMatchThreads>(overlap);
   }
 
   // Prepares walk() for a proper box and an IoU.

@@ -14,9 +14,7 @@ constexpr int kGroup = 2 * kWarp;
 
 class ListAnchors {
  public:
-  struct Scratch {
-    BlockSlots bounds, overlaps;
-  };
+  struct Scratch {};
 
   // `bounds` has a place for each group, which bound_groups_kernel fills.
   ListAnchors(const Box<float>* anchors, int64_t size, AnchorBounds* bounds)
@@ -37,7 +35,7 @@ class ListAnchors {
   }
 
   // An IoU that some anchor has with a proper box: all of the most promising group are tried.
-  __device__ float some_iou(const Box<float>& box, Scratch& scratch) const {
+  __device__ float some_iou(const Box<float>& box) const {
     const float box_area = area(box);
     Key best = 0;
     for (int64_t group = threadIdx.x; group < groups(); group += kMatchThreads) {
@@ -45,14 +43,14 @@ class ListAnchors {
       const Key key = Key{bits_of(bound)} << 32 | static_cast<uint32_t>(group);
       if (key > best) best = key;
     }
-    best = max_of_block(best, scratch.bounds);
+    best = max_over_block<kMatchThreads>(best);
     const int64_t index = int64_t{static_cast<uint32_t>(best)} * kGroup + threadIdx.x;
     float overlap = 0;
     if (threadIdx.x < kGroup && index < size_) {
       const Box<float> anchor = (*this)[index];
       overlap = iou(anchor, area(anchor), box, box_area);
     }
-    return max_of_block(overlap, scratch.overlaps);
+    return max_over_block<kMatchThreads>(overlap);
   }
 
   __device__ void look(const Box<float>&, float, Scratch&) const {}
@@ -93,14 +91,10 @@ __global__ void __launch_bounds__(kPlainThreads) bound_groups_kernel(ListAnchors
   for (int64_t index = group * kGroup + lane; index < (group + 1) * kGroup; index += kWarp) {
     if (index < anchors.size()) bounds.add(AnchorBounds::of(anchors[index]));
   }
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    bounds.add({__shfl_xor_sync(kAllLanes, bounds.left, step),
-                __shfl_xor_sync(kAllLanes, bounds.top, step),
-                __shfl_xor_sync(kAllLanes, bounds.right, step),
-                __shfl_xor_sync(kAllLanes, bounds.bottom, step),
-                __shfl_xor_sync(kAllLanes, bounds.smallest, step),
-                __shfl_xor_sync(kAllLanes, bounds.largest, step)});
-  }
+  bounds = reduce_over_warp(bounds, [](AnchorBounds all, const AnchorBounds& other) {
+    all.add(other);
+    return all;
+  });
   if (lane == 0) anchors.bounds(group) = bounds;
 }
 

@@ -3,14 +3,10 @@
 #include <algorithm>
 
 #include "cuda/primitives/host.h"
+#include "shared/checks/max_out_background.h"
 
 namespace s3fd::cuda {
 namespace {
-
-void check_logits(const Tensor& logits) {
-  STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) >= 2,
-                  "s3fd::max_out_background: expected logits [B, k + 1, H, W] with k >= 1");
-}
 
 Pixels pixels_of(const Tensor& map) {
   const int64_t per_image = map.size(2) * map.size(3);
@@ -26,7 +22,7 @@ dim3 grid_for(const Pixels& pixels) {
 }
 
 Tensor max_out_background(const Tensor& logits) {
-  check_logits(logits);
+  check_max_out_background(logits);
   const OnDeviceOf device(logits);
   Tensor output = empty_in_format_of(logits, 2);
   const Pixels pixels = pixels_of(logits);
@@ -38,12 +34,7 @@ Tensor max_out_background(const Tensor& logits) {
 }
 
 Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits) {
-  check_logits(logits);
-  STD_TORCH_CHECK(gradient.dim() == 4 && gradient.size(0) == logits.size(0) &&
-                      gradient.size(1) == 2 && gradient.size(2) == logits.size(2) &&
-                      gradient.size(3) == logits.size(3) &&
-                      gradient.scalar_type() == logits.scalar_type(),
-                  "s3fd::max_out_background_backward: gradient does not fit the logits");
+  check_max_out_background_backward(gradient, logits);
   const OnDeviceOf device(logits);
   Tensor of_logits = empty_in_format_of(logits, logits.size(1));
   const Pixels pixels = pixels_of(logits);

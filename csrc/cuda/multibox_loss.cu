@@ -4,6 +4,9 @@
 #include <array>
 #include <tuple>
 
+#include "cuda/primitives/host.h"
+#include "shared/checks/multibox_loss.h"
+
 namespace s3fd::cuda {
 namespace {
 
@@ -29,7 +32,7 @@ LossTargets<U> loss_targets(const Tensor& deltas, const Tensor& anchors, const T
           data<C>(anchors),      anchors.stride(0),
           anchors.stride(1),     reinterpret_cast<const Box<C>*>(data<C>(boxes)),
           data<int64_t>(splits), deltas.size(0),
-          boxes.size(0),         {static_cast<C>(centre_variance), static_cast<C>(size_variance)}};
+          boxes.size(0),         Variances<C>::of(centre_variance, size_variance)};
 }
 
 Chunks cut_into_chunks(const Tensor& kept) {

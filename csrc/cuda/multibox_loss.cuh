@@ -22,221 +22,22 @@
 // anchors is nothing beside that.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
-#include "cuda/primitives/host.h"
+#include "cuda/loss_rows.cuh"
+#include "cuda/mining.cuh"
+#include "cuda/primitives/block.cuh"
 #include "cuda/primitives/launch.h"
 #include "cuda/primitives/packed.cuh"
-#include "cuda/primitives/sums.cuh"
-#include "shared/geometry.h"
 #include "shared/multibox_loss.h"
 
 namespace s3fd::cuda {
 
-// Threads of a block, and anchors that each of them reads at a time so that loads overlap.
-constexpr int kLossThreads = 512, kLossBatch = 2, kLossRound = kLossThreads * kLossBatch;
+// Anchors that each thread reads at a time so that loads overlap.
+constexpr int kLossBatch = 2, kLossRound = kLossThreads * kLossBatch;
 constexpr int kGradientThreads = 256, kGradientBatch = 4;
-
-// A tensor [B, A] or [B, A, C], read through its strides.
-template <typename T>
-struct BatchRows {
-  const T* data;
-  int64_t image, row, column;  // strides
-
-  __device__ const T* at(int64_t i, int64_t a) const { return data + i * image + a * row; }
-};
-
-template <typename C>
-struct LogitPair {
-  C background, face;
-};
-
-template <typename T>
-struct LogitRows {
-  BatchRows<T> rows;
-  bool packed;  // both logits of an anchor are read as one
-
-  __device__ LogitPair<compute_t<T>> at(int64_t i, int64_t a) const {
-    using C = compute_t<T>;
-    const T* values = rows.at(i, a);
-    if (packed) {
-      const auto pair = read_packed<2>(values);
-      return {static_cast<C>(pair.values[0]), static_cast<C>(pair.values[1])};
-    }
-    return {static_cast<C>(values[0]), static_cast<C>(values[rows.column])};
-  }
-};
-
-// How images are cut into chunks, one block each. An image has less than 2^31 anchors.
-struct Chunks {
-  int64_t images;
-  uint32_t anchors, length, per_image;
-
-  __device__ int64_t image() const { return blockIdx.x / per_image; }
-  __device__ uint32_t chunk() const { return blockIdx.x % per_image; }
-  __device__ uint32_t begin() const { return chunk() * length; }
-  __device__ uint32_t end() const {
-    return begin() + length < anchors ? begin() + length : anchors;
-  }
-};
-
-// The digits of a key, from its highest bits down.
-template <typename Key>
-struct Digits {
-  static constexpr int kBits = 8 * sizeof(Key), kWidth = 11, kBins = 1 << kWidth;
-  static constexpr int kCount = (kBits + kWidth - 1) / kWidth;
-  static constexpr int kLastBins = 1 << (kBits - (kCount - 1) * kWidth);
-
-  // How far to the right a key is shifted so that it ends in a digit.
-  S3FD_HOST_DEVICE static int shift(int digit) {
-    return digit == kCount - 1 ? 0 : kBits - kWidth * (digit + 1);
-  }
-  S3FD_HOST_DEVICE static int bins(int digit) { return digit == kCount - 1 ? kLastBins : kBins; }
-};
-
-// What is known of the backgrounds that an image keeps: all whose first bits are above `prefix`,
-// and `vacant` of the `equal` ones that have these bits.
-template <typename Key>
-struct Selection {
-  Key prefix;
-  int shift;
-  uint32_t vacant, equal;
-
-  __device__ bool settled() const { return vacant == equal; }
-  __device__ bool is_above(Key key) const { return key >> shift > prefix; }
-  __device__ bool is_equal(Key key) const { return key >> shift == prefix; }
-};
-
-// Memory of a call to multibox_loss. What comes first has to be 0 before.
-template <typename Key>
-struct Mining {
-  static constexpr int kDigits = Digits<Key>::kCount, kBins = Digits<Key>::kBins;
-
-  uint32_t* histograms;        // [B, digits, bins]
-  uint32_t* counts;            // [B, 2]: positives, backgrounds
-  uint32_t* arrived;           // [1]: blocks of mark
-  Selection<Key>* selections;  // [B, digits - 1]
-  uint32_t* ties;              // [blocks, bins of the last digit]
-  double* class_sums;          // [blocks]
-  double* box_sums;            // [blocks]
-  double negative_ratio;
-
-  __device__ uint32_t* histogram(int64_t image, int digit) const {
-    return histograms + (image * kDigits + digit) * kBins;
-  }
-  __device__ Selection<Key>* selection(int64_t image, int digit) const {
-    return selections + image * (kDigits - 1) + digit;
-  }
-  __device__ uint32_t positives(int64_t image) const { return counts[2 * image]; }
-  __device__ int64_t negatives(int64_t image, int64_t anchors) const {
-    return wanted_negatives(positives(image), counts[2 * image + 1], negative_ratio, anchors);
-  }
-
-  // Before any digit is known.
-  __device__ Selection<Key> first_selection(int64_t image, int64_t anchors) const {
-    const auto backgrounds = counts[2 * image + 1];
-    const auto wanted = static_cast<uint32_t>(negatives(image, anchors));
-    if (wanted == 0) return {std::numeric_limits<Key>::max(), 0, 0, 0};
-    if (wanted == backgrounds) return {0, 0, 0, 0};
-    return {0, Digits<Key>::kBits, wanted, backgrounds};
-  }
-};
-
-// What is known once an image's backgrounds have been counted by a digit. All threads call it.
-template <typename Key>
-__device__ Selection<Key> next_selection(const Selection<Key>& before, const uint32_t* histogram,
-                                         int digit) {
-  static_assert(Digits<Key>::kBins == 4 * kLossThreads);
-  S3FD_SHARED(Selection<Key>, next);
-  if (before.settled()) return before;
-  const auto thread = static_cast<int>(threadIdx.x), fours = Digits<Key>::bins(digit) / 4;
-  const int four = fours - 1 - thread;  // the first threads have the highest bins
-  const uint4 bins = four >= 0 ? reinterpret_cast<const uint4*>(histogram)[four] : uint4{};
-  const uint32_t counts[] = {bins.w, bins.z, bins.y, bins.x};
-  uint32_t above = sum_before_in_block<kLossThreads>(bins.x + bins.y + bins.z + bins.w);
-  for (int i = 0; i < 4; ++i) {
-    if (above < before.vacant && before.vacant - above <= counts[i]) {
-      const Key high = before.prefix * Digits<Key>::bins(digit);
-      next = {high + static_cast<Key>(4 * four + 3 - i), Digits<Key>::shift(digit),
-              before.vacant - above, counts[i]};
-    }
-    above += counts[i];
-  }
-  __syncthreads();
-  return next;
-}
-
-// The tensors beside logits and matches, which only positives need.
-template <typename U>
-struct LossTargets {
-  using C = compute_t<U>;
-
-  BatchRows<U> deltas;
-  bool packed;  // the four deltas of an anchor are read as one
-  const C* anchors;
-  int64_t anchor_row, anchor_column;  // strides
-  const Box<C>* boxes;
-  const int64_t* splits;
-  int64_t images, num_boxes;
-  Variances<C> variances;
-
-  __device__ int64_t boxes_of(int64_t image) const { return splits[image + 1] - splits[image]; }
-
-  __device__ void check_splits(int64_t image) const {
-    S3FD_DEVICE_CHECK(
-        splits[0] == 0 && splits[images] == num_boxes && splits[image] >= 0 &&
-            splits[image] <= splits[image + 1] && splits[image + 1] <= num_boxes,
-        "s3fd::multibox_loss: expected splits that rise from 0 to the number of boxes");
-  }
-
-  // What was predicted for a positive, minus the encoded box.
-  __device__ Delta<C> error(int64_t image, int64_t a, int64_t match) const {
-    const C* corner = anchors + a * anchor_row;
-    const Box<C> anchor{corner[0], corner[anchor_column], corner[2 * anchor_column],
-                        corner[3 * anchor_column]};
-    const Delta<C> wanted = encode(boxes[splits[image] + match], anchor, variances);
-    const Delta<C> predicted = delta(deltas.at(image, a));
-    return {predicted.dx - wanted.dx, predicted.dy - wanted.dy, predicted.dw - wanted.dw,
-            predicted.dh - wanted.dh};
-  }
-
- private:
-  __device__ Delta<C> delta(const U* values) const {
-    if (packed) {
-      const auto four = read_packed<4>(values);
-      return {static_cast<C>(four.values[0]), static_cast<C>(four.values[1]),
-              static_cast<C>(four.values[2]), static_cast<C>(four.values[3])};
-    }
-    return {static_cast<C>(values[0]), static_cast<C>(values[deltas.column]),
-            static_cast<C>(values[2 * deltas.column]), static_cast<C>(values[3 * deltas.column])};
-  }
-};
-
-// Counts of the first digit, in shared memory. Most margins of an image begin alike: four counts a
-// bin, in neighbouring banks, let four lanes count the same digit at once.
-struct FirstDigits {
-  static constexpr int kCopies = 4;
-
-  uint4* counts;  // [bins]
-
-  __device__ void clear() const {
-    for (unsigned i = threadIdx.x; i < Digits<uint32_t>::kBins; i += kLossThreads) {
-      counts[i] = uint4{};
-    }
-  }
-  __device__ void add(uint32_t digit) const {
-    atomicAdd(reinterpret_cast<uint32_t*>(counts + digit) + threadIdx.x % kCopies, 1u);
-  }
-  __device__ void flush(uint32_t* histogram) const {
-    for (unsigned i = threadIdx.x; i < Digits<uint32_t>::kBins; i += kLossThreads) {
-      const uint4 four = counts[i];
-      const uint32_t count = four.x + four.y + four.z + four.w;
-      if (count > 0) atomicAdd(histogram + i, count);
-    }
-  }
-};
 
 // The box loss of a thread's positives, from its first to its last anchor of that kind: behind the
 // loop over all anchors, which needs the registers.
@@ -360,31 +161,6 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   }
 }
 
-// How many of its keys at the threshold a chunk takes: those of the lowest index.
-struct TiesOfChunk {
-  uint32_t taken;
-  bool all;
-
-  __device__ bool are_ranked() const { return !all && taken > 0; }
-};
-
-// All threads call it.
-template <typename Key>
-__device__ TiesOfChunk ties_of_chunk(const Selection<Key>& selection, const Mining<Key>& mining,
-                                     const Chunks& chunks) {
-  if (selection.settled()) return {0, true};
-  constexpr unsigned bins = Digits<Key>::kLastBins;
-  const uint32_t chunk = chunks.chunk();
-  const uint32_t* first = mining.ties + chunks.image() * chunks.per_image * bins +
-                          static_cast<uint32_t>(selection.prefix) % bins;
-  uint32_t before = 0;
-#pragma unroll 1
-  for (uint32_t i = threadIdx.x; i < chunk; i += kLossThreads) before += first[int64_t{i} * bins];
-  before = sum_over_block<kLossThreads>(before);
-  const uint32_t taken = before < selection.vacant ? selection.vacant - before : 0;
-  return {taken, first[int64_t{chunk} * bins] <= taken};
-}
-
 // A loss that is written as the mean of what it is the sum of.
 struct LossOutput {
   void* data;
@@ -467,9 +243,10 @@ __global__ void __launch_bounds__(kLossThreads, 2)
         tied = selection.is_equal(key);
       }
       if (ties.are_ranked()) {
-        const auto here = static_cast<uint32_t>(__syncthreads_count(tied));
-        tied &= sum_before_in_block<kLossThreads>(tied) < ties.taken;
-        ties.taken -= here < ties.taken ? here : ties.taken;
+        int here;
+        const auto before = static_cast<uint32_t>(count_before<kLossThreads>(tied, here));
+        tied &= before < ties.taken;
+        ties.taken -= std::min(static_cast<uint32_t>(here), ties.taken);
       } else {
         tied &= ties.all;
       }
@@ -482,7 +259,7 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   }
   class_sum = sum_over_block<kLossThreads>(class_sum);
   if (threadIdx.x == 0) mining.class_sums[blockIdx.x] = class_sum;
-  if (is_last_block(mining.arrived)) write_losses(mining, chunks, outputs);
+  if (is_last_block(mining.arrived, gridDim.x)) write_losses(mining, chunks, outputs);
 }
 
 // A number on the device, of any floating-point dtype.

@@ -4,6 +4,7 @@
 
 #include "cuda/primitives/host.h"
 #include "cuda/ranked_boxes.cuh"
+#include "shared/checks/nms.h"
 #include "shared/threshold.h"
 
 namespace s3fd::cuda {
@@ -48,23 +49,21 @@ Tensor indices_of_kept(const Tensor& boxes, const Tensor& scores, const Tensor* 
 }
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
-  check_boxes_and_scores("nms", boxes, scores);
+  check_boxes_and_scores("nms", boxes, scores, kMostBoxes);
   return indices_of_kept<false>(boxes, scores, nullptr, iou_threshold);
 }
 
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& groups,
                    double iou_threshold) {
-  check_boxes_and_scores("batched_nms", boxes, scores);
-  STD_TORCH_CHECK(groups.dim() == 1 && groups.size(0) == boxes.size(0) &&
-                      groups.scalar_type() == ScalarType::Long,
-                  "s3fd::batched_nms: expected groups int64 [N]");
+  check_boxes_and_scores("batched_nms", boxes, scores, kMostBoxes);
+  check_groups(groups, boxes);
   return indices_of_kept<true>(boxes, scores, &groups, iou_threshold);
 }
 
 std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
                                       double iou_threshold, int64_t keep) {
-  check_boxes_and_scores("nms_padded", boxes, scores);
-  STD_TORCH_CHECK(keep >= 0, "s3fd::nms_padded: expected keep >= 0");
+  check_boxes_and_scores("nms_padded", boxes, scores, kMostBoxes);
+  check_keep(keep);
   const OnDeviceOf device(boxes);
   Tensor indices = empty({keep}, ScalarType::Long, boxes);
   Tensor count = empty({}, ScalarType::Long, boxes);

@@ -85,7 +85,7 @@ struct NumberSink {
 // ---- Boxes by score
 
 template <typename From>
-struct BoxRows {
+struct GivenBoxes {
   const From* data;
   int64_t row_stride, stride;
 
@@ -100,14 +100,14 @@ struct BoxRows {
 };
 
 template <typename From>
-BoxRows<From> box_rows(const Tensor& boxes) {
+GivenBoxes<From> given_boxes(const Tensor& boxes) {
   return {data<From>(boxes), boxes.stride(0), boxes.stride(1)};
 }
 
 // Boxes in their order, and the suppression as it is before it begins.
 template <typename From, typename T>
 __global__ void __launch_bounds__(kGatherThreads)
-    gather_boxes_kernel(BoxRows<From> rows, const int64_t* groups, int64_t group_stride,
+    gather_boxes_kernel(GivenBoxes<From> rows, const int64_t* groups, int64_t group_stride,
                         const int32_t* order, StoredBox<T>* boxes, int64_t* groups_by_score,
                         int32_t* owners, Progress* progress, int64_t size) {
   const int64_t i = int64_t{blockIdx.x} * kGatherThreads + threadIdx.x;
@@ -131,14 +131,6 @@ struct RankedBoxes {
 
   const Progress* progress() const { return lists.progress; }
 };
-
-inline void check_boxes_and_scores(const char* name, const Tensor& boxes, const Tensor& scores) {
-  STD_TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && scores.dim() == 1 &&
-                      scores.size(0) == boxes.size(0) &&
-                      scores.get_device_index() == boxes.get_device_index(),
-                  "s3fd::", name, ": expected boxes [N, 4] and scores [N] on one device");
-  STD_TORCH_CHECK(boxes.size(0) <= kMostBoxes, "s3fd::", name, ": more than 2^31 - 1025 boxes");
-}
 
 // Overlaps are computed in T; kGrouped: only those of boxes of one group count.
 template <typename T, bool kGrouped>
@@ -201,7 +193,7 @@ class RankAndSuppress {
     const int64_t group_stride = kGrouped ? groups_->stride(0) : 0;
     dispatch_floating(boxes_.scalar_type(), "nms", [&]<typename From>() {
       launch(gather_boxes_kernel<From, T>, blocks_for(ranked_.size, kGatherThreads), kGatherThreads,
-             0, stream_, box_rows<From>(boxes_), groups, group_stride, order_, boxes_by_score_,
+             0, stream_, given_boxes<From>(boxes_), groups, group_stride, order_, boxes_by_score_,
              groups_by_score_, ranked_.lists.owners, ranked_.lists.progress, ranked_.size);
     });
   }

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "cuda/primitives/host.h"
+#include "shared/checks/nms.h"
 #include "shared/threshold.h"
 
 namespace s3fd::cuda {
@@ -40,7 +41,7 @@ Groups list_groups(const RankedBoxes<float>& ranked, const Tensor& scores, bool 
 
 std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
                                       double iou_threshold, bool keep_single) {
-  check_boxes_and_scores("vote_boxes", boxes, scores);
+  check_boxes_and_scores("vote_boxes", boxes, scores, kMostBoxes);
   const OnDeviceOf device(boxes);
   const int64_t size = boxes.size(0);
   if (size == 0) {
@@ -60,7 +61,7 @@ std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
   dispatch_floating(boxes.scalar_type(), "vote_boxes", [&]<typename T>() {
     dispatch_floating(scores.scalar_type(), "vote_boxes", [&]<typename S>() {
       launch(mean_boxes_kernel<T, S>, blocks_for(4 * merged, kMeanThreads), kMeanThreads, 0, stream,
-             box_rows<T>(boxes), data<S>(scores), scores.stride(0), ranked.order,
+             given_boxes<T>(boxes), data<S>(scores), scores.stride(0), ranked.order,
              workspace.at(groups.members), size, workspace.at(groups.begins), merged,
              mutable_data<T>(mean_boxes), mutable_data<S>(best_scores));
     });

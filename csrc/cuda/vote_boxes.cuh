@@ -10,7 +10,7 @@
 // random; latency bounds it, of the longest group most of all.
 #pragma once
 
-#include "cuda/primitives/count_in_block.cuh"
+#include "cuda/primitives/block.cuh"
 #include "cuda/primitives/launch.h"
 #include "cuda/ranked_boxes.cuh"
 #include "shared/score_key.h"
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kHeadThreads)
       is_listed = is_first && (keep_single || has_second);
     }
     int total;
-    const int before = sum_before<kHeadThreads>(is_listed, total);
+    const int before = count_before<kHeadThreads>(is_listed, total);
     if (is_listed) begins[listed + before] = static_cast<int32_t>(i);
     listed += total;
   }
@@ -79,9 +79,9 @@ __global__ void __launch_bounds__(kHeadThreads)
 // One side of a group's mean a thread.
 template <typename T, typename S>
 __global__ void __launch_bounds__(kMeanThreads)
-    mean_boxes_kernel(BoxRows<T> boxes, const S* scores, int64_t score_stride, const int32_t* order,
-                      const NarrowEntry* members, int64_t size, const int32_t* begins,
-                      int64_t num_groups, T* mean_boxes, S* best_scores) {
+    mean_boxes_kernel(GivenBoxes<T> boxes, const S* scores, int64_t score_stride,
+                      const int32_t* order, const NarrowEntry* members, int64_t size,
+                      const int32_t* begins, int64_t num_groups, T* mean_boxes, S* best_scores) {
   const int64_t thread = int64_t{blockIdx.x} * kMeanThreads + threadIdx.x;
   const int64_t group = thread / 4, side = thread % 4;
   if (group >= num_groups) return;

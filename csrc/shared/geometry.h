@@ -26,6 +26,10 @@ struct Delta {
 template <typename T>
 struct Variances {
   T centre, size;
+
+  static Variances of(double centre, double size) {
+    return {static_cast<T>(centre), static_cast<T>(size)};
+  }
 };
 
 // Meaningless for degenerate boxes; iou() copes with that.

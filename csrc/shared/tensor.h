@@ -25,6 +25,11 @@ using torch::stable::Tensor;
 template <typename T>
 using compute_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+// The dtype of compute_t.
+inline ScalarType computed_in(const Tensor& tensor) {
+  return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
 // function.template operator()<T>(), with the C++ type of a floating-point dtype.
 template <typename Function>
 auto dispatch_floating(ScalarType dtype, const char* name, Function&& function) {
@@ -41,6 +46,12 @@ auto dispatch_floating(ScalarType dtype, const char* name, Function&& function) 
       STD_TORCH_CHECK(false, "s3fd::", name, ": expected a floating-point tensor, got ",
                       torch::headeronly::toString(dtype));
   }
+}
+
+inline bool has_sizes_of(const Tensor& tensor, const Tensor& like) {
+  bool has = tensor.dim() == like.dim();
+  for (int64_t d = 0; has && d < like.dim(); ++d) has = tensor.size(d) == like.size(d);
+  return has;
 }
 
 // A tensor of four dimensions read or written through its own strides: channels_last, sliced and

@@ -14,6 +14,12 @@ T largest_not_above(double threshold) {
   return is_above ? std::nextafter(rounded, -std::numeric_limits<T>::infinity()) : rounded;
 }
 
+// The smallest T that is not below the threshold: an IoU in T reaches either or neither.
+template <typename T>
+T smallest_not_below(double threshold) {
+  return -largest_not_above<T>(-threshold);
+}
+
 // The largest T below the threshold: an IoU in T reaches the threshold if it exceeds this.
 template <typename T>
 T largest_below(double threshold) {

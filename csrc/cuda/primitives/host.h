@@ -11,9 +11,6 @@
 
 namespace s3fd::cuda {
 
-// A block has kWarp lanes in each of its warps.
-constexpr int kWarp = 32;
-
 // How many parts of a size cover a number of things.
 constexpr int64_t ceil_divide(int64_t things, int64_t size) { return (things + size - 1) / size; }
 

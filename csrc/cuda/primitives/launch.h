@@ -61,17 +61,12 @@ class OnDeviceOf {
   torch::stable::accelerator::DeviceGuard guard_;
 };
 
-// Starts a kernel; a grid without blocks starts nothing. shared_bytes: what dynamic_shared() has.
+// Starts a kernel; a grid without blocks starts nothing. shared_bytes: what dynamic_shared() has,
+// at most the 48 KiB that every device gives.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
             cudaStream_t stream, Arguments&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  constexpr size_t kWithoutAsking = 48 * 1024;
-  if (shared_bytes > kWithoutAsking) {
-    STD_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                        cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                        static_cast<int>(shared_bytes)));
-  }
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
   STD_CUDA_CHECK(cudaGetLastError());
 }

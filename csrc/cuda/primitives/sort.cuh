@@ -13,6 +13,7 @@
 
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/launch.h"
+#include "cuda/primitives/warp.cuh"
 
 namespace s3fd::cuda {
 
@@ -75,7 +76,7 @@ __device__ void sort_in_block(Entry* entries, int size) {
 
 // How many of the sorted entries go before one.
 template <typename Entry>
-__device__ int count_before(const Entry* sorted, int size, const Entry& entry) {
+__device__ int count_smaller(const Entry* sorted, int size, const Entry& entry) {
   int before = 0;
   while (size > 0) {
     const int half = size / 2;
@@ -132,7 +133,7 @@ __global__ void __launch_bounds__(kRankThreads)
   for (int64_t begin = 0; begin < count; begin += kSize) {
     if (begin == own) continue;
     const int size = static_cast<int>(count - begin < kSize ? count - begin : kSize);
-    rank += count_before(entries + begin, size, entry);
+    rank += count_smaller(entries + begin, size, entry);
   }
   sink(list, rank, entry);
 }

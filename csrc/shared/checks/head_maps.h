@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "shared/anchor_levels.h"
+#include "shared/checks/one_device.h"
 #include "shared/tensor.h"
 
 namespace s3fd {
@@ -27,8 +28,7 @@ inline void check_head_maps(const std::vector<Tensor>& logits, const std::vector
       !logits.empty() && logits.size() == deltas.size() && logits.size() == levels.size(),
       "s3fd::decode_detections: expected a class map and a delta map of every level");
   const auto fits_first = [&](const Tensor& level) {
-    return level.size(0) == logits[0].size(0) && level.scalar_type() == logits[0].scalar_type() &&
-           level.get_device_index() == logits[0].get_device_index();
+    return level.size(0) == logits[0].size(0) && level.scalar_type() == logits[0].scalar_type();
   };
   for (size_t l = 0; l < logits.size(); ++l) {
     const int64_t shapes = levels[l].num_shapes;
@@ -38,6 +38,7 @@ inline void check_head_maps(const std::vector<Tensor>& logits, const std::vector
             deltas[l].size(2) == logits[l].size(2) && deltas[l].size(3) == logits[l].size(3) &&
             fits_first(logits[l]) && fits_first(deltas[l]),
         "s3fd::decode_detections: the maps of a level do not fit each other or the grid");
+    check_one_device("decode_detections", logits[0], logits[l], deltas[l]);
   }
   STD_TORCH_CHECK(image_sizes < 0 || image_sizes == 2 * logits[0].size(0),
                   "s3fd::decode_detections: expected the size of every image");
