@@ -1,12 +1,12 @@
 // Every operator of torch.ops.s3fd. The kernels register themselves in cpu/ and cuda/, one file an
-// operator; what the arguments mean is written at the public function, s3fd/ops/<operator>.py.
+// operator; what the arguments mean is written at the public function, s3fd/ops/<operator>.py. A
+// grid of anchors is one list of numbers, which s3fd/ops/grid.py packs and shared/anchor_levels.h
+// reads.
 
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(s3fd, library) {
-  library.def(
-      "anchors(Tensor like, SymInt[] feature_sizes, float[] strides, float[] shapes, "
-      "int[] num_shapes, float offset) -> Tensor");
+  library.def("anchors(Tensor like, SymInt[] feature_sizes, float[] grid) -> Tensor");
   library.def(
       "batched_nms(Tensor boxes, Tensor scores, Tensor groups, float iou_threshold) -> Tensor");
   library.def(
@@ -17,14 +17,14 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "float centre_variance, float size_variance, SymInt[]? image_size, bool of_anchors) "
       "-> Tensor");
   library.def(
-      "decode_detections(Tensor[] logits, Tensor[] deltas, float[] strides, float[] shapes, "
-      "int[] num_shapes, float offset, float margin, float iou_threshold, int candidates, "
-      "int keep, SymInt[]? image_sizes, float centre_variance, float size_variance) "
+      "decode_detections(Tensor[] logits, Tensor[] deltas, float[] grid, float margin, "
+      "float iou_threshold, int candidates, int keep, SymInt[]? image_sizes, "
+      "float centre_variance, float size_variance) "
       "-> (Tensor boxes, Tensor scores, Tensor splits)");
   library.def(
-      "decode_detections_padded(Tensor[] logits, Tensor[] deltas, float[] strides, float[] shapes, "
-      "int[] num_shapes, float offset, float margin, float iou_threshold, int candidates, "
-      "int keep, SymInt[]? image_sizes, float centre_variance, float size_variance) "
+      "decode_detections_padded(Tensor[] logits, Tensor[] deltas, float[] grid, float margin, "
+      "float iou_threshold, int candidates, int keep, SymInt[]? image_sizes, "
+      "float centre_variance, float size_variance) "
       "-> (Tensor boxes, Tensor scores, Tensor counts)");
   library.def(
       "encode_boxes(Tensor boxes, Tensor anchors, float centre_variance, float size_variance) "
@@ -42,8 +42,8 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "-> Tensor");
   library.def(
       "match_grid(Tensor boxes, Tensor splits, Tensor ignore, Tensor ignore_splits, "
-      "SymInt[] feature_sizes, float[] strides, float[] shapes, int[] num_shapes, float offset, "
-      "float positive_iou, float candidate_iou, int top_n, bool keep_best) -> Tensor");
+      "SymInt[] feature_sizes, float[] grid, float positive_iou, float candidate_iou, int top_n, "
+      "bool keep_best) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
   library.def(

@@ -20,7 +20,7 @@ class FindsBrightSquares(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.grid = AnchorGrid.s3fd()
+        self.grid = AnchorGrid.s3fd(backgrounds=1)
         self.weight = nn.Parameter(torch.zeros(1))
         self.batches = []
 

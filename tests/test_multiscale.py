@@ -25,7 +25,7 @@ class FindsColours(nn.Module):
 
     def __init__(self, **scores):
         super().__init__()
-        self.grid = AnchorGrid.s3fd()
+        self.grid = AnchorGrid.s3fd(backgrounds=1)
         self.weight = nn.Parameter(torch.zeros(1))
         self.scores = scores
         self.batches = []

@@ -14,9 +14,8 @@ constexpr int64_t kAnchorsPerTask = 16384;
 
 // `like` is an empty tensor: it brings the dtype and the device.
 Tensor anchors(const Tensor& like, const std::vector<int64_t>& feature_sizes,
-               const std::vector<double>& strides, const std::vector<double>& shapes,
-               const std::vector<int64_t>& num_shapes, double offset) {
-  const auto levels = make_levels(feature_sizes, strides, shapes, num_shapes, offset);
+               const std::vector<double>& grid) {
+  const auto levels = make_levels(feature_sizes, grid);
   std::array<int64_t, 2> sizes{0, 4};
   for (const AnchorLevel& level : levels) sizes[0] += level.num_anchors();
   Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(),

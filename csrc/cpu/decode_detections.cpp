@@ -13,8 +13,8 @@
 
 #include "cpu/greedy_nms.h"
 #include "cpu/parallel.h"
-#include "shared/anchor_levels.h"
-#include "shared/checks/head_maps.h"
+#include "shared/anchor_grid.h"
+#include "shared/checks/decode_detections.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -34,20 +34,14 @@ bool goes_before(const Detection& a, const Detection& b) {
   return a.margin != b.margin ? a.margin > b.margin : a.anchor < b.anchor;
 }
 
-// What does not depend on the level.
-struct Settings {
-  float margin;
-  Variances<float> variances;
-  const int64_t* image_sizes;  // height and width of each image in turn, or null
-
-  std::optional<Box<float>> finish(Box<float> box, int64_t image) const {
-    if (image_sizes != nullptr) {
-      box = clip(box, static_cast<float>(image_sizes[2 * image + 1]),
-                 static_cast<float>(image_sizes[2 * image]));
-    }
-    return is_proper(box) ? std::optional(box) : std::nullopt;
+// Of an image, as it comes out, if it is a box.
+std::optional<Box<float>> finish(Box<float> box, int64_t image, const ImageSizes& image_sizes) {
+  if (image_sizes) {
+    const int64_t* size = image_sizes->data() + 2 * image;
+    box = clip(box, static_cast<float>(size[1]), static_cast<float>(size[0]));
   }
-};
+  return is_proper(box) ? std::optional(box) : std::nullopt;
+}
 
 // One level's maps and anchors.
 template <typename T>
@@ -56,13 +50,14 @@ struct Level {
 
   View4<const T> logits, deltas;
   AnchorLevel anchors;
-  int64_t classes;
   int64_t first_anchor;
+
+  int64_t classes() const { return anchors.backgrounds + 1; }
 
   // Margins of a row of one shape. A NaN among the backgrounds may be overlooked here; the few
   // cells that go on are looked at again.
   void margins(int64_t image, int64_t row, int64_t shape, float* out) const {
-    const T* background = logits.at(image, shape * classes, row, 0);
+    const T* background = logits.at(image, shape * classes(), row, 0);
     switch (logits.stride[3]) {  // steps that compilers vectorise if they know them
       case 1:
         return margins(background, std::integral_constant<int64_t, 1>{}, out);
@@ -79,20 +74,20 @@ struct Level {
   void margins(const T* background, Step step, float* __restrict out) const {
     const int64_t columns = anchors.columns;
     for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(background[x * step]);
-    for (int64_t k = 1; k < classes - 1; ++k) {
+    for (int64_t k = 1; k < anchors.backgrounds; ++k) {
       const T* other = background + k * logits.stride[1];
       for (int64_t x = 0; x < columns; ++x) {
         const float logit = static_cast<float>(other[x * step]);
         out[x] = logit > out[x] ? logit : out[x];
       }
     }
-    const T* face = background + (classes - 1) * logits.stride[1];
+    const T* face = background + anchors.backgrounds * logits.stride[1];
     for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(face[x * step]) - out[x];
   }
 
   bool has_nan(int64_t image, int64_t row, int64_t column, int64_t shape) const {
-    const T* logit = logits.at(image, shape * classes, row, column);
-    for (int64_t k = 0; k < classes; ++k) {
+    const T* logit = logits.at(image, shape * classes(), row, column);
+    for (int64_t k = 0; k < classes(); ++k) {
       if (std::isnan(static_cast<float>(logit[k * logits.stride[1]]))) return true;
     }
     return false;
@@ -107,7 +102,7 @@ struct Level {
 
   // Appends what rows [begin, end) of an image hold. Margins are looked at a block at a time, as
   // nearly all blocks hold nothing.
-  void scan(int64_t image, int64_t begin, int64_t end, const Settings& settings,
+  void scan(int64_t image, int64_t begin, int64_t end, const DecodeCall& call,
             std::vector<Detection>& found) const {
     const int64_t blocks = (anchors.columns + kBlock - 1) / kBlock;
     std::vector<float> margin(blocks * kBlock, std::numeric_limits<float>::quiet_NaN());
@@ -117,11 +112,11 @@ struct Level {
         for (int64_t block = 0; block < blocks; ++block) {
           const float* of_block = margin.data() + block * kBlock;
           int32_t passing = 0;
-          for (int i = 0; i < kBlock; ++i) passing |= of_block[i] >= settings.margin;
+          for (int i = 0; i < kBlock; ++i) passing |= of_block[i] >= call.margin;
           if (!passing) continue;
           for (int i = 0; i < kBlock; ++i) {
-            if (!(of_block[i] >= settings.margin)) continue;
-            decode_cell(image, row, block * kBlock + i, shape, of_block[i], settings, found);
+            if (!(of_block[i] >= call.margin)) continue;
+            decode_cell(image, row, block * kBlock + i, shape, of_block[i], call, found);
           }
         }
       }
@@ -129,11 +124,11 @@ struct Level {
   }
 
   void decode_cell(int64_t image, int64_t row, int64_t column, int64_t shape, float margin,
-                   const Settings& settings, std::vector<Detection>& found) const {
+                   const DecodeCall& call, std::vector<Detection>& found) const {
     if (has_nan(image, row, column, shape)) return;
     const auto anchor = anchors.template box<float>(row, column, shape);
-    const auto box = settings.finish(
-        decode(delta(image, row, column, shape), anchor, settings.variances), image);
+    const auto decoded = decode(delta(image, row, column, shape), anchor, call.variances);
+    const auto box = finish(decoded, image, call.image_sizes);
     if (box) found.push_back({margin, first_anchor + anchors.index(row, column, shape), *box});
   }
 };
@@ -145,12 +140,12 @@ struct Task {
   int64_t begin, end;
 };
 
-std::vector<Task> make_tasks(int64_t images, const std::vector<AnchorLevel>& levels,
-                             const std::vector<int64_t>& classes) {
+std::vector<Task> make_tasks(int64_t images, const std::vector<AnchorLevel>& levels) {
   std::vector<Task> tasks;
   for (int64_t image = 0; image < images; ++image) {
     for (size_t l = 0; l < levels.size(); ++l) {
-      const int64_t row_size = levels[l].columns * levels[l].num_shapes * classes[l];
+      const int64_t row_size =
+          levels[l].columns * levels[l].num_shapes * (levels[l].backgrounds + 1);
       if (row_size == 0) continue;
       const int64_t rows = kLogitsPerTask / row_size + 1;
       for (int64_t begin = 0; begin < levels[l].rows; begin += rows) {
@@ -234,87 +229,60 @@ std::tuple<Tensor, Tensor, Tensor> pack_padded(const std::vector<std::vector<Det
 }
 
 template <typename T>
-std::vector<Level<T>> make_level_views(const std::vector<Tensor>& logits,
-                                       const std::vector<Tensor>& deltas,
-                                       const std::vector<AnchorLevel>& levels) {
+std::vector<Level<T>> make_level_views(const DecodeCall& call) {
   std::vector<Level<T>> views;
   int64_t first_anchor = 0;
-  for (size_t l = 0; l < levels.size(); ++l) {
-    views.push_back({view4<T>(logits[l]), view4<T>(deltas[l]), levels[l],
-                     logits[l].size(1) / levels[l].num_shapes, first_anchor});
-    first_anchor += levels[l].num_anchors();
+  for (size_t l = 0; l < call.levels.size(); ++l) {
+    views.push_back(
+        {view4<T>(call.logits[l]), view4<T>(call.deltas[l]), call.levels[l], first_anchor});
+    first_anchor += call.levels[l].num_anchors();
   }
   return views;
 }
 
 // What each image has, best first.
-std::vector<std::vector<Detection>> detect(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& strides, const std::vector<double>& shapes,
-    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
-    int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
-    double centre_variance, double size_variance) {
-  const auto levels = make_levels(feature_sizes(logits), strides, shapes, num_shapes, offset);
-  const Settings settings{static_cast<float>(margin),
-                          {static_cast<float>(centre_variance), static_cast<float>(size_variance)},
-                          image_sizes ? image_sizes->data() : nullptr};
-  check_head_maps(logits, deltas, levels,
-                  image_sizes ? static_cast<int64_t>(image_sizes->size()) : -1);
-
-  const int64_t images = logits[0].size(0);
-  std::vector<int64_t> classes;
-  for (size_t l = 0; l < levels.size(); ++l) {
-    classes.push_back(logits[l].size(1) / levels[l].num_shapes);
-  }
-  const std::vector<Task> tasks = make_tasks(images, levels, classes);
+std::vector<std::vector<Detection>> detect(const DecodeCall& call) {
+  const std::vector<Task> tasks = make_tasks(call.num_images(), call.levels);
   std::vector<std::vector<Detection>> found(tasks.size());
-  dispatch_floating(logits[0].scalar_type(), "decode_detections", [&]<typename T>() {
-    const auto views = make_level_views<T>(logits, deltas, levels);
+  dispatch_floating(call.logits[0].scalar_type(), "decode_detections", [&]<typename T>() {
+    const auto views = make_level_views<T>(call);
     parallel_for(0, static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Task& task = tasks[i];
-        views[task.level].scan(task.image, task.begin, task.end, settings, found[i]);
+        views[task.level].scan(task.image, task.begin, task.end, call, found[i]);
       }
     });
   });
-  std::vector<std::vector<Detection>> by_image(images);
+  std::vector<std::vector<Detection>> by_image(call.num_images());
   for (size_t i = 0; i < tasks.size(); ++i) {
     auto& image = by_image[tasks[i].image];
     image.insert(image.end(), found[i].begin(), found[i].end());
   }
-  parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) suppress(by_image[i], candidates, keep, iou_threshold);
+  parallel_for(0, call.num_images(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      suppress(by_image[i], call.candidates, call.keep, call.iou_threshold);
+    }
   });
   return by_image;
 }
 
-std::tuple<Tensor, Tensor, Tensor> decode_detections(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& strides, const std::vector<double>& shapes,
-    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
-    int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
-    double centre_variance, double size_variance) {
-  return pack(detect(logits, deltas, strides, shapes, num_shapes, offset, margin, iou_threshold,
-                     candidates, keep, image_sizes, centre_variance, size_variance),
-              logits[0]);
-}
-
-std::tuple<Tensor, Tensor, Tensor> decode_detections_padded(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& strides, const std::vector<double>& shapes,
-    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
-    int64_t candidates, int64_t keep, const std::optional<std::vector<int64_t>>& image_sizes,
-    double centre_variance, double size_variance) {
-  return pack_padded(
-      detect(logits, deltas, strides, shapes, num_shapes, offset, margin, iou_threshold, candidates,
-             keep, image_sizes, centre_variance, size_variance),
-      keep, logits[0]);
+template <bool kPadded>
+std::tuple<Tensor, Tensor, Tensor> decode_detections(const std::vector<Tensor>& logits,
+                                                     const std::vector<Tensor>& deltas,
+                                                     const std::vector<double>& grid, double margin,
+                                                     double iou_threshold, int64_t candidates,
+                                                     int64_t keep, const ImageSizes& image_sizes,
+                                                     double centre_variance, double size_variance) {
+  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
+                        centre_variance, size_variance);
+  const auto images = detect(call);
+  return kPadded ? pack_padded(images, keep, logits[0]) : pack(images, logits[0]);
 }
 
 }  // namespace
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("decode_detections", TORCH_BOX(&s3fd::cpu::decode_detections));
-  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cpu::decode_detections_padded));
+  library.impl("decode_detections", TORCH_BOX(&s3fd::cpu::decode_detections<false>));
+  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cpu::decode_detections<true>));
 }

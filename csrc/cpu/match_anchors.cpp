@@ -188,13 +188,12 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& s
 
 Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
                   const Tensor& ignore_splits, const std::vector<int64_t>& feature_sizes,
-                  const std::vector<double>& strides, const std::vector<double>& shapes,
-                  const std::vector<int64_t>& num_shapes, double offset, double positive_iou,
-                  double candidate_iou, int64_t top_n, bool keep_best) {
+                  const std::vector<double>& grid, double positive_iou, double candidate_iou,
+                  int64_t top_n, bool keep_best) {
   check_matching(boxes, splits, ignore, ignore_splits);
-  const GridAnchors grid(make_levels(feature_sizes, strides, shapes, num_shapes, offset));
+  const GridAnchors anchors(make_levels(feature_sizes, grid));
   const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
-  return match_batch(grid, boxes, splits, ignore, ignore_splits, options);
+  return match_batch(anchors, boxes, splits, ignore, ignore_splits, options);
 }
 
 }  // namespace

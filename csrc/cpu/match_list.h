@@ -12,8 +12,8 @@
 
 namespace s3fd::cpu {
 
-// Blocks of neighbours in their order. A box looks only into the blocks
-// whose bounds it can overlap enough: few if anchors are listed row by row, as they usually are.
+// Blocks of neighbours in their order. A box looks only into the blocks whose bounds it can overlap
+// enough: few if anchors are listed row by row, as they usually are.
 class ListAnchors {
  public:
   ListAnchors(const Box<float>* anchors, int64_t size) : size_(size) {

@@ -9,15 +9,13 @@ namespace {
 
 // `like` is an empty tensor: it brings the dtype and the device.
 Tensor anchors(const Tensor& like, const std::vector<int64_t>& feature_sizes,
-               const std::vector<double>& strides, const std::vector<double>& shapes,
-               const std::vector<int64_t>& num_shapes, double offset) {
-  const DeviceGrid grid =
-      make_device_grid(make_levels(feature_sizes, strides, shapes, num_shapes, offset));
+               const std::vector<double>& grid) {
+  const DeviceGrid on_device = make_device_grid(make_levels(feature_sizes, grid));
   const OnDeviceOf device(like);
-  Tensor output = empty({grid.num_anchors, 4}, like.scalar_type(), like);
+  Tensor output = empty({on_device.num_anchors, 4}, like.scalar_type(), like);
   dispatch_floating(like.scalar_type(), "anchors", [&]<typename T>() {
-    launch(anchors_kernel<T>, blocks_for(grid.num_anchors, kAnchorThreads), kAnchorThreads, 0,
-           device.stream(), grid, mutable_data<T>(output));
+    launch(anchors_kernel<T>, blocks_for(on_device.num_anchors, kAnchorThreads), kAnchorThreads, 0,
+           device.stream(), on_device, mutable_data<T>(output));
   });
   return output;
 }

@@ -2,42 +2,26 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/workspace.h"
-#include "shared/checks/head_maps.h"
+#include "shared/checks/decode_detections.h"
 #include "shared/threshold.h"
 
 namespace s3fd::cuda {
 namespace {
 
-using ImageSizes = std::optional<std::vector<int64_t>>;
-
-// What the operators are called with.
-struct Arguments {
-  const std::vector<Tensor>&logits, &deltas;
-  const std::vector<AnchorLevel>& levels;
-  float margin;
-  double iou_threshold;
-  int64_t candidates, keep;
-  const ImageSizes& image_sizes;
-  Variances<float> variances;
-
-  int64_t images() const { return logits[0].size(0); }
-};
-
 // The detections of B images, on the device.
 class Detections {
  public:
-  Detections(const Arguments& arguments, cudaStream_t stream)
-      : arguments_(arguments),
-        grid_(make_device_grid(arguments.levels)),
+  Detections(const DecodeCall& call, cudaStream_t stream)
+      : call_(call),
+        grid_(make_device_grid(call.levels)),
         stream_(stream),
-        images_(arguments.images()),
-        candidates_(std::min(arguments.candidates, grid_.num_anchors)) {
+        images_(call.num_images()),
+        candidates_(std::min(call.candidates, grid_.num_anchors)) {
     STD_TORCH_CHECK(grid_.num_anchors < int64_t{1} << 32 &&
                         candidates_ <= std::numeric_limits<int32_t>::max() - kTile,
                     "s3fd::decode_detections: the CUDA kernels number the anchors of an image with "
@@ -46,7 +30,7 @@ class Detections {
     STD_TORCH_CHECK(images_ <= 65535, "s3fd::decode_detections: more than 65535 images at once");
     allocate();
     if (images_ == 0 || candidates_ == 0) return;
-    dispatch_floating(arguments.logits[0].scalar_type(), "decode_detections",
+    dispatch_floating(call.logits[0].scalar_type(), "decode_detections",
                       [&]<typename T>() { scan<T>(); });
     if (grid_.num_anchors > candidates_) {
       launch(select_candidates_kernel, static_cast<unsigned>(images_), kSelectThreads, 0, stream_,
@@ -58,7 +42,7 @@ class Detections {
 
   // int64 [B + 1].
   Tensor splits() const {
-    Tensor splits = empty({images_ + 1}, ScalarType::Long, arguments_.logits[0]);
+    Tensor splits = empty({images_ + 1}, ScalarType::Long, call_.logits[0]);
     launch(split_detections_kernel, 1, kWarp, 0, stream_, lists_.progress, images_,
            mutable_data<int64_t>(splits));
     return splits;
@@ -80,7 +64,7 @@ class Detections {
  private:
   void allocate() {
     const int64_t anchors = images_ * grid_.num_anchors, rows = images_ * candidates_;
-    const int64_t keep = std::min(arguments_.keep, candidates_);
+    const int64_t keep = std::min(call_.keep, candidates_);
     const auto progress = workspace_.add<Progress>(images_);
     const auto found = workspace_.add<unsigned>(images_);
     const auto entries = workspace_.add<NarrowEntry>(anchors);
@@ -92,7 +76,7 @@ class Detections {
         workspace_.add<NarrowEntry>(images_ * s3fd::cuda::sort_memory<NarrowEntry>(candidates_));
     const auto overlaps = workspace_.add<uint64_t>(overlap_words(images_, candidates_));
     const auto kept = workspace_.add<int32_t>(images_ * keep);
-    workspace_.allocate(arguments_.logits[0]);
+    workspace_.allocate(call_.logits[0]);
     workspace_.clear(progress, found, stream_);
     found_ = {workspace_.at(found), workspace_.at(entries), workspace_.at(found_boxes),
               grid_.num_anchors};
@@ -109,7 +93,7 @@ class Detections {
               workspace_.at(progress),
               candidates_,
               keep,
-              largest_not_above<float>(arguments_.iou_threshold)};
+              largest_not_above<float>(call_.iou_threshold)};
   }
 
   // Looks at all maps; as many images at once as have their sizes in the parameters.
@@ -118,14 +102,13 @@ class Detections {
     HeadMaps<T> maps{};
     maps.grid = grid_;
     maps.lists = found_;
-    maps.variances = arguments_.variances;
-    maps.lowest_margin = arguments_.margin;
-    maps.is_clipped = arguments_.image_sizes.has_value();
+    maps.variances = call_.variances;
+    maps.lowest_margin = call_.margin;
+    maps.is_clipped = call_.image_sizes.has_value();
     unsigned blocks = 0;
     for (int l = 0; l < grid_.num_levels; ++l) {
-      const Tensor& logits = arguments_.logits[l];
-      maps.levels[l] = {view4<T>(logits), view4<T>(arguments_.deltas[l]),
-                        static_cast<int>(logits.size(1) / grid_.levels[l].num_shapes), blocks};
+      const Tensor& logits = call_.logits[l];
+      maps.levels[l] = {view4<T>(logits), view4<T>(call_.deltas[l]), blocks};
       blocks += blocks_for(grid_.levels[l].rows * grid_.levels[l].columns, kScanThreads).x;
     }
     const int64_t at_once = maps.is_clipped ? kMostImageSizes : images_;
@@ -133,7 +116,7 @@ class Detections {
       const int64_t count = std::min(at_once, images_ - first);
       maps.first_image = static_cast<int>(first);
       for (int64_t i = 0; maps.is_clipped && i < count; ++i) {
-        const int64_t* size = arguments_.image_sizes->data() + 2 * (first + i);
+        const int64_t* size = call_.image_sizes->data() + 2 * (first + i);
         maps.image_sizes[i] = {static_cast<float>(size[0]), static_cast<float>(size[1])};
       }
       launch(scan_maps_kernel<T>, dim3(blocks, static_cast<unsigned>(count)), kScanThreads, 0,
@@ -141,7 +124,7 @@ class Detections {
     }
   }
 
-  const Arguments& arguments_;
+  const DecodeCall& call_;
   DeviceGrid grid_;
   cudaStream_t stream_;
   int64_t images_, candidates_;
@@ -152,78 +135,50 @@ class Detections {
   GreedyLists<float> lists_;
 };
 
-// Runs function(arguments) with the arguments of an operator, which it checks.
-template <typename Function>
-auto with_arguments(const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-                    const std::vector<double>& strides, const std::vector<double>& shapes,
-                    const std::vector<int64_t>& num_shapes, double offset, double margin,
-                    double iou_threshold, int64_t candidates, int64_t keep,
-                    const ImageSizes& image_sizes, double centre_variance, double size_variance,
-                    const Function& function) {
-  const auto levels = make_levels(feature_sizes(logits), strides, shapes, num_shapes, offset);
-  check_head_maps(logits, deltas, levels,
-                  image_sizes ? static_cast<int64_t>(image_sizes->size()) : -1);
-  STD_TORCH_CHECK(candidates >= 0 && keep >= 0,
-                  "s3fd::decode_detections: expected candidates and keep >= 0");
-  return function(
-      Arguments{logits,
-                deltas,
-                levels,
-                static_cast<float>(margin),
-                iou_threshold,
-                candidates,
-                keep,
-                image_sizes,
-                {static_cast<float>(centre_variance), static_cast<float>(size_variance)}});
+// All detections in a row, and where those of each image begin.
+std::tuple<Tensor, Tensor, Tensor> pack(const Detections& detections, const DecodeCall& call,
+                                        cudaStream_t stream) {
+  const Tensor& like = call.logits[0];
+  Tensor splits = detections.splits();
+  const int64_t total = read_back(data<int64_t>(splits) + call.num_images(), stream);
+  Tensor boxes = empty({total, 4}, ScalarType::Float, like);
+  Tensor scores = empty({total}, ScalarType::Float, like);
+  if (total > 0) {
+    detections.write(detections.most_kept(), data<int64_t>(splits), boxes, scores, nullptr);
+  }
+  return {boxes, scores, splits};
 }
 
-std::tuple<Tensor, Tensor, Tensor> decode_detections(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& strides, const std::vector<double>& shapes,
-    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
-    int64_t candidates, int64_t keep, const ImageSizes& image_sizes, double centre_variance,
-    double size_variance) {
-  const auto detect = [&](const Arguments& arguments) -> std::tuple<Tensor, Tensor, Tensor> {
-    const OnDeviceOf device(logits[0]);
-    const Detections detections(arguments, device.stream());
-    Tensor splits = detections.splits();
-    const int64_t total = read_back(data<int64_t>(splits) + arguments.images(), device.stream());
-    Tensor boxes = empty({total, 4}, ScalarType::Float, logits[0]);
-    Tensor scores = empty({total}, ScalarType::Float, logits[0]);
-    if (total > 0) {
-      detections.write(detections.most_kept(), data<int64_t>(splits), boxes, scores, nullptr);
-    }
-    return {boxes, scores, splits};
-  };
-  return with_arguments(logits, deltas, strides, shapes, num_shapes, offset, margin, iou_threshold,
-                        candidates, keep, image_sizes, centre_variance, size_variance, detect);
+// As many rows for each image, those behind its detections 0, and how many it has.
+std::tuple<Tensor, Tensor, Tensor> pack_padded(const Detections& detections,
+                                               const DecodeCall& call) {
+  const Tensor& like = call.logits[0];
+  Tensor boxes = empty({call.num_images(), call.keep, 4}, ScalarType::Float, like);
+  Tensor scores = empty({call.num_images(), call.keep}, ScalarType::Float, like);
+  Tensor counts = empty({call.num_images()}, ScalarType::Long, like);
+  // One row at least, for the counts.
+  detections.write(call.keep, nullptr, boxes, scores, mutable_data<int64_t>(counts));
+  return {boxes, scores, counts};
 }
 
-std::tuple<Tensor, Tensor, Tensor> decode_detections_padded(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& strides, const std::vector<double>& shapes,
-    const std::vector<int64_t>& num_shapes, double offset, double margin, double iou_threshold,
-    int64_t candidates, int64_t keep, const ImageSizes& image_sizes, double centre_variance,
-    double size_variance) {
-  const auto detect = [&](const Arguments& arguments) -> std::tuple<Tensor, Tensor, Tensor> {
-    const OnDeviceOf device(logits[0]);
-    const Detections detections(arguments, device.stream());
-    const int64_t images = arguments.images();
-    Tensor boxes = empty({images, keep, 4}, ScalarType::Float, logits[0]);
-    Tensor scores = empty({images, keep}, ScalarType::Float, logits[0]);
-    Tensor counts = empty({images}, ScalarType::Long, logits[0]);
-    // One row at least, for the counts.
-    detections.write(keep, nullptr, boxes, scores, mutable_data<int64_t>(counts));
-    return {boxes, scores, counts};
-  };
-  return with_arguments(logits, deltas, strides, shapes, num_shapes, offset, margin, iou_threshold,
-                        candidates, keep, image_sizes, centre_variance, size_variance, detect);
+template <bool kPadded>
+std::tuple<Tensor, Tensor, Tensor> decode_detections(const std::vector<Tensor>& logits,
+                                                     const std::vector<Tensor>& deltas,
+                                                     const std::vector<double>& grid, double margin,
+                                                     double iou_threshold, int64_t candidates,
+                                                     int64_t keep, const ImageSizes& image_sizes,
+                                                     double centre_variance, double size_variance) {
+  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
+                        centre_variance, size_variance);
+  const OnDeviceOf device(logits[0]);
+  const Detections detections(call, device.stream());
+  return kPadded ? pack_padded(detections, call) : pack(detections, call, device.stream());
 }
 
 }  // namespace
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("decode_detections", TORCH_BOX(&s3fd::cuda::decode_detections));
-  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cuda::decode_detections_padded));
+  library.impl("decode_detections", TORCH_BOX(&s3fd::cuda::decode_detections<false>));
+  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cuda::decode_detections<true>));
 }

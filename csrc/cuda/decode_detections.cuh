@@ -31,7 +31,6 @@ constexpr int kMostImageSizes = 32;  // that fit into the parameters of one laun
 template <typename T>
 struct LevelMaps {
   View4<const T> logits, deltas;
-  int classes;
   unsigned first_block;
 };
 
@@ -115,11 +114,12 @@ __global__ void __launch_bounds__(kScanThreads)
   const int64_t row = exists ? cell / columns : 0, column = exists ? cell % columns : 0;
   const int64_t image = maps.first_image + int64_t{blockIdx.y};
   const int num_shapes = maps.grid.levels[l].num_shapes;
+  const int classes = maps.grid.levels[l].backgrounds + 1;
   for (int shape = 0; shape < num_shapes; ++shape) {
     float margin = NAN;
     if (exists) {
-      margin = margin_of(level.logits.at(image, shape * level.classes, row, column),
-                         level.logits.stride[1], level.classes);
+      margin = margin_of(level.logits.at(image, shape * classes, row, column),
+                         level.logits.stride[1], classes);
     }
     bool is_found = margin >= maps.lowest_margin;
     if (!__any_sync(kAllLanes, is_found)) continue;

@@ -22,12 +22,14 @@ namespace s3fd::cuda {
 
 // Levels and shapes that fit into the parameters of a kernel with room for its other arguments.
 constexpr int kMostLevels = 16, kMostShapes = 96;
+static_assert(kMostShapes <= 0xff, "levels count their shapes in a byte");
 
 struct DeviceGrid {
   struct Level {
     int64_t rows, columns, first_anchor;
-    double stride;
-    int first_shape, num_shapes;
+    double stride_x, stride_y;
+    int backgrounds;
+    uint8_t first_shape, num_shapes;
     bool is_exact;  // in float: see AnchorLevel::is_exact_in_float()
   };
 
@@ -40,7 +42,9 @@ struct DeviceGrid {
   // The same arithmetic as on the CPU: anchors are equal to the last bit.
   __device__ AnchorLevel level(int l) const {
     const Level& it = levels[l];
-    return {it.rows, it.columns, it.stride, offset, shapes + 2 * it.first_shape, it.num_shapes};
+    return {it.rows,       it.columns,    it.stride_x,
+            it.stride_y,   offset,        shapes + 2 * it.first_shape,
+            it.num_shapes, it.backgrounds};
   }
 
   // The level of an anchor that exists.
@@ -65,9 +69,9 @@ struct DeviceGrid {
   __device__ Box<T> box(int l, int64_t row, int64_t column, int shape) const {
     if (!levels[l].is_exact) return level(l).template box<T>(row, column, shape);
     const double* sides = shapes + 2 * (levels[l].first_shape + shape);
-    return anchor_box<T, float>(row, column, static_cast<float>(levels[l].stride),
-                                static_cast<float>(offset), static_cast<float>(sides[0] / 2),
-                                static_cast<float>(sides[1] / 2));
+    return anchor_box<T, float>(row, column, static_cast<float>(levels[l].stride_x),
+                                static_cast<float>(levels[l].stride_y), static_cast<float>(offset),
+                                static_cast<float>(sides[0] / 2), static_cast<float>(sides[1] / 2));
   }
 };
 
@@ -82,9 +86,11 @@ inline DeviceGrid make_device_grid(const std::vector<AnchorLevel>& levels) {
     grid.levels[grid.num_levels++] = {level.rows,
                                       level.columns,
                                       grid.num_anchors,
-                                      level.stride,
-                                      grid.num_shapes,
-                                      static_cast<int>(level.num_shapes),
+                                      level.stride_x,
+                                      level.stride_y,
+                                      static_cast<int>(level.backgrounds),
+                                      static_cast<uint8_t>(grid.num_shapes),
+                                      static_cast<uint8_t>(level.num_shapes),
                                       level.is_exact_in_float()};
     for (int64_t i = 0; i < level.num_shapes; ++i, ++grid.num_shapes) {
       grid.shapes[2 * grid.num_shapes] = level.shapes[2 * i];

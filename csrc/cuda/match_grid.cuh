@@ -37,9 +37,9 @@ class GridAnchors {
       const int l = level_of_shape(s);
       const DeviceGrid::Level& level = grid_.levels[l];
       if (level.rows > 0 && level.columns > 0) {
-        const Box<float> anchor =
-            grid_.box<float>(l, nearest(box.y1, box.y2, level, level.rows),
-                             nearest(box.x1, box.x2, level, level.columns), s - level.first_shape);
+        const Box<float> anchor = grid_.box<float>(
+            l, nearest(box.y1, box.y2, level.stride_y, level.rows),
+            nearest(box.x1, box.x2, level.stride_x, level.columns), s - level.first_shape);
         overlap = iou(anchor, area(anchor), box, area(box));
       }
     }
@@ -104,10 +104,9 @@ class GridAnchors {
     return l;
   }
 
-  __device__ int64_t nearest(float low, float high, const DeviceGrid::Level& level,
-                             int64_t count) const {
-    const float cell = (0.5f * low + 0.5f * high) / static_cast<float>(level.stride) -
-                       static_cast<float>(grid_.offset);
+  __device__ int64_t nearest(float low, float high, double stride, int64_t count) const {
+    const float cell =
+        (0.5f * low + 0.5f * high) / static_cast<float>(stride) - static_cast<float>(grid_.offset);
     const float inside = std::min(std::max(cell + 0.5f, 0.0f), static_cast<float>(count));
     return std::min(static_cast<int64_t>(inside), count - 1);
   }

@@ -13,22 +13,23 @@ namespace s3fd {
 
 // An anchor's box, of half its size: computed in Wide and rounded once, to T.
 template <typename T, typename Wide>
-S3FD_HOST_DEVICE inline Box<T> anchor_box(int64_t row, int64_t column, Wide stride, Wide offset,
-                                          Wide half_width, Wide half_height) {
-  const Wide x = (static_cast<Wide>(column) + offset) * stride;
-  const Wide y = (static_cast<Wide>(row) + offset) * stride;
+S3FD_HOST_DEVICE inline Box<T> anchor_box(int64_t row, int64_t column, Wide stride_x, Wide stride_y,
+                                          Wide offset, Wide half_width, Wide half_height) {
+  const Wide x = (static_cast<Wide>(column) + offset) * stride_x;
+  const Wide y = (static_cast<Wide>(row) + offset) * stride_y;
   return {static_cast<T>(x - half_width), static_cast<T>(y - half_height),
           static_cast<T>(x + half_width), static_cast<T>(y + half_height)};
 }
 
 // One level of a grid. Anchors are ordered by row, then column, then shape; the centre of cell
-// (row, column) is ((column + offset) * stride, (row + offset) * stride). `shapes` holds
-// num_shapes pairs (width, height) and belongs to the caller.
+// (row, column) is ((column + offset) * stride_x, (row + offset) * stride_y). `shapes` holds
+// num_shapes pairs (width, height) and belongs to the caller. A class map has logits of this many
+// backgrounds for each shape, and then that of the face.
 struct AnchorLevel {
   int64_t rows, columns;
-  double stride, offset;
+  double stride_x, stride_y, offset;
   const double* shapes;
-  int64_t num_shapes;
+  int64_t num_shapes, backgrounds;
 
   S3FD_HOST_DEVICE int64_t num_anchors() const { return rows * columns * num_shapes; }
 
@@ -40,15 +41,16 @@ struct AnchorLevel {
   // An anchor's box: the same bits whoever asks.
   template <typename T>
   S3FD_HOST_DEVICE Box<T> box(int64_t row, int64_t column, int64_t shape) const {
-    return anchor_box<T, double>(row, column, stride, offset, shapes[2 * shape] / 2,
+    return anchor_box<T, double>(row, column, stride_x, stride_y, offset, shapes[2 * shape] / 2,
                                  shapes[2 * shape + 1] / 2);
   }
 
   // What no coordinate of an anchor of this shape exceeds, in pixels.
   S3FD_HOST_DEVICE double farthest(int64_t shape) const {
+    const double right = (static_cast<double>(columns) + std::abs(offset)) * stride_x;
+    const double bottom = (static_cast<double>(rows) + std::abs(offset)) * stride_y;
     const double longest_side = std::max(shapes[2 * shape], shapes[2 * shape + 1]);
-    return (static_cast<double>(std::max(rows, columns)) + std::abs(offset)) * stride +
-           longest_side;
+    return std::max(right, bottom) + longest_side;
   }
 
   // Whether anchor_box<float, float>() gives the same bits as in double, for all anchors of the
@@ -57,7 +59,9 @@ struct AnchorLevel {
     const auto is_multiple = [](double value, double unit) {
       return value / unit == std::floor(value / unit);
     };
-    if (!is_multiple(offset, 0x1p-4) || !is_multiple(stride, 0x1p-4)) return false;
+    for (const double number : {offset, stride_x, stride_y}) {
+      if (!is_multiple(number, 0x1p-4)) return false;
+    }
     for (int64_t shape = 0; shape < num_shapes; ++shape) {
       const double *width = shapes + 2 * shape, *height = width + 1;
       if (!is_multiple(*width, 0x1p-7) || !is_multiple(*height, 0x1p-7)) return false;
@@ -86,7 +90,8 @@ class AnchorReach {
   S3FD_HOST_DEVICE AnchorReach(const AnchorLevel& level, int64_t shape)
       : rows_(level.rows),
         columns_(level.columns),
-        stride_(static_cast<Real>(level.stride)),
+        per_x_(1 / static_cast<Real>(level.stride_x)),
+        per_y_(1 / static_cast<Real>(level.stride_y)),
         offset_(static_cast<Real>(level.offset)),
         width_(static_cast<Real>(level.shapes[2 * shape])),
         height_(static_cast<Real>(level.shapes[2 * shape + 1])),
@@ -112,8 +117,8 @@ class AnchorReach {
         enough / (1 + enough) * (1 - kSlack) * (least_area() + box_width * box_height);
     const Real share_x = shared / std::min(height_ + margin, box_height) - margin;
     const Real share_y = shared / std::min(width_ + margin, box_width) - margin;
-    return {cells(box.y1, box.y2, std::max(share_y, Real(0)), height_, rows_),
-            cells(box.x1, box.x2, std::max(share_x, Real(0)), width_, columns_)};
+    return {cells(box.y1, box.y2, std::max(share_y, Real(0)), height_, per_y_, rows_),
+            cells(box.x1, box.x2, std::max(share_x, Real(0)), width_, per_x_, columns_)};
   }
 
  private:
@@ -129,11 +134,11 @@ class AnchorReach {
   }
 
   // The cells of an axis whose anchors share at least `share` of it with [low, high].
-  S3FD_HOST_DEVICE CellRange cells(Real low, Real high, Real share, Real length,
+  S3FD_HOST_DEVICE CellRange cells(Real low, Real high, Real share, Real length, Real per_pixel,
                                    int64_t count) const {
-    const Real first = (low + share - length / 2) / stride_ - offset_;
-    const Real last = (high - share + length / 2) / stride_ - offset_;
-    const Real scale = (std::abs(low) + std::abs(high) + share + length) / stride_;
+    const Real first = (low + share - length / 2) * per_pixel - offset_;
+    const Real last = (high - share + length / 2) * per_pixel - offset_;
+    const Real scale = (std::abs(low) + std::abs(high) + share + length) * per_pixel;
     const Real slack = kCellSlack * (1 + std::abs(offset_) + scale);
     const Real begin = std::max(std::ceil(first - slack), Real(0));
     const Real end = std::min(std::floor(last + slack) + 1, static_cast<Real>(count));
@@ -142,7 +147,8 @@ class AnchorReach {
   }
 
   int64_t rows_, columns_;
-  Real stride_, offset_, width_, height_;
+  Real per_x_, per_y_;  // cells per pixel: a product is several times as quick as a quotient
+  Real offset_, width_, height_;
   Real rounding_;  // how far from where they should be the edges of anchors are at most
 };
 

@@ -129,7 +129,9 @@ def receptive_fields(
         raise ValueError(f"energy: expected a share between 0 and 1, got {energy}")
     if samples < 1:
         raise ValueError(f"samples: expected at least 1, got {samples}")
-    step = math.lcm(*grid.strides)
+    if any(x != y for x, y in grid.axis_strides):
+        raise ValueError(f"grid: expected one stride for both axes of a level, got {grid.strides}")
+    step = math.lcm(*(stride for stride, _ in grid.axis_strides))
     if largest_input < step:
         raise ValueError(
             f"largest_input: expected at least {step}, the common multiple of the strides, "
@@ -150,7 +152,7 @@ def receptive_fields(
         start = -unit.anchor_centre(side)
         fields.append(
             ReceptiveField(
-                stride=grid.strides[level],
+                stride=grid.axis_strides[level][0],
                 anchors=grid.shapes[level],
                 theoretical=unit.theoretical(squares) if fits else None,
                 effective=_shifted(_central_square(squares, energy), start),
@@ -193,12 +195,12 @@ class _Unit:
     ) -> None:
         self.network, self.grid, self.channels = network, grid, channels
         self.random, self.level = random, level
-        self.stride = grid.strides[level]
+        self.stride = grid.axis_strides[level][0]
         self.device = torch.device("cpu")
         if isinstance(network, nn.Module):
             self.device = next((p.device for p in network.parameters()), self.device)
         # Across the axis that is probed, the input need not be larger than the coarsest stride.
-        self.breadth = math.lcm(*grid.strides)
+        self.breadth = math.lcm(*(stride for stride, _ in grid.axis_strides))
         with torch.no_grad():
             blank = torch.zeros(1, channels, self.breadth, self.breadth, device=self.device)
             if not self._values(blank).isfinite().all():

@@ -83,7 +83,7 @@ class S3FD(nn.Module):
     def __init__(self, backbone: Literal["light", "vgg16"] = "light", **options: object) -> None:
         super().__init__()
         self.config = ModelConfig(backbone, **options)  # type: ignore[arg-type]
-        self.grid = AnchorGrid.s3fd()
+        self.grid = AnchorGrid.s3fd(self.config.backgrounds)
         self.backbone: LightBackbone | VGG16Backbone
         if backbone == "vgg16":
             self.backbone = VGG16Backbone(
@@ -93,7 +93,7 @@ class S3FD(nn.Module):
             )
         else:
             self.backbone = LightBackbone()
-        class_channels = (self.config.backgrounds + 1, 2, 2, 2, 2, 2)
+        class_channels = [backgrounds + 1 for backgrounds in self.grid.num_backgrounds]
         self.head = MultiBoxHead(self.backbone.channels, class_channels)
         for conv in (*self.head.logits, *self.head.deltas):
             nn.init.xavier_uniform_(conv.weight)

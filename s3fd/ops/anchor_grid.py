@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from s3fd.ops import _registration, reference
-from s3fd.ops.grid import GridDescription, grid_of_arguments
+from s3fd.ops.grid import GridDescription, unpack_grid
 from s3fd.ops.match_anchors import match_grid
 
 
@@ -19,19 +18,24 @@ class AnchorGrid(GridDescription):
     Anchors are ordered by level, then row, then column, then shape. Those of cell ``(row, col)``
     on a level with stride ``s`` are centred at ``((col + offset) * s, (row + offset) * s)``.
 
-    A level's head maps have ``shapes * classes`` and ``shapes * 4`` channels, shape-major.
-    The CUDA kernels take grids of up to 16 levels, with 96 shapes in all of them together.
+    A level's head maps have ``shapes * (backgrounds + 1)`` and ``shapes * 4`` channels,
+    shape-major: of each shape the background logits and then the face's. The CUDA kernels take
+    grids of up to 16 levels, with 96 shapes in all of them together.
 
     Args:
-        strides: pixels of the image per cell, of each level; positive integers.
+        strides: pixels of the image per cell, of each level: a positive integer, or two of them
+            where they differ along x and y.
         sizes: what sits in each cell of a level: a number (one square of that side), or a
             sequence of numbers and ``(width, height)`` pairs, in pixels.
         offset: where in its cell an anchor is centred, in cells.
+        backgrounds: background logits of an anchor in the class maps, of all levels or of each;
+            more than one for max-out background (S3FD, section 3.3). Only
+            :func:`decode_detections` asks.
 
     Raises:
         TypeError: an entry is of the wrong kind.
-        ValueError: as many sizes as strides are needed, at least one; strides and sizes have to
-            be positive and finite; a level needs at least one shape.
+        ValueError: as many sizes as strides are needed, at least one; strides, sizes and
+            backgrounds have to be positive and finite; a level needs at least one shape.
 
     Example:
         >>> from s3fd.ops import AnchorGrid
@@ -121,30 +125,13 @@ class AnchorGrid(GridDescription):
 
 
 @_registration.fake("s3fd::anchors")
-def _fake(
-    like: Tensor,
-    feature_sizes: list[int],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
-) -> Tensor:
-    rows, columns = feature_sizes[::2], feature_sizes[1::2]
-    total = sum(map(math.prod, zip(rows, columns, num_shapes, strict=True)))
-    return like.new_empty((total, 4))
+def _fake(like: Tensor, feature_sizes: list[int], grid: list[float]) -> Tensor:
+    return like.new_empty((unpack_grid(grid).num_anchors(feature_sizes), 4))
 
 
-def _elsewhere(
-    like: Tensor,
-    feature_sizes: list[int],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
-) -> Tensor:
-    grid = grid_of_arguments(strides, shapes, num_shapes, offset)
+def _elsewhere(like: Tensor, feature_sizes: list[int], grid: list[float]) -> Tensor:
     sizes = list(zip(feature_sizes[::2], feature_sizes[1::2], strict=True))
-    return reference.anchors(grid, sizes, like.device, like.dtype)
+    return reference.anchors(unpack_grid(grid), sizes, like.device, like.dtype)
 
 
 _registration.run_elsewhere("s3fd::anchors", _elsewhere)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from s3fd.ops._checks import (
     check_variances,
     describe,
 )
-from s3fd.ops.grid import GridDescription, grid_of_arguments
+from s3fd.ops.grid import GridDescription, unpack_grid
 from s3fd.ops.reference.decode_detections import decode_above_margin, score_to_margin
 
 
@@ -44,10 +45,10 @@ def decode_detections(
 
     Args:
         logits (list of Tensor[B, S_l * (k_l + 1), H_l, W_l]): class maps of every level: of each of
-            the ``S_l`` shapes of a cell, ``k_l >= 1`` backgrounds and then the face. float16,
-            bfloat16, float32 or float64 (computed in float32), in any memory layout.
+            the ``S_l`` shapes of a cell, as many backgrounds ``k_l`` as the grid says, and then the
+            face. float16, bfloat16, float32 or float64 (computed in float32), in any memory layout.
         deltas (list of Tensor[B, S_l * 4, H_l, W_l]): ``(dx, dy, dw, dh)`` of each shape.
-        grid: the anchors of the maps.
+        grid: the anchors of the maps, and how many backgrounds each level has.
         score_threshold: lowest score, in [0, 1]; a NaN never passes.
         iou_threshold: of two boxes with a larger IoU, in [0, 1], the better one stays.
         candidates: boxes of an image that go into the suppression, at most.
@@ -91,18 +92,13 @@ def decode_detections(
     check_integer("candidates", candidates, minimum=1)
     check_integer("keep", keep, minimum=1)
     check_variances(variances)
-    feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
-    _, strides, shapes, num_shapes, offset = grid.operator_arguments(feature_sizes)
     operator = (
         torch.ops.s3fd.decode_detections_padded if padded else torch.ops.s3fd.decode_detections
     )
     result: tuple[Tensor, Tensor, Tensor] = operator(
         [level.detach() for level in logits],
         [level.detach() for level in deltas],
-        strides,
-        shapes,
-        num_shapes,
-        offset,
+        grid.packed,
         score_to_margin(float(score_threshold)),
         float(iou_threshold),
         int(candidates),
@@ -128,15 +124,19 @@ def _check_maps(logits: object, deltas: object, grid: object) -> None:
             )
     assert isinstance(logits, Sequence)
     assert isinstance(deltas, Sequence)
-    for level, shapes in enumerate(grid.num_shapes):
+    for level, (shapes, backgrounds) in enumerate(
+        zip(grid.num_shapes, grid.num_backgrounds, strict=True)
+    ):
         name = f"logits[{level}]"
-        check_tensor(name, logits[level], ("B", f"{shapes} * classes", "H", "W"))
+        check_tensor(name, logits[level], ("B", "C", "H", "W"))
         check_tensor(f"deltas[{level}]", deltas[level], ("B", 4 * shapes, "H", "W"))
         batch, channels, height, width = logits[level].shape
-        if channels % shapes or channels < 2 * shapes:
+        if channels != shapes * (backgrounds + 1):
             raise ValueError(
-                f"{name}: expected {shapes} (shapes of the grid's cells) times at least 2 channels "
-                f"(backgrounds, face), got {describe(logits[level])}"
+                f"{name}: expected {shapes * (backgrounds + 1)} channels, of each of {shapes} "
+                f"shapes {backgrounds} background logits and the face's, "
+                f"got {describe(logits[level])}; if the head has others, tell the grid: "
+                "AnchorGrid(..., backgrounds=...)"
             )
         if deltas[level].shape != (batch, 4 * shapes, height, width):
             raise ValueError(
@@ -168,21 +168,7 @@ def _flat_sizes(image_sizes: object, batch: int) -> list[int] | None:
 
 
 @_registration.fake("s3fd::decode_detections")
-def _fake(
-    logits: list[Tensor],
-    deltas: list[Tensor],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
-    margin: float,
-    iou_threshold: float,
-    candidates: int,
-    keep: int,
-    image_sizes: list[int] | None,
-    centre_variance: float,
-    size_variance: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(logits: list[Tensor], *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     like = logits[0]
     found = torch.library.get_ctx().new_dynamic_size()
     return (
@@ -196,17 +182,12 @@ def _fake(
 def _fake_padded(
     logits: list[Tensor],
     deltas: list[Tensor],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
+    grid: list[float],
     margin: float,
     iou_threshold: float,
     candidates: int,
     keep: int,
-    image_sizes: list[int] | None,
-    centre_variance: float,
-    size_variance: float,
+    *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     like = logits[0]
     batch = like.shape[0]
@@ -220,10 +201,7 @@ def _fake_padded(
 def _elsewhere(
     logits: list[Tensor],
     deltas: list[Tensor],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
+    grid: list[float],
     margin: float,
     iou_threshold: float,
     candidates: int,
@@ -237,7 +215,7 @@ def _elsewhere(
     return decode_above_margin(
         logits,
         deltas,
-        grid_of_arguments(strides, shapes, num_shapes, offset),
+        unpack_grid(grid),
         margin,
         iou_threshold,
         candidates,

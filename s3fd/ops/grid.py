@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from numbers import Real
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,7 +16,8 @@ Shape: TypeAlias = tuple[float, float]
 Level: TypeAlias = float | tuple[float | Shape, ...]
 """The anchors of a level's cells: the side of one square, or several sides and shapes."""
 
-_Described: TypeAlias = tuple[list[float], list[float], list[int], float]
+Stride: TypeAlias = int | tuple[int, int]
+"""Pixels of the image per cell: of both axes, or along x and along y."""
 
 _Grid = TypeVar("_Grid", bound="GridDescription")
 
@@ -29,18 +29,21 @@ class GridDescription:
     The twins take it as it is, without the compiled library that ``AnchorGrid`` needs.
     """
 
-    strides: tuple[int, ...]
+    strides: tuple[Stride, ...]
     sizes: tuple[Level, ...]
     offset: float = 0.5
+    backgrounds: int | tuple[int, ...] = 1
     shapes: tuple[tuple[Shape, ...], ...] = field(init=False, repr=False, compare=False)
     """Of each level, ``(width, height)`` of the anchors of a cell, in pixels."""
-    _described: _Described = field(init=False, repr=False, compare=False)
+    num_backgrounds: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Of each level, the number of background logits of an anchor."""
+    axis_strides: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    """Of each level, pixels of the image per cell, along x and along y."""
+    packed: list[float] = field(init=False, repr=False, compare=False)
+    """The whole grid as one list of numbers, which is how an operator takes it."""
 
     def __post_init__(self) -> None:
-        strides = _sequence("strides", self.strides)
-        for index, stride in enumerate(strides):
-            check_integer(f"strides[{index}]", stride, minimum=1)
-        sizes = _sequence("sizes", self.sizes)
+        strides, sizes = _sequence("strides", self.strides), _sequence("sizes", self.sizes)
         if len(sizes) != len(strides) or not strides:
             raise ValueError(
                 "strides, sizes: expected one of each for every level, and at least one level, "
@@ -49,26 +52,35 @@ class GridDescription:
         check_number("offset", self.offset)
         if not math.isfinite(self.offset):
             raise ValueError(f"offset: expected a finite number, got {self.offset}")
-        object.__setattr__(self, "strides", tuple(map(int, strides)))
-        object.__setattr__(self, "sizes", tuple(map(_frozen, sizes)))
-        object.__setattr__(self, "offset", float(self.offset))
-        shapes = tuple(
-            _level_shapes(f"sizes[{index}]", level) for index, level in enumerate(self.sizes)
+        axis_strides = tuple(
+            _axis_strides(f"strides[{index}]", stride) for index, stride in enumerate(strides)
         )
-        object.__setattr__(self, "shapes", shapes)
-        described = (
-            [float(stride) for stride in self.strides],
-            [length for level in shapes for shape in level for length in shape],
-            list(self.num_shapes),
-            self.offset,
-        )
-        object.__setattr__(self, "_described", described)
+        sizes = tuple(map(_frozen, sizes))
+        derived: dict[str, object] = {
+            "strides": tuple(x if x == y else (x, y) for x, y in axis_strides),
+            "sizes": sizes,
+            "offset": float(self.offset),
+            "backgrounds": _backgrounds(self.backgrounds, len(strides)),
+            "shapes": tuple(
+                _level_shapes(f"sizes[{index}]", level) for index, level in enumerate(sizes)
+            ),
+            "num_backgrounds": _backgrounds(self.backgrounds, len(strides)),
+            "axis_strides": axis_strides,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "packed", _pack(self))
 
     @classmethod
-    def s3fd(cls: type[_Grid]) -> _Grid:
-        """The paper's grid: six levels, strides 4 to 128, one square of four strides a cell."""
+    def s3fd(cls: type[_Grid], backgrounds: int = 3) -> _Grid:
+        """The paper's grid: six levels, strides 4 to 128, one square of four strides a cell.
+
+        Args:
+            backgrounds: background logits of the finest level (section 3.3); the others have one.
+        """
         strides = (4, 8, 16, 32, 64, 128)
-        return cls(strides=strides, sizes=tuple(4 * stride for stride in strides))
+        sizes = tuple(4 * stride for stride in strides)
+        return cls(strides, sizes, backgrounds=(backgrounds, 1, 1, 1, 1, 1))
 
     @property
     def num_levels(self) -> int:
@@ -99,16 +111,15 @@ class GridDescription:
             [(160, 80), (80, 40)]
         """
         height, width = check_size("image_size", image_size)
-        return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+        return [(-(-height // y), -(-width // x)) for x, y in self.axis_strides]
 
     def operator_arguments(
         self, feature_sizes: Sequence[tuple[int, int]]
-    ) -> tuple[list[int], list[float], list[float], list[int], float]:
+    ) -> tuple[list[int], list[float]]:
         """How a grid is passed to an operator, after a check of ``feature_sizes``.
 
         Returns:
-            rows and columns of the levels in turn, strides, widths and heights of all shapes in
-            turn, number of shapes of each level, offset.
+            rows and columns of the levels in turn, and the packed grid.
         """
         levels = _sequence("feature_sizes", feature_sizes)
         if len(levels) != self.num_levels:
@@ -120,19 +131,40 @@ class GridDescription:
             check_size(f"feature_sizes[{index}]", level, "(rows, columns)")
             for index, level in enumerate(levels)
         ]
-        return [length for size in sizes for length in size], *self._described
+        return [length for size in sizes for length in size], self.packed
+
+    def num_anchors(self, feature_sizes: Sequence[int]) -> int:
+        """The anchors of maps whose rows and columns come in turn, as an operator gets them."""
+        rows, columns = feature_sizes[::2], feature_sizes[1::2]
+        return sum(map(math.prod, zip(rows, columns, self.num_shapes, strict=True)))
 
 
-def grid_of_arguments(
-    strides: list[float], shapes: list[float], num_shapes: list[int], offset: float
-) -> GridDescription:
-    """The grid that was passed to an operator with `GridDescription.operator_arguments`."""
-    pairs = zip(shapes[::2], shapes[1::2], strict=True)
-    return GridDescription(
-        strides=tuple(int(stride) for stride in strides),
-        sizes=tuple(tuple(islice(pairs, count)) for count in num_shapes),
-        offset=offset,
-    )
+def _pack(grid: GridDescription) -> list[float]:
+    """One list of numbers, which csrc/shared/anchor_levels.h reads in this order.
+
+    The offset; then of each level its strides along x and y, its number of backgrounds, its number
+    of shapes, and the width and height of each of these.
+    """
+    packed = [grid.offset]
+    for strides, backgrounds, shapes in zip(
+        grid.axis_strides, grid.num_backgrounds, grid.shapes, strict=True
+    ):
+        packed += [*map(float, strides), float(backgrounds), float(len(shapes))]
+        packed += [length for shape in shapes for length in shape]
+    return packed
+
+
+def unpack_grid(packed: Sequence[float]) -> GridDescription:
+    """The grid whose :attr:`GridDescription.packed` an operator was given."""
+    offset, *numbers = packed
+    strides, sizes, backgrounds = [], [], []
+    while numbers:
+        x, y, of_background, shapes = map(int, numbers[:4])
+        lengths, numbers = numbers[4 : 4 + 2 * shapes], numbers[4 + 2 * shapes :]
+        strides.append((x, y))
+        sizes.append(tuple(zip(lengths[::2], lengths[1::2], strict=True)))
+        backgrounds.append(of_background)
+    return GridDescription(tuple(strides), tuple(sizes), offset, tuple(backgrounds))
 
 
 def _sequence(name: str, value: object) -> Sequence[Any]:
@@ -146,6 +178,28 @@ def _frozen(level: object) -> object:
     if isinstance(level, Sequence) and not isinstance(level, str):
         return tuple(map(_frozen, level))
     return level
+
+
+def _axis_strides(name: str, stride: object) -> tuple[int, int]:
+    """Along x and along y."""
+    is_pair = isinstance(stride, Sequence) and not isinstance(stride, str) and len(stride) == 2
+    pair: tuple[Any, Any] = tuple(stride) if is_pair else (stride, stride)  # type: ignore[arg-type,assignment]
+    for length in pair:
+        check_integer(name, length, minimum=1)
+    return int(pair[0]), int(pair[1])
+
+
+def _backgrounds(value: object, levels: int) -> tuple[int, ...]:
+    """Of each level."""
+    each = value if isinstance(value, Sequence) and not isinstance(value, str) else [value] * levels
+    if len(each) != levels:
+        raise ValueError(
+            f"backgrounds: expected an integer, or one for each of {levels} levels, got {value!r}"
+        )
+    for index, number in enumerate(each):
+        name = "backgrounds" if each is not value else f"backgrounds[{index}]"
+        check_integer(name, number, minimum=1)
+    return tuple(map(int, each))
 
 
 def _level_shapes(name: str, level: object) -> tuple[Shape, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +16,7 @@ from s3fd.ops._checks import (
     check_tensor,
 )
 from s3fd.ops._ragged import splits_of
-from s3fd.ops.grid import GridDescription
+from s3fd.ops.grid import GridDescription, unpack_grid
 
 
 def match_anchors(
@@ -188,17 +187,13 @@ def _fake_of_grid(
     ignore: Tensor,
     ignore_splits: Tensor,
     feature_sizes: list[int],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
+    grid: list[float],
     positive_iou: float,
     candidate_iou: float,
     top_n: int,
     keep_best: bool,
 ) -> Tensor:
-    rows, columns = feature_sizes[::2], feature_sizes[1::2]
-    total = sum(map(math.prod, zip(rows, columns, num_shapes, strict=True)))
+    total = unpack_grid(grid).num_anchors(feature_sizes)
     return splits.new_empty((splits.shape[0] - 1, total))
 
 
@@ -230,16 +225,13 @@ def _grid_elsewhere(
     ignore: Tensor,
     ignore_splits: Tensor,
     feature_sizes: list[int],
-    strides: list[float],
-    shapes: list[float],
-    num_shapes: list[int],
-    offset: float,
+    grid: list[float],
     positive_iou: float,
     candidate_iou: float,
     top_n: int,
     keep_best: bool,
 ) -> Tensor:
-    anchors = torch.ops.s3fd.anchors(boxes, feature_sizes, strides, shapes, num_shapes, offset)
+    anchors = torch.ops.s3fd.anchors(boxes, feature_sizes, grid)
     return _elsewhere(
         anchors,
         boxes,

@@ -6,6 +6,7 @@ RUN = """
 import ctypes, mmap, sys
 import torch
 from s3fd import _extension
+from s3fd.ops import AnchorGrid
 
 library = ctypes.CDLL(str(_extension.library_path("_C")))
 pages = mmap.mmap(-1, 64 * mmap.PAGESIZE)
@@ -33,18 +34,18 @@ half = on_device(torch.randn(2, 2, 8, 8))
 weight, one = on_device(torch.ones(4)), on_device(torch.ones(()))
 kept, counts = on_device(torch.ones(2, 300, dtype=torch.uint8)), on_device(torch.tensor([600, 9]))
 shaped = on_device(torch.rand(2, 300, 4) + torch.tensor([0.0, 0, 9, 9]))
-grid = [8, 8], [16.0], [16.0, 16.0], [1], 0.5
+grid = AnchorGrid((16,), (16,), backgrounds=3).packed
 ops = torch.ops.s3fd
 calls = {
-    "anchors": lambda: ops.anchors(none, *grid),
+    "anchors": lambda: ops.anchors(none, [8, 8], grid),
     "batched_nms": lambda: ops.batched_nms(boxes, scores, groups, 0.5),
     "decode_boxes": lambda: ops.decode_boxes(deltas, shaped, 0.1, 0.2, [64, 64]),
     "decode_boxes_backward": lambda: ops.decode_boxes_backward(
         deltas, deltas, shaped, 0.1, 0.2, None, False),
     "decode_detections": lambda: ops.decode_detections(
-        [maps], [map_deltas], *grid[1:], 0.0, 0.3, 50, 20, [64, 64, 64, 64], 0.1, 0.2),
+        [maps], [map_deltas], grid, 0.0, 0.3, 50, 20, [64, 64, 64, 64], 0.1, 0.2),
     "decode_detections_padded": lambda: ops.decode_detections_padded(
-        [maps], [map_deltas], *grid[1:], 0.0, 0.3, 50, 20, [64, 64, 64, 64], 0.1, 0.2),
+        [maps], [map_deltas], grid, 0.0, 0.3, 50, 20, [64, 64, 64, 64], 0.1, 0.2),
     "encode_boxes": lambda: ops.encode_boxes(shaped, shaped, 0.1, 0.2),
     "encode_boxes_backward": lambda: ops.encode_boxes_backward(
         deltas, shaped, shaped, 0.1, 0.2, True),
@@ -53,7 +54,7 @@ calls = {
     "match_anchors": lambda: ops.match_anchors(
         anchors, boxes, splits, none, no_splits, 0.35, 0.1, -1, True),
     "match_grid": lambda: ops.match_grid(
-        boxes, splits, none, no_splits, *grid, 0.35, 0.1, -1, True),
+        boxes, splits, none, no_splits, [8, 8], grid, 0.35, 0.1, -1, True),
     "max_out_background": lambda: ops.max_out_background(maps),
     "max_out_background_backward": lambda: ops.max_out_background_backward(half, maps),
     "multibox_loss": lambda: ops.multibox_loss(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3fd.ops import AnchorGrid, match_anchors, reference
+from s3fd.ops.grid import unpack_grid
 
 OPERATOR = torch.ops.s3fd.anchors.default
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -28,7 +29,8 @@ levels = st.one_of(
 @st.composite
 def grids(draw: st.DrawFn) -> tuple[AnchorGrid, list[tuple[int, int]]]:
     """A grid, and feature maps for it."""
-    strides = draw(st.lists(st.integers(1, 200), min_size=1, max_size=3))
+    stride = st.integers(1, 200)
+    strides = draw(st.lists(stride | st.tuples(stride, stride), min_size=1, max_size=3))
     sizes = draw(st.lists(levels, min_size=len(strides), max_size=len(strides)))
     feature_sizes = draw(
         st.lists(
@@ -37,7 +39,9 @@ def grids(draw: st.DrawFn) -> tuple[AnchorGrid, list[tuple[int, int]]]:
             max_size=len(strides),
         )
     )
-    return AnchorGrid(tuple(strides), tuple(sizes), draw(st.floats(-1, 2))), feature_sizes
+    backgrounds = draw(st.lists(st.integers(1, 4), min_size=len(strides), max_size=len(strides)))
+    offset = draw(st.floats(-1, 2))
+    return AnchorGrid(tuple(strides), tuple(sizes), offset, tuple(backgrounds)), feature_sizes
 
 
 @given(grids())
@@ -47,11 +51,11 @@ def test_anchors_follow_level_row_column_shape(
     grid, feature_sizes = grid_and_sizes
     expected = [
         (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        for stride, shapes, (rows, columns) in zip(
-            grid.strides, grid.shapes, feature_sizes, strict=True
+        for (stride_x, stride_y), shapes, (rows, columns) in zip(
+            grid.axis_strides, grid.shapes, feature_sizes, strict=True
         )
-        for y in ((row + grid.offset) * stride for row in range(rows))
-        for x in ((column + grid.offset) * stride for column in range(columns))
+        for y in ((row + grid.offset) * stride_y for row in range(rows))
+        for x in ((column + grid.offset) * stride_x for column in range(columns))
         for width, height in shapes
     ]
     expected = torch.tensor(expected, dtype=torch.float64).reshape(-1, 4)
@@ -127,6 +131,38 @@ def test_lists_are_as_good_as_tuples_and_grids_compare_and_hash() -> None:
         grid.offset = 0.0  # type: ignore[misc]
 
 
+def test_strides_may_differ_by_axis() -> None:
+    grid = AnchorGrid(strides=((8, 16), (32, 32)), sizes=(16, 64))
+    assert grid.strides == ((8, 16), 32)
+    assert grid.axis_strides == ((8, 16), (32, 32))
+    assert grid.feature_sizes((32, 64)) == [(2, 8), (1, 2)]
+    anchors = grid.anchors([(2, 2), (0, 0)])
+    assert anchors[:, :2].tolist() == [[-4, 0], [4, 0], [-4, 16], [4, 16]]
+
+
+def test_backgrounds_are_of_all_levels_or_of_each() -> None:
+    assert AnchorGrid((8, 16), (16, 32)).num_backgrounds == (1, 1)
+    assert AnchorGrid((8, 16), (16, 32), backgrounds=2).num_backgrounds == (2, 2)
+    assert AnchorGrid((8, 16), (16, 32), backgrounds=(2, 1)).num_backgrounds == (2, 1)
+    assert AnchorGrid((8,), (16,), backgrounds=2) == AnchorGrid((8,), (16,), backgrounds=(2,))
+    assert AnchorGrid((8,), (16,), backgrounds=2) != AnchorGrid((8,), (16,))
+    assert AnchorGrid.s3fd().num_backgrounds == (3, 1, 1, 1, 1, 1)
+    assert AnchorGrid.s3fd(backgrounds=1).num_backgrounds == (1,) * 6
+
+
+@given(grids())
+def test_what_is_packed_for_operators_is_the_whole_grid(
+    grid_and_sizes: tuple[AnchorGrid, list[tuple[int, int]]],
+) -> None:
+    grid, _ = grid_and_sizes
+    unpacked = unpack_grid(grid.packed)
+    assert unpacked.packed == grid.packed
+    assert unpacked.strides == grid.strides
+    assert unpacked.shapes == grid.shapes
+    assert unpacked.offset == grid.offset
+    assert unpacked.num_backgrounds == grid.num_backgrounds
+
+
 @pytest.mark.parametrize("grid", [AnchorGrid.s3fd(), SEVERAL_SHAPES])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_opcheck(grid: AnchorGrid, dtype: torch.dtype) -> None:
@@ -188,6 +224,11 @@ def test_match_is_match_anchors_of_the_listed_anchors() -> None:
         (((8,), (((1, 2, 3),),)), ValueError, r"\(width, height\) pairs"),
         (((8,), (16,), math.inf), ValueError, "offset"),
         (((8,), (16,), "a"), TypeError, "offset"),
+        ((((8, 0),), (16,)), ValueError, r"strides\[0\]"),
+        ((((8, 8, 8),), (16,)), TypeError, r"strides\[0\]"),
+        (((8,), (16,), 0.5, 0), ValueError, "backgrounds: expected an integer >= 1"),
+        (((8,), (16,), 0.5, (1, 1)), ValueError, "backgrounds: expected an integer, or one for"),
+        (((8,), (16,), 0.5, (1.5,)), TypeError, r"backgrounds\[0\]"),
     ],
 )
 def test_bad_grids_are_refused(
@@ -225,11 +266,14 @@ def test_bad_image_sizes_and_dtypes_are_refused() -> None:
 
 def test_the_kernel_itself_refuses_lists_that_do_not_fit() -> None:
     like = torch.empty(0)
-    for arguments in (
-        ([1, 1, 1], [8.0], [16.0, 16.0], [1], 0.5),
-        ([1, 1], [8.0], [16.0, 16.0], [2], 0.5),
-        ([-1, 1], [8.0], [16.0, 16.0], [1], 0.5),
-        ([2**32, 2**32], [8.0], [16.0, 16.0], [1], 0.5),
+    packed = AnchorGrid((8,), (16,)).packed
+    for feature_sizes, grid in (
+        ([1, 1, 1], packed),
+        ([1, 1, 1, 1], packed),
+        ([], packed),
+        ([1, 1], packed[:-2]),
+        ([-1, 1], packed),
+        ([2**32, 2**32], packed),
     ):
         with pytest.raises(RuntimeError, match="anchor grid"):
-            OPERATOR(like, *arguments)
+            OPERATOR(like, feature_sizes, grid)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,11 @@ S3FD_GRID = AnchorGrid.s3fd()
 GRIDS = {
     "s3fd": S3FD_GRID,
     "retinaface": AnchorGrid((8, 16, 32), ((16, 32), (64, 128), (256, 512))),
-    "ssd": AnchorGrid((8, 16), ((20, (28, 14), (14, 28)), (40, 60, (60, 30), (30, 60)))),
+    "ssd": AnchorGrid(
+        (8, 16), ((20, (28, 14), (14, 28)), (40, 60, (60, 30), (30, 60))), backgrounds=(2, 1)
+    ),
     "corner": AnchorGrid((8,), ((16, 24),), offset=0.0),
+    "axes": AnchorGrid(((8, 16), (16, 8)), ((16, 24), 32)),
 }
 Maps = tuple[list[Tensor], list[Tensor]]
 Detections = tuple[Tensor, Tensor, Tensor]
@@ -31,11 +35,10 @@ def make_maps(
     image_size: tuple[int, int],
     batch: int = 2,
     *,
-    backgrounds: Sequence[int] = (3,),
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Maps:
-    """Maps of small integers and halves, so that logits tie; further levels have one background.
+    """Maps of small integers and halves, so that logits tie.
 
     Deltas of sizes are 0: the exponential of anything else may differ in its last bit.
     """
@@ -43,8 +46,7 @@ def make_maps(
     logits, deltas = [], []
     for level, (rows, columns) in enumerate(grid.feature_sizes(image_size)):
         shapes = grid.num_shapes[level]
-        classes = (*backgrounds, *[1] * grid.num_levels)[level] + 1
-        sizes = (batch, shapes * classes, rows, columns)
+        sizes = (batch, shapes * (grid.num_backgrounds[level] + 1), rows, columns)
         logits.append(torch.randint(-4, 5, sizes, generator=generator).to(dtype) / 2)
         shift = torch.randint(-3, 4, (batch, shapes, 4, rows, columns), generator=generator) / 2
         shift[:, :, 2:] = 0
@@ -82,6 +84,7 @@ def one_level(logits: Sequence[Sequence[float]], deltas: Tensor | None = None) -
 
 
 GRID16 = AnchorGrid((16,), (16,))  # neighbours touch, but do not overlap
+GRID16_OF_THREE = replace(GRID16, backgrounds=3)
 
 
 @given(
@@ -97,7 +100,7 @@ GRID16 = AnchorGrid((16,), (16,))  # neighbours touch, but do not overlap
     st.booleans(),
 )
 def test_detections_are_the_twins(
-    grid: str,
+    name: str,
     image_size: tuple[int, int],
     batch: int,
     backgrounds: list[int],
@@ -108,7 +111,9 @@ def test_detections_are_the_twins(
     keep: int,
     clipped: bool,
 ) -> None:
-    maps = make_maps(GRIDS[grid], image_size, batch, backgrounds=backgrounds, seed=seed)
+    each = (*backgrounds, 1, 1, 1, 1, 1, 1)[: GRIDS[name].num_levels]
+    grid = replace(GRIDS[name], backgrounds=each)
+    maps = make_maps(grid, image_size, batch, seed=seed)
     arguments: dict[str, Any] = {
         "score_threshold": score_threshold,
         "iou_threshold": iou_threshold,
@@ -118,8 +123,8 @@ def test_detections_are_the_twins(
         if clipped
         else None,
     }
-    expected = reference.decode_detections(*maps, GRIDS[grid], **arguments)
-    assert_same(decode_detections(*maps, GRIDS[grid], **arguments), expected)
+    expected = reference.decode_detections(*maps, grid, **arguments)
+    assert_same(decode_detections(*maps, grid, **arguments), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -244,7 +249,7 @@ def test_what_stays_is_what_nms_keeps() -> None:
 
 def test_the_score_is_the_softmax_over_the_strongest_background() -> None:
     maps = one_level([(1.0, 3, 2, 4), (0.0, 0, 0, -1)])
-    boxes, scores, splits = decode_detections(*maps, GRID16, score_threshold=0.1)
+    boxes, scores, splits = decode_detections(*maps, GRID16_OF_THREE, score_threshold=0.1)
     expected = torch.tensor([[3.0, 4], [0.0, -1]]).softmax(dim=1)[:, 1]
     torch.testing.assert_close(scores, expected)
     assert boxes.tolist() == [[0, 0, 16, 16], [16, 0, 32, 16]]
@@ -298,9 +303,9 @@ def test_images_of_a_batch_are_clipped_each_to_its_own_size() -> None:
     "logits", [(math.nan, 0, 9), (0, math.nan, 9), (0, 0, math.nan), (math.inf, 0, math.inf)]
 )
 def test_nan_is_never_kept(logits: tuple[float, ...], score_threshold: float) -> None:
-    maps = one_level([logits])
+    maps, grid = one_level([logits]), replace(GRID16, backgrounds=2)
     for function in (decode_detections, reference.decode_detections):
-        assert len(function(*maps, GRID16, score_threshold=score_threshold)[0]) == 0
+        assert len(function(*maps, grid, score_threshold=score_threshold)[0]) == 0
 
 
 def test_infinite_margins_have_scores_of_zero_and_one() -> None:
@@ -343,8 +348,7 @@ def test_nothing_found_gives_no_rows(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_opcheck(dtype: torch.dtype, image_sizes: list[int] | None) -> None:
     logits, deltas = make_maps(S3FD_GRID, (64, 64), dtype=dtype)
-    _, *described = S3FD_GRID.operator_arguments(S3FD_GRID.feature_sizes((64, 64)))
-    rest = (*described, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
+    rest = (S3FD_GRID.packed, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
     torch.library.opcheck(OPERATOR, (logits, deltas, *rest))
     torch.library.opcheck(PADDED, (logits, deltas, *rest))
     elsewhere = torch.DispatchKey.CompositeExplicitAutograd
@@ -418,7 +422,8 @@ LOGITS, DELTAS = one_level([(0.0, 1), (0.0, 2)])
         ((LOGITS * 2, DELTAS, GRID16), ValueError, "logits: .*1 levels, got 2"),
         ((LOGITS, [], GRID16), ValueError, "deltas: .*1 levels, got 0"),
         (([LOGITS[0][0]], DELTAS, GRID16), ValueError, r"logits\[0\]: .*\[2, 1, 2\]"),
-        (([LOGITS[0][:, :1]], DELTAS, GRID16), ValueError, r"logits\[0\]: .*at least 2 channels"),
+        (([LOGITS[0][:, :1]], DELTAS, GRID16), ValueError, r"logits\[0\]: expected 2 channels"),
+        ((LOGITS, DELTAS, GRID16_OF_THREE), ValueError, "of each of 1 shapes 3 background logits"),
         (([LOGITS[0].long()], DELTAS, GRID16), TypeError, r"logits\[0\]: .*int64"),
         ((LOGITS, [DELTAS[0][:, :3]], GRID16), ValueError, r"deltas\[0\]: .*\[1, 3, 1, 2\]"),
         ((LOGITS, [DELTAS[0][..., :1]], GRID16), ValueError, r"deltas\[0\]: .*\[1, 4, 1, 1\]"),
@@ -453,8 +458,38 @@ def test_bad_options_are_named(name: str, value: Any, error: Any) -> None:
         decode_detections(LOGITS, DELTAS, GRID16, **{name: value})
 
 
+@pytest.mark.parametrize("channels", [4, 8])
+def test_maps_of_several_classes_are_not_taken_for_backgrounds(channels: int) -> None:
+    grid, deltas = AnchorGrid((16,), ((16, 32),)), [torch.zeros(1, 8, 2, 2)]
+    maps = [torch.zeros(1, channels, 2, 2)]
+    if channels == 4:  # a background and a face of each of two shapes
+        decode_detections(maps, deltas, grid)
+        return
+    with pytest.raises(ValueError, match=r"expected 4 channels.*AnchorGrid\(\.\.\., backgrounds="):
+        decode_detections(maps, deltas, grid)
+    decode_detections(maps, deltas, replace(grid, backgrounds=3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda packed: packed[:-1],
+        lambda packed: [*packed, 1.0],
+        lambda packed: [],
+        lambda packed: [*packed[:3], 0.0, *packed[4:]],  # backgrounds
+        lambda packed: [*packed[:3], math.nan, *packed[4:]],
+        lambda packed: [*packed[:4], 1e18, *packed[5:]],  # shapes
+        lambda packed: [*packed[:4], -1.0, *packed[5:]],
+        lambda packed: [*packed[:4], 0.5, *packed[5:]],
+    ],
+)
+def test_the_kernel_itself_refuses_a_grid_that_it_could_not_read(change: Any) -> None:
+    with pytest.raises(RuntimeError, match="s3fd"):
+        OPERATOR(LOGITS, DELTAS, change(GRID16.packed), 0.0, 0.3, 100, 50, None, 0.1, 0.2)
+
+
 def test_the_kernel_itself_refuses_what_it_could_not_read() -> None:
-    rest = ([16.0], [16.0, 16.0], [1], 0.5, 0.0, 0.3, 100, 50)
+    rest = (GRID16.packed, 0.0, 0.3, 100, 50)
     for logits, deltas, image_sizes in (
         (LOGITS * 2, DELTAS, None),
         (LOGITS, [DELTAS[0][:, :3]], None),

@@ -8,7 +8,7 @@ device, which have no memory at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch import Tensor
 from s3fd.ops import AnchorGrid
 
 GRID = AnchorGrid(strides=(16,), sizes=(16,))
-_, *DESCRIBED = GRID.operator_arguments([(2, 3)])
 BOXES, SCORES = torch.rand(6, 4), torch.rand(6)
 SPLITS = torch.tensor([0, 6])
 ROWS = torch.rand(1, 6, 4)
@@ -34,14 +33,14 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "batched_nms": (BOXES, SCORES, torch.arange(6), 0.5),
     "decode_boxes": (ROWS, ROWS, 0.1, 0.2, None),
     "decode_boxes_backward": (ROWS, ROWS, ROWS, 0.1, 0.2, None, False),
-    "decode_detections": (*HEAD, *DESCRIBED, 0.0, 0.3, 10, 10, None, 0.1, 0.2),
-    "decode_detections_padded": (*HEAD, *DESCRIBED, 0.0, 0.3, 10, 10, None, 0.1, 0.2),
+    "decode_detections": (*HEAD, GRID.packed, 0.0, 0.3, 10, 10, None, 0.1, 0.2),
+    "decode_detections_padded": (*HEAD, GRID.packed, 0.0, 0.3, 10, 10, None, 0.1, 0.2),
     "encode_boxes": (ROWS, ROWS, 0.1, 0.2),
     "encode_boxes_backward": (ROWS, ROWS, ROWS, 0.1, 0.2, False),
     "l2_normalize": (MAPS, torch.ones(3)),
     "l2_normalize_backward": (MAPS, MAPS, torch.ones(3)),
     "match_anchors": (BOXES, BOXES, SPLITS, BOXES, SPLITS, 0.35, 0.1, -1, True),
-    "match_grid": (BOXES, SPLITS, BOXES, SPLITS, [2, 3], *DESCRIBED, 0.35, 0.1, -1, True),
+    "match_grid": (BOXES, SPLITS, BOXES, SPLITS, [2, 3], GRID.packed, 0.35, 0.1, -1, True),
     "max_out_background_backward": (torch.rand(2, 2, 4, 5), MAPS),
     "multibox_loss": (*LOSS, 3.0, 0.1, 0.2),
     "multibox_loss_backward": (SCALAR, SCALAR, *LOSS, *KEPT, 0.1, 0.2),
@@ -60,11 +59,12 @@ def holds_tensors(argument: Any) -> bool:
     return isinstance(argument[0] if isinstance(argument, list) else argument, Tensor)
 
 
-def mixed_calls() -> Iterator[Any]:
-    for name, arguments in CALLS.items():
-        for position, argument in enumerate(arguments):
-            if holds_tensors(argument):
-                yield pytest.param(name, position, id=f"{name}-{position}")
+MIXED_CALLS = [
+    pytest.param(name, position, id=f"{name}-{position}")
+    for name, arguments in CALLS.items()
+    for position, argument in enumerate(arguments)
+    if holds_tensors(argument)
+]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_no_operator_of_several_tensors_is_left_out():
     assert names == CALLS.keys() | OF_ONE_TENSOR
 
 
-@pytest.mark.parametrize(("name", "position"), mixed_calls())
+@pytest.mark.parametrize(("name", "position"), MIXED_CALLS)
 def test_every_operator_refuses_tensors_of_several_devices(call_kernel, name, position):
     arguments = list(CALLS[name])
     arguments[position] = elsewhere(arguments[position])
@@ -109,7 +109,7 @@ def test_every_operator_takes_tensors_of_one_device(call_kernel, name):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(("name", "position"), mixed_calls())
+@pytest.mark.parametrize(("name", "position"), MIXED_CALLS)
 def test_every_operator_refuses_tensors_beside_those_of_a_cuda_device(name, position):
     def on_cuda(argument: Any) -> Any:
         if not holds_tensors(argument):

@@ -142,9 +142,10 @@ def test_every_anchor_gets_what_the_rule_says(anchors, images, options) -> None:
         assert row == replay(anchors, boxes, ignore, **options)
 
 
+@pytest.mark.parametrize("strides", [(4, 8, 16), ((4, 8), (16, 8), 16)])
 @pytest.mark.parametrize("seed", range(20))
-def test_every_anchor_of_a_pyramid_gets_what_the_rule_says(seed: int) -> None:
-    grid = AnchorGrid(strides=(4, 8, 16), sizes=(8, (16, (12, 24)), 32))
+def test_every_anchor_of_a_pyramid_gets_what_the_rule_says(seed: int, strides: tuple) -> None:
+    grid = AnchorGrid(strides, sizes=(8, (16, (12, 24)), 32))
     sizes = grid.feature_sizes((32, 32))
     generator = torch.Generator().manual_seed(seed)
     corner = torch.randint(-4, 32, (2, 9, 2), generator=generator)

@@ -18,11 +18,11 @@ def anchors(
 ) -> Tensor:  # [A, 4]
     """Lists the anchors of a grid: by level, row, column, shape. Computed in float64."""
     levels = [torch.empty(0, 4, device=device, dtype=torch.float64)]
-    for (rows, columns), stride, shapes in zip(
-        feature_sizes, grid.strides, grid.shapes, strict=True
+    for (rows, columns), (stride_x, stride_y), shapes in zip(
+        feature_sizes, grid.axis_strides, grid.shapes, strict=True
     ):
-        y = (torch.arange(rows, device=device, dtype=torch.float64) + grid.offset) * stride
-        x = (torch.arange(columns, device=device, dtype=torch.float64) + grid.offset) * stride
+        y = (torch.arange(rows, device=device, dtype=torch.float64) + grid.offset) * stride_y
+        x = (torch.arange(columns, device=device, dtype=torch.float64) + grid.offset) * stride_x
         half = torch.tensor(shapes, device=device, dtype=torch.float64) / 2  # [S, 2]
         centre = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # [rows, columns, 2]
         centre = centre[:, :, None]  # [rows, columns, 1, 2]

@@ -58,7 +58,11 @@ def decode_above_margin(
     assert len(logits) == len(deltas) == grid.num_levels
 
     margins = torch.cat(
-        [_margins(level, shapes) for level, shapes in zip(logits, grid.num_shapes, strict=True)], 1
+        [
+            _margins(level, backgrounds)
+            for level, backgrounds in zip(logits, grid.num_backgrounds, strict=True)
+        ],
+        1,
     )  # [B, A]
     joined = torch.cat([_by_anchor(level, 4) for level in deltas], 1)  # [B, A, 4]
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
@@ -109,9 +113,9 @@ def score_to_margin(score: float) -> float:
     return math.log(score / (1 - score))
 
 
-def _margins(logits: Tensor, shapes: int) -> Tensor:  # [B, S * (k + 1), H, W] -> [B, H * W * S]
+def _margins(logits: Tensor, backgrounds: int) -> Tensor:  # [B, S * (k + 1), H, W] -> [B, A]
     """Face less strongest background: max-out background and softmax, before the exponential."""
-    by_anchor = _by_anchor(logits, logits.shape[1] // shapes)  # [B, H * W * S, k + 1]
+    by_anchor = _by_anchor(logits, backgrounds + 1)  # [B, H * W * S, k + 1]
     return by_anchor[..., -1] - by_anchor[..., :-1].amax(dim=-1)
 
 
