@@ -19,6 +19,15 @@ VIDEO_SUFFIXES = frozenset(
         *(".mts", ".ogv", ".ts", ".webm", ".wmv"),
     ]
 )
+VIDEO_FORMATS = {
+    ".avi": "avi",
+    ".m4v": "mp4",
+    ".mkv": "matroska",
+    ".mov": "mov",
+    ".mp4": "mp4",
+    ".webm": "webm",
+}
+"""Those that are written, and what FFmpeg calls them."""
 _PILLOW_SUFFIXES = JPEG_SUFFIXES | {
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
     *(".tga", ".tif", ".tiff", ".webp"),

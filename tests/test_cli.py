@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from s3fd import FaceDetector, __version__
+from s3fd.commands.detect_report import DetectReport
 from s3fd.models import pretrained_path
 from s3fd.training import TrainingConfig
 
@@ -63,6 +64,34 @@ def test_bad_files_are_reported_and_the_others_done(run, photos, tmp_path):
     records = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
     assert len(records) == 4
     assert sum("error" in record for record in records) == 2
+
+
+def test_what_is_read_in_part_or_passed_over_is_noted(run, photos):
+    (photos / "cut.jpg").write_bytes(ASTRONAUT.read_bytes()[:-20])
+    (photos / "raw.dng").write_bytes(b"x")
+    result = run("detect", photos / "cut.jpg", photos)
+    assert "1 face" not in result.stderr
+    assert f"note: {photos}: passed over 1 .dng" in result.stderr
+    assert "cut.jpg: cut short" in result.stderr
+    assert "2 faces in 3 photos, 1 error" in result.stdout
+
+
+def test_what_is_done_when_it_is_interrupted_is_kept(run, photos, tmp_path, monkeypatch):
+    add = DetectReport.add
+    seen = []
+
+    def interrupted(report, photo, faces):
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(photo)
+        add(report, photo, faces)
+
+    monkeypatch.setattr(DetectReport, "add", interrupted)
+    names = [photos / "face.jpg", photos / "deep" / "blank.png"]
+    result = run("detect", *names, "--json", tmp_path / "faces.jsonl")
+    assert result.exit_code == 130
+    (line,) = (tmp_path / "faces.jsonl").read_text().splitlines()
+    assert len(json.loads(line)["faces"]) == 1
 
 
 def test_photos_are_never_overwritten(run, photos, tmp_path):

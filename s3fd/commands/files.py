@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3fd.file_kinds import JPEG_SUFFIXES
+from s3fd.file_kinds import JPEG_SUFFIXES, VIDEO_FORMATS
 from s3fd.photos import Photo
 
 _JPEG_LONGEST = 65500
 
 
 class ResultNames:
-    """Names for pictures with boxes: ``group.jpg`` gives ``group-faces.jpg``.
+    """Names for what boxes are drawn into: ``group.jpg`` gives ``group-faces.jpg``.
 
     No two results of a run have the same name, and none has that of a photo.
 
@@ -27,10 +27,18 @@ class ResultNames:
         # Case is folded: a and A are one file on many systems.
         self._taken = {os.path.realpath(photo.path).casefold() for photo in photos}
 
-    def name(self, photo: Photo, size: tuple[int, int]) -> Path:
+    def picture(self, photo: Photo, size: tuple[int, int]) -> Path:
         """A new name for this photo of a height and width: JPEGs stay JPEGs, others become PNG."""
         jpeg = photo.path.suffix.lower() in JPEG_SUFFIXES and max(size) <= _JPEG_LONGEST
-        folder, suffix = self._folder / photo.name.parent, ".jpg" if jpeg else ".png"
+        return self._new(photo, ".jpg" if jpeg else ".png")
+
+    def video(self, video: Photo) -> Path:
+        """A new name for this video: of its own kind, or MP4 where that is not written."""
+        suffix = video.path.suffix.lower()
+        return self._new(video, suffix if suffix in VIDEO_FORMATS else ".mp4")
+
+    def _new(self, photo: Photo, suffix: str) -> Path:
+        folder = self._folder / photo.name.parent
         path, number = folder / f"{photo.name.stem}-faces{suffix}", 1
         while os.path.realpath(path).casefold() in self._taken:
             number += 1

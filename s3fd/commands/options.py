@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -16,11 +15,7 @@ from s3fd.settings import Range
 if TYPE_CHECKING:
     import torch
 
-    from s3fd.detections import Detections
     from s3fd.detector import FaceDetector
-    from s3fd.images import UInt8Array
-
-    Finder: TypeAlias = Callable[[Sequence[UInt8Array]], list[Detections]]
 
 OPTIONS = Group.create_default_parameters("Options")
 DETECTOR = Group("Detector", sort_key=1)
@@ -122,31 +117,21 @@ class DetectorOptions:
         except (OSError, ValueError) as error:
             raise UsageError("--model", str(error)) from None
 
-    def finder(
-        self,
-        detector: FaceDetector,
-        *,
-        score_threshold: float,
-        iou_threshold: float = IOU_THRESHOLD,
-    ) -> Finder:
-        """What finds faces in the way that the options mean."""
-        thresholds = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
+    def settings(
+        self, *, score_threshold: float, iou_threshold: float = IOU_THRESHOLD
+    ) -> dict[str, Any]:
+        """The arguments of `FaceDetector.stream` that are meant."""
+        scales: dict[str, Any] = {"max_size": self.max_size or None}
         if self.multi_scale:
-            return lambda pictures: detector.detect_multiscale(
-                pictures,
-                **thresholds,
-                max_pixels=self.max_pixels,
-                min_face=self.min_face or None,
-                keep_single=not self.drop_single,
-                batch_size=self.batch_size,
-            )
-        return lambda pictures: detector(
-            pictures,
-            **thresholds,
-            max_size=self.max_size or None,
-            min_face=self.min_face or None,
-            batch_size=self.batch_size,
-        )
+            scales = {"max_pixels": self.max_pixels, "keep_single": not self.drop_single}
+        return {
+            "multi_scale": self.multi_scale,
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "min_face": self.min_face or None,
+            "batch_size": self.batch_size,
+            **scales,
+        }
 
     def record(self) -> dict[str, Any]:
         """The options that have an effect, for the record of a run."""

@@ -69,6 +69,17 @@ def open_video(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
+def count_frames(path: Path) -> int | None:
+    """How many frames a video has, as far as it says so, without decoding them."""
+    try:
+        with open_video(path) as container:
+            stream = container.streams.video[0]
+            rate, seconds = stream.average_rate, (container.duration or 0) / 1e6
+            return stream.frames or (round(rate * seconds) if rate else 0) or None
+    except (FileNotFoundError, ImageError):
+        return None
+
+
 def start_time(stream: VideoStream) -> Fraction:
     """The time of the first frame, in seconds."""
     return (stream.start_time or 0) * (stream.time_base or Fraction(0))

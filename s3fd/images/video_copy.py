@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s3fd.file_kinds import VIDEO_FORMATS
 from s3fd.files import whole_file
 from s3fd.images.errors import ImageError, ImageWarning, reason
 from s3fd.images.types import UInt8Array
@@ -19,16 +20,6 @@ from s3fd.images.video import open_video, pyav, start_time
 if TYPE_CHECKING:
     from av import AudioStream, VideoStream
     from av.container import InputContainer, OutputContainer
-
-VIDEO_FORMATS = {
-    ".avi": "avi",
-    ".m4v": "mp4",
-    ".mkv": "matroska",
-    ".mov": "mov",
-    ".mp4": "mp4",
-    ".webm": "webm",
-}
-"""The kinds of videos that are written, by the ends of their names."""
 
 _TICK = Fraction(1, 90_000)  # of a second: divides the frames of all usual rates
 _BITS_PER_PIXEL = 0.15  # of each frame: faces stay as sharp as they were
@@ -48,7 +39,8 @@ def copied_video(
 
     Args:
         source: the video that sound and frame rate are taken from.
-        target: appears when it is complete; its suffix is one of `VIDEO_FORMATS`.
+        target: appears when it is complete; its suffix is one of
+            `s3fd.file_kinds.VIDEO_FORMATS`.
 
     Yields:
         What takes a picture, uint8 ``[H, W, 3]`` in RGB, upright and all of one size, and its time

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s3fd.detections import Detections
     from s3fd.evaluation import Evaluation
     from s3fd.evaluation.predictions import Prediction
+    from s3fd.images import UInt8Array
 
 
 class DetectorRun:
@@ -29,11 +30,11 @@ class DetectorRun:
     def __init__(self, model: str, options: DetectorOptions) -> None:
         from s3fd.evaluation.photos import LOWEST_SCORE
 
-        detector = options.detector(model)
-        self._find = options.finder(detector, score_threshold=LOWEST_SCORE)
+        self._detector = options.detector(model)
+        self._search = options.settings(score_threshold=LOWEST_SCORE)
         self.settings: dict[str, Any] = {
             "model": model,
-            "device": str(detector.device),
+            "device": str(self._detector.device),
             "score_threshold": LOWEST_SCORE,
             **options.record(),
             "s3fd": s3fd.__version__,
@@ -44,25 +45,26 @@ class DetectorRun:
         """Finds the faces of labelled photos, and compares them with the labels."""
         from s3fd.evaluation import evaluate_detector
 
+        def find(pictures: Sequence[UInt8Array]) -> list[Detections]:
+            return list(self._detector.stream(pictures, **self._search))
+
         with progress_bar("photos") as progress:
             task = progress.add_task("", total=len(photos))
             result = evaluate_detector(
-                self._find, photos, advance=lambda done: progress.advance(task, done)
+                find, photos, advance=lambda done: progress.advance(task, done)
             )
         self.seconds = result.seconds
         return result
 
     def find(self, photos: Sequence[Path]) -> list[Detections]:
         """Finds the faces of photos."""
-        from s3fd.evaluation.photos import find_faces
-        from s3fd.images import read_image
-
         start = time.perf_counter()
+        found = []
         with progress_bar("photos") as progress:
             task = progress.add_task("", total=len(photos))
-            found = find_faces(
-                self._find, photos, read_image, advance=lambda done: progress.advance(task, done)
-            )
+            for faces in self._detector.stream(photos, **self._search):
+                found.append(faces)
+                progress.advance(task)
         self.seconds = time.perf_counter() - start
         return found
 
