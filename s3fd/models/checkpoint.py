@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from s3fd.models.caffe import is_caffemodel, read_caffe_model
 from s3fd.models.formats import FORMATS, recognize
 from s3fd.models.s3fd import S3FD, ModelConfig
 from s3fd.models.weights_file import (
@@ -67,7 +68,9 @@ def save_checkpoint(
     write_weights(path, state, metadata)
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
+def load_checkpoint(
+    path: str | os.PathLike[str], *, prototxt: str | os.PathLike[str] | None = None
+) -> S3FD:
     """Builds the network that a file of weights belongs to, and loads them.
 
     The format is recognised by the names of the tensors, and decides the network (see
@@ -77,11 +80,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
     - ``conv1_1.weight``, ``conv3_3_norm_mbox_conf.weight``: the ports of the released Caffe model
       (SFD_pytorch, face-alignment, Wav2Lip);
     - ``vgg.0.weight``, ``L2Norm3_3.weight``: S3FD.pytorch and syncnet_python;
-    - ``vgg.0.weight``, ``conv3_3_L2Norm.weight``: luuuyi/S3FD.PyTorch.
+    - ``vgg.0.weight``, ``conv3_3_L2Norm.weight``: luuuyi/S3FD.PyTorch;
+    - Caffe's own ``.caffemodel``: the authors' VGG16, and the small MobileNetV2s of bonseyes/SFD.
 
-    The published ones may be PyTorch or safetensors files, may lie in an entry of a training
+    Those of PyTorch may be PyTorch or safetensors files, may lie in an entry of a training
     checkpoint (``weight``, ``state_dict``) and may have `DataParallel`'s prefix ``module.``.
     Nothing in a file is run (``weights_only=True``).
+
+    Args:
+        path: the file.
+        prototxt: the network to run a .caffemodel in, as Caffe itself takes it. A .caffemodel
+            describes the one that it was trained in, which is what None means.
 
     Returns:
         The model on the CPU, in torch's default precision, in evaluation mode.
@@ -89,8 +98,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file can't be read, its format is unknown, or it lacks a tensor, has one
-            too many, one of another shape, or one with NaN or infinite numbers; the message names
-            the file and the tensors.
+            too many, one of another shape, or one with NaN or infinite numbers, or a network of
+            Caffe's is no S3FD; the message names the file and the tensors or the layer.
 
     Example:
         >>> import tempfile
@@ -100,28 +109,21 @@ def load_checkpoint(path: str | os.PathLike[str]) -> S3FD:
         ...     load_checkpoint(f"{folder}/face.safetensors").config.channel_order
         'BGR'
     """
+    if is_caffemodel(Path(path)):
+        caffe = read_caffe_model(Path(path), None if prototxt is None else Path(prototxt))
+        return _filled(empty_model(caffe.config), path, "a network of Caffe's", *caffe[1:])
+    if prototxt is not None:
+        raise ValueError(f"prototxt: expected None where the weights are no .caffemodel, {path}")
     weights = read_weights(path)
     if _CONFIG_KEY in weights.metadata:
         model = _described_model(path, weights)
-        state = weights.entries
         keys = {name: name for name in model.state_dict()}
-        origin = "a file of s3fd"
-    else:
-        state = state_dict(weights.entries)
-        recognized = recognize(state)
-        if recognized is None:
-            raise ValueError(_unknown_format(path, state))
-        model, keys, origin = empty_model(recognized.config), recognized.keys, recognized.name
-    empty = model.state_dict()
-    shapes = {theirs: empty[ours] for theirs, ours in keys.items()}
-    # Copies: a tensor in a file may be a view of the file, or of another tensor.
-    copies = {
-        name: tensor.to(shapes[name].dtype).clone(memory_format=torch.contiguous_format)
-        for name, tensor in fitting_tensors(path, origin, state, shapes).items()
-    }
-    check_finite(path, copies)
-    model.load_state_dict({keys[name]: tensor for name, tensor in copies.items()}, assign=True)
-    return model.eval()
+        return _filled(model, path, "a file of s3fd", weights.entries, keys)
+    state = state_dict(weights.entries)
+    recognized = recognize(state)
+    if recognized is None:
+        raise ValueError(_unknown_format(path, state))
+    return _filled(empty_model(recognized.config), path, recognized.name, state, recognized.keys)
 
 
 def pretrained_path(name: str) -> Path:
@@ -162,6 +164,26 @@ def empty_model(config: ModelConfig) -> S3FD:
         return S3FD(options.pop("backbone"), **options)
 
 
+def _filled(
+    model: S3FD,
+    path: str | os.PathLike[str],
+    origin: str,
+    state: Mapping[str, object],
+    keys: Mapping[str, str],
+) -> S3FD:
+    """The model with the tensors of a file; `keys` leads from their names there to the model's."""
+    empty = model.state_dict()
+    shapes = {theirs: empty[ours] for theirs, ours in keys.items()}
+    # Copies: a tensor in a file may be a view of the file, or of another tensor.
+    copies = {
+        name: tensor.to(shapes[name].dtype).clone(memory_format=torch.contiguous_format)
+        for name, tensor in fitting_tensors(path, origin, state, shapes).items()
+    }
+    check_finite(path, copies)
+    model.load_state_dict({keys[name]: tensor for name, tensor in copies.items()}, assign=True)
+    return model.eval()
+
+
 def _described_model(path: str | os.PathLike[str], weights: Weights) -> S3FD:
     """The network that the metadata of one of our files describe."""
     version = weights.metadata.get(_VERSION_KEY)
@@ -174,11 +196,12 @@ def _described_model(path: str | os.PathLike[str], weights: Weights) -> S3FD:
     try:
         values = json.loads(weights.metadata[_CONFIG_KEY])
         if isinstance(values, dict):
-            values = {"backgrounds": reference["backgrounds"], **values}  # files before it have 3
+            older = {name: reference[name] for name in ("backgrounds", "layout")}
+            values = {**older, **values}  # files from before these fields have their defaults
         if not isinstance(values, dict) or values.keys() != reference.keys():
             raise ValueError(f"expected the fields {listing(reference, limit=len(reference))}")
         for name, value in values.items():
-            if not _same_kind(value, reference[name]):
+            if name != "layout" and not _same_kind(value, reference[name]):
                 raise ValueError(f"{name}: expected a value like {reference[name]}, got {value!r}")
         return empty_model(ModelConfig(**{**values, "mean": tuple(values["mean"])}))
     except ValueError as error:

@@ -10,24 +10,28 @@ from torch import Tensor, nn
 class MultiBoxHead(nn.Module):
     """Raw class and box maps of every level (S3FD, section 3.1).
 
-    Level ``l`` gets ``class_channels[l]`` class channels, background first and face last, and four
-    box deltas. A level with more than two class channels has several background logits, of which
-    max-out background (section 3.3) takes the largest: see `s3fd.ops.max_out_background`. The head
-    itself leaves them apart, so that `s3fd.ops.decode_detections` can read the raw maps.
+    Each of the ``shapes[l]`` anchors of a cell of level ``l`` gets ``backgrounds[l]`` background
+    logits and then the face's, and four box deltas. Of several background logits max-out background
+    (section 3.3) takes the largest: see `s3fd.ops.max_out_background`. The head itself leaves them
+    apart, so that `s3fd.ops.decode_detections` can read the raw maps.
 
     Args:
         channels: feature channels of every level.
-        class_channels: class channels of every level, each at least 2.
+        backgrounds: background logits of an anchor of every level, each at least 1.
+        shapes: anchors of a cell of every level.
     """
 
-    def __init__(self, channels: Sequence[int], class_channels: Sequence[int]) -> None:
+    def __init__(
+        self, channels: Sequence[int], backgrounds: Sequence[int], shapes: Sequence[int]
+    ) -> None:
         super().__init__()
         self.logits = nn.ModuleList(
-            nn.Conv2d(width, classes, kernel_size=3, padding=1)
-            for width, classes in zip(channels, class_channels, strict=True)
+            nn.Conv2d(width, anchors * (behind + 1), kernel_size=3, padding=1)
+            for width, behind, anchors in zip(channels, backgrounds, shapes, strict=True)
         )
         self.deltas = nn.ModuleList(
-            nn.Conv2d(width, 4, kernel_size=3, padding=1) for width in channels
+            nn.Conv2d(width, anchors * 4, kernel_size=3, padding=1)
+            for width, anchors in zip(channels, shapes, strict=True)
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

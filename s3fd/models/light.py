@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s3fd.models.conv_norm import ConvNorm
+from s3fd.ops import AnchorGrid
 
 
 def _stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
@@ -26,6 +27,7 @@ class LightBackbone(nn.Module):
     is told from a button by what is around it.
     """
 
+    grid = AnchorGrid.s3fd()
     channels: tuple[int, ...] = (24, 48, 64, 128, 96, 96)
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
-"""S3FD: a backbone with six scale-equitable levels, and a multi-box head."""
+"""S3FD: a backbone with scale-equitable levels, and a multi-box head."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
 from s3fd.models.light import LightBackbone
+from s3fd.models.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2Layout
 from s3fd.models.vgg16 import VGG16Backbone
-from s3fd.ops import AnchorGrid
+
+Backbone: TypeAlias = Literal["light", "vgg16", "mobilenet_v2"]
+"""Names of the backbones."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class ModelConfig:
     Every published checkpoint of S3FD has the same shapes, so nothing but this tells them apart.
 
     Attributes:
-        backbone: ``"light"`` or ``"vgg16"``.
+        backbone: ``"light"``, ``"vgg16"`` or ``"mobilenet_v2"``.
         channel_order: order of the colour channels that the network was trained on.
         mean: what is subtracted from them, in that order, on the scale 0 to 255.
         scale: what they are multiplied by afterwards.
@@ -33,9 +37,11 @@ class ModelConfig:
             (only the third rounds up).
         backgrounds: background logits of the finest level: three with max-out background
             (section 3.3), one without.
+        layout: widths and depths of the backbone ``"mobilenet_v2"``, which needs them: a
+            `MobileNetV2Layout`, or a mapping with its fields.
     """
 
-    backbone: Literal["light", "vgg16"] = "light"
+    backbone: Backbone = "light"
     channel_order: Literal["RGB", "BGR"] = "RGB"
     mean: tuple[float, float, float] = (123.0, 117.0, 104.0)
     scale: float = 1.0
@@ -43,10 +49,13 @@ class ModelConfig:
     fc6_dilation: int = 1
     pools: Literal["ceil", "floor", "third_ceil"] = "ceil"
     backgrounds: int = 3
+    layout: MobileNetV2Layout | None = None
 
     def __post_init__(self) -> None:
-        if self.backbone not in ("light", "vgg16"):
-            raise ValueError(f"backbone: expected 'light' or 'vgg16', got {self.backbone!r}")
+        if self.backbone not in get_args(Backbone):
+            raise ValueError(
+                f"backbone: expected one of {list(get_args(Backbone))}, got {self.backbone!r}"
+            )
         if self.channel_order not in ("RGB", "BGR"):
             raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {self.channel_order!r}")
         if self.pools not in ("ceil", "floor", "third_ceil"):
@@ -55,6 +64,14 @@ class ModelConfig:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
         if self.backgrounds < 1:
             raise ValueError(f"backgrounds: expected at least 1, got {self.backgrounds}")
+        if isinstance(self.layout, Mapping):
+            object.__setattr__(self, "layout", MobileNetV2Layout.from_mapping(self.layout))
+        needed = MobileNetV2Layout if self.backbone == "mobilenet_v2" else type(None)
+        if not isinstance(self.layout, needed):
+            raise ValueError(
+                "layout: expected a MobileNetV2Layout for the backbone 'mobilenet_v2', and None "
+                f"for the others, got {self.layout} for {self.backbone!r}"
+            )
 
 
 class S3FD(nn.Module):
@@ -64,7 +81,9 @@ class S3FD(nn.Module):
     as large as its stride, so that a face of any size meets equally dense anchors.
 
     Args:
-        backbone: ``"light"`` (about one million parameters) or ``"vgg16"`` (the paper's).
+        backbone: ``"light"`` (about one million parameters), ``"vgg16"`` (the paper's), or
+            ``"mobilenet_v2"`` (that of small published ones, which has five levels: see
+            `s3fd.models.mobilenet_v2`).
         options: the other fields of `ModelConfig`.
 
     Raises:
@@ -80,21 +99,15 @@ class S3FD(nn.Module):
         [(1, 4, 16, 24), (1, 2, 8, 12)]
     """
 
-    def __init__(self, backbone: Literal["light", "vgg16"] = "light", **options: object) -> None:
+    def __init__(self, backbone: Backbone = "light", **options: object) -> None:
         super().__init__()
         self.config = ModelConfig(backbone, **options)  # type: ignore[arg-type]
-        self.grid = AnchorGrid.s3fd(self.config.backgrounds)
-        self.backbone: LightBackbone | VGG16Backbone
-        if backbone == "vgg16":
-            self.backbone = VGG16Backbone(
-                fc6_padding=self.config.fc6_padding,
-                fc6_dilation=self.config.fc6_dilation,
-                pools=self.config.pools,
-            )
-        else:
-            self.backbone = LightBackbone()
-        class_channels = [backgrounds + 1 for backgrounds in self.grid.num_backgrounds]
-        self.head = MultiBoxHead(self.backbone.channels, class_channels)
+        self.backbone = _backbone(self.config)
+        backgrounds = (self.config.backgrounds, *(1 for _ in self.backbone.channels[1:]))
+        self.grid = replace(self.backbone.grid, backgrounds=backgrounds)
+        self.head = MultiBoxHead(
+            self.backbone.channels, self.grid.num_backgrounds, self.grid.num_shapes
+        )
         for conv in (*self.head.logits, *self.head.deltas):
             nn.init.xavier_uniform_(conv.weight)
             nn.init.zeros_(conv.bias)
@@ -129,7 +142,8 @@ class S3FD(nn.Module):
 
         Returns:
             Class logits ``[B, backgrounds + 1, H_0, W_0]`` (the face is the last of them) and
-            ``[B, 2, H_l, W_l]``; box deltas ``[B, 4, H_l, W_l]``.
+            ``[B, 2, H_l, W_l]``; box deltas ``[B, 4, H_l, W_l]``. Where a level of `grid` has two
+            anchors a cell, it has twice as many channels, one anchor's after the other's.
         """
         logits, deltas = self.head(self.backbone(x))
         return logits, deltas
@@ -141,3 +155,15 @@ class S3FD(nn.Module):
             if isinstance(module, ConvNorm):
                 module.fuse()
         return self
+
+
+def _backbone(config: ModelConfig) -> LightBackbone | VGG16Backbone | MobileNetV2Backbone:
+    if config.layout is not None:
+        return MobileNetV2Backbone(config.layout)
+    if config.backbone == "vgg16":
+        return VGG16Backbone(
+            fc6_padding=config.fc6_padding,
+            fc6_dilation=config.fc6_dilation,
+            pools=config.pools,
+        )
+    return LightBackbone()

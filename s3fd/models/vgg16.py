@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s3fd.ops import l2_normalize
+from s3fd.ops import AnchorGrid, l2_normalize
 
 # The smallest image of which every pool leaves something, by how the pools round.
 _SMALLEST_IMAGE = {"ceil": 1, "third_ceil": 28, "floor": 32}
@@ -53,6 +53,7 @@ class VGG16Backbone(nn.Module):
         ValueError: an option has a value that does not exist.
     """
 
+    grid = AnchorGrid.s3fd()
     channels: tuple[int, ...] = (256, 512, 512, 1024, 512, 256)
 
     def __init__(

@@ -39,6 +39,24 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
         ValueError: it is empty, truncated, of another kind, or holds more than plain data.
     """
     path = Path(path)
+    start = first_bytes(path, 9)
+    if start[8:] == b"{":  # eight bytes with the length of a JSON header, then the header
+        return _read_safetensors(path)
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":  # a zip file, or a bare pickle
+        return _read_torch(path)
+    raise ValueError(
+        f"{path}: expected a safetensors or a PyTorch file, got something else "
+        f"that begins with {start!r}; {_REMEDY}"
+    )
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file, by which its kind is told.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty, can't be read, or is a folder.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file; check the path of the weights")
     if not path.is_file():
@@ -47,19 +65,12 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
         )
     try:
         with path.open("rb") as file:
-            start = file.read(9)
+            start = file.read(count)
     except OSError as error:
         raise ValueError(f"{path}: can't be read ({error.strerror}); {_REMEDY}") from error
     if not start:
         raise ValueError(f"{path}: the file is empty; {_REMEDY}")
-    if start[8:9] == b"{":  # eight bytes with the length of a JSON header, then the header
-        return _read_safetensors(path)
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":  # a zip file, or a bare pickle
-        return _read_torch(path)
-    raise ValueError(
-        f"{path}: expected a safetensors or a PyTorch file, got something else "
-        f"that begins with {start!r}; {_REMEDY}"
-    )
+    return start
 
 
 def write_weights(
