@@ -169,7 +169,7 @@ def test_info_names_versions_devices_and_weights(run):
 
 def test_version_and_help_answer(run):
     assert run("--version").output == f"s3fd {__version__}\n"
-    for command in ([], ["detect"], ["train"], ["evaluate"], ["info"]):
+    for command in ([], ["detect"], ["train"], ["evaluate"], ["convert"], ["info"]):
         assert run(*command, "--help").exit_code == 0
 
 

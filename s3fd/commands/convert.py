@@ -1,0 +1,38 @@
+"""``s3fd convert``: weights that others have published in, a file of this project's own out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from s3fd.commands.options import UsageError, option
+from s3fd.commands.outputs import File, check_output_file, write_line
+
+
+def convert(
+    weights: Annotated[Path, option("WEIGHTS")],
+    out: Annotated[Path, option("OUT")],
+    /,
+    *,
+    prototxt: File = None,
+) -> int:
+    """Write weights of others as a safetensors file that says which network they belong to.
+
+    Args:
+        weights: A .caffemodel, or a PyTorch or safetensors file in a published format.
+        out: The file to write, such as face.safetensors; --model takes it.
+        prototxt: The network to run a .caffemodel in, if it is not the one of its training.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError("OUT", f"expected a name that ends in .safetensors, got {out}")
+    if any(os.path.realpath(file) == os.path.realpath(out) for file in (weights, prototxt) if file):
+        raise UsageError("OUT", f"{out} is read, too; files of others are never overwritten")
+    check_output_file(out, "OUT")
+    from s3fd.models import load_checkpoint, save_checkpoint
+
+    model = load_checkpoint(weights, prototxt=prototxt)
+    save_checkpoint(model, out, {"converted_from": weights.name})
+    count = sum(parameter.numel() for parameter in model.parameters())
+    write_line(f"{out}: {model.config.backbone}, {count:,} parameters")
+    return 0
