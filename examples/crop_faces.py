@@ -1,4 +1,4 @@
-"""Cuts the faces out of all photos of a folder: python crop_faces.py PHOTOS FACES."""
+"""Cuts the faces out of photos: python crop_faces.py PHOTOS FACES. PHOTOS is a folder or a glob."""
 
 import sys
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 from s3fd import FaceDetector
 
 
-def main(photos: Path, faces: Path) -> None:
+def main(photos: str, folder: Path) -> None:
     detector = FaceDetector.from_pretrained()
-    paths = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".png"))
-    faces.mkdir(parents=True, exist_ok=True)
-    for path, detections in zip(paths, detector(paths, min_face=40), strict=True):
-        for number, crop in enumerate(detections.crops(path, margin=0.2)):
-            crop.save(faces / f"{path.stem}-{number}.jpg")
+    folder.mkdir(parents=True, exist_ok=True)
+    for faces in detector.stream(photos, min_face=40, on_error="skip", keep_images=True):
+        for number, crop in enumerate(faces.crops(margin=0.2)):
+            crop.save(folder / f"{faces.source.index}-{faces.source.path.stem}-{number}.jpg")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]))
