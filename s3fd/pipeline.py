@@ -35,7 +35,7 @@ def in_order(
     not more than `ahead` of them, so that the memory is bounded.
 
     Args:
-        items: taken in the caller's thread, as they are needed.
+        items: taken in the caller's thread, as they are needed; a generator is closed at the end.
         prepare: for one item, in any thread.
         work: for prepared ones: gives as many results, in their order.
         together: most items for one call of `work`.
@@ -85,6 +85,8 @@ def in_order(
             yield from _results(outcomes, work)
     finally:
         pool.shutdown(cancel_futures=True)
+        if isinstance(source, Generator):
+            source.close()
     if broken is not None:
         raise broken
 

@@ -215,7 +215,7 @@ def test_a_folder_says_what_it_holds_that_cannot_be_read(detector, folder):
         next(detector.stream(folder))
 
 
-@pytest.mark.parametrize("source", ["empty", "empty/*.jpg", "gone.jpg", "", "gone.mp4"])
+@pytest.mark.parametrize("source", ["empty", "empty/*.jpg", "gone.jpg", "", "gone.mp4", "x" * 5000])
 def test_a_source_with_nothing_in_it_says_so(detector, tmp_path, source):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
@@ -296,6 +296,33 @@ def test_a_video_or_camera_that_cannot_be_read_does_not_end_the_rest(detector, t
     assert told == [Source(0, tmp_path / "bad.mp4", frame=0)]
     with pytest.raises(ImageError, match="camera 97: there is no such camera"):
         next(detector.stream(97))
+
+
+def test_leaving_a_video_early_ends_its_thread(detector, tmp_path):
+    av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(100):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "rgb24")))
+        container.mux(stream.encode())
+    before = threading.active_count()
+    results = detector.stream(tmp_path / "clip.mp4", batch_size=1)
+    assert next(results).source.frame == 0
+    assert threading.active_count() > before
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_what_reads_but_is_no_file_is_refused(detector):
+    class Capture:
+        """As OpenCV has them."""
+
+        def read(self):
+            return True, np.zeros((9, 9, 3), np.uint8)
+
+    with pytest.raises(TypeError, match=r"source: expected an image .* got Capture"):
+        detector.stream(Capture())
 
 
 def test_nothing_is_said_about_photos_that_are_fine(detector, folder):

@@ -16,8 +16,8 @@ from s3fd.images import plugins
 from s3fd.images.arrays import from_array, on_white
 from s3fd.images.cut_jpeg import read_cut_jpeg
 from s3fd.images.errors import ImageError, reason, unreadable
-from s3fd.images.levels import told_by_values
-from s3fd.images.types import UInt8Array
+from s3fd.images.levels import doubt_dark_colours, told_by_values
+from s3fd.images.types import AnyArray, UInt8Array
 
 
 def read_file(path: str | os.PathLike[str], name: str | None) -> UInt8Array:
@@ -105,19 +105,28 @@ def decode(image: Image.Image, name: str, encoded: Callable[[], bytes] | None = 
     """
     if image.width == 0 or image.height == 0:
         raise ImageError(f"{name}: expected a picture, got {image.width} x {image.height} pixels")
+    # What the decoder is told: colours of 16 bits get lost, but grey levels of 16 bits do not.
+    deep = any(";16" in str(tile) for tile in getattr(image, "tile", []))
     try:
         image = upright(_loaded(image, name, encoded))
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            levels = np.asarray(image)
-        elif image.mode == "La" or image.has_transparency_data:
+            return _from_levels(np.asarray(image), name)
+        if image.mode == "La" or image.has_transparency_data:
             image = image.convert("LA") if image.mode == "La" else image
-            return on_white(image.convert("RGBA"))
+            pixels = on_white(image.convert("RGBA"))
         else:
-            return np.asarray(image.convert("RGB"))
+            pixels = np.asarray(image.convert("RGB"))
     except ImageError:
         raise
     except Exception as error:  # as above
         raise unreadable(error, name) from error
+    if deep:
+        doubt_dark_colours(pixels, name)
+    return pixels
+
+
+def _from_levels(levels: AnyArray, name: str) -> UInt8Array:
+    """Grey levels of more than 8 bits."""
     if levels.dtype.kind != "u":
         levels = told_by_values(levels, name)
     return from_array(levels, name, "picture", "a size")

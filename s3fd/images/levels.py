@@ -102,6 +102,18 @@ def _doubt_dark(high: int, name: str, kind: str) -> None:
         )
 
 
+def doubt_dark_colours(pixels: UInt8Array, name: str) -> None:
+    """As for grey levels, for colours of 16 bits, of which Pillow keeps the upper 8."""
+    high = int(pixels.max())
+    if high < _DARK:
+        warnings.warn(
+            f"{name}: nearly black: of 16 bits, but with no level above {high} of 255 when read as "
+            "such; if it is of fewer bits, save it with 8",
+            ImageWarning,
+            stacklevel=2,
+        )
+
+
 def _range(low: float, high: float) -> str:
     return f"{low:.9g} .. {high:.9g}"
 

@@ -84,7 +84,7 @@ def read_image(
         return from_array(image, name, "array", expected, bgr=channel_order == "BGR")
     if isinstance(image, bytes | bytearray | memoryview):
         return read_encoded(bytes(image), name)
-    if hasattr(image, "read"):
+    if is_file(image):
         return read_encoded(read_open_file(image, name), name)
     raise TypeError(
         f"{name}: expected a path, the bytes of a file, an open file, a PIL image, an array or a "
@@ -101,7 +101,12 @@ def check_channel_order(channel_order: object) -> None:
 def is_image(value: object) -> bool:
     """Whether `read_image` takes this for one picture, rather than for several or for none."""
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, Tensor)
-    return isinstance(value, kinds) or hasattr(value, "read")
+    return isinstance(value, kinds) or is_file(value)
+
+
+def is_file(value: object) -> bool:
+    """Whether it is an open file; OpenCV's captures have a method ``read`` too."""
+    return hasattr(value, "read") and (hasattr(value, "seek") or hasattr(value, "readable"))
 
 
 def read_open_file(file: Any, name: str) -> bytes:
@@ -112,13 +117,14 @@ def read_open_file(file: Any, name: str) -> bytes:
         ImageError: it is closed, or can't be read.
     """
     try:
-        if file.seekable():
+        if not hasattr(file, "seekable") or file.seekable():
             file.seek(0)
         data = file.read()
     except (OSError, ValueError) as error:
         raise ImageError(f"{name}: the file can't be read ({error})") from error
     if not isinstance(data, bytes):
-        raise TypeError(f"{name}: expected a file opened as bytes, 'rb', got one of text")
+        got = "one of text" if isinstance(data, str) else f"one of {type(data).__name__}"
+        raise TypeError(f"{name}: expected a file opened as bytes, 'rb', got {got}")
     return data
 
 

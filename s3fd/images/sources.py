@@ -22,6 +22,7 @@ from s3fd.images.reading import (
     ChannelOrder,
     ImageLike,
     check_channel_order,
+    is_file,
     is_image,
     read_image,
     read_open_file,
@@ -154,7 +155,7 @@ def _claimed(
             path = Path(image) if isinstance(os.fspath(image), str) else None
         elif isinstance(image, Image.Image):
             claimed, channel_order = read_image(image, name), "RGB"
-        elif hasattr(image, "read"):
+        elif is_file(image):
             claimed = read_open_file(image, name)
         elif changing and isinstance(image, np.ndarray):
             claimed = image.copy()
@@ -171,11 +172,11 @@ def _claimed(
 
 def _files(given: str | os.PathLike[str], numbers: Iterator[int]) -> Iterator[SourcedImage]:
     """What a file, a folder or a glob holds."""
-    path = Path(given)
-    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+    path, there = Path(given), os.path.isfile(given)  # noqa: PTH113  # false for impossible names
+    if there and path.suffix.lower() in VIDEO_SUFFIXES:
         yield from _frames(path, numbers)
         return
-    if path.is_file() or not os.fspath(given):
+    if there or not os.fspath(given):
         yield SourcedImage(Source(next(numbers), path), given)
         return
     found = find_photos([os.fspath(given)])

@@ -1,6 +1,8 @@
 """Levels of all number types as uint8: their range is known, or asked for."""
 
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -96,6 +98,32 @@ def test_twelve_bits_that_lie_in_sixteen_are_read_with_a_warning(tmp_path):
     for image in forms(levels, tmp_path):
         with pytest.warns(ImageWarning, match="no level above 4095 of 65535"):
             assert read_image(image).max() == 16
+
+
+def png_of_sixteen_bits(levels):
+    """A PNG of 16-bit colours, which Pillow reads and does not write."""
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    height, width = levels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_colours_of_sixteen_bits_are_read_and_doubted_where_they_are_of_fewer():
+    colours = np.repeat(RAMP[..., None], 3, axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels = read_image(png_of_sixteen_bits(np.rint(colours * 65535).astype(np.uint16)))
+    np.testing.assert_allclose(pixels[:, :, 1].astype(int), PIXELS, atol=1)
+    for top in (255, 4095):
+        with pytest.warns(ImageWarning, match=r"nearly black: of 16 bits, but with no level above"):
+            read_image(png_of_sixteen_bits(np.rint(colours * top).astype(np.uint16)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
