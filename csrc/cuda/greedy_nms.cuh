@@ -299,23 +299,24 @@ __device__ int gather_suppressors(const GreedyLists<T>& lists, int64_t list, con
                                   int size, const Reach<T, kGrouped>& reach,
                                   Suppressors<T>& suppressors) {
   const int thread = static_cast<int>(threadIdx.x);
-  StoredBox<T> box{};
   int32_t number = 0;
-  int64_t group = 0;
   bool meets = false;
+  const auto box_of = [&] { return lists.boxes[list * lists.capacity + number]; };
+  const auto group_of = [&] {
+    return kGrouped ? lists.groups[list * lists.capacity + number] : int64_t{0};
+  };
   if (thread < size) {
     number = kept[thread];
-    box = lists.boxes[list * lists.capacity + number];
-    if constexpr (kGrouped) group = lists.groups[list * lists.capacity + number];
-    meets = reach.meets(box, group);
+    meets = reach.meets(box_of(), group_of());
   }
   int total;
   const int position = count_before<kGreedyThreads>(meets, total);
-  if (meets) {
+  if (meets) {  // read again: held meanwhile, it would take registers that aren't there
+    const StoredBox<T> box = box_of();
     suppressors.boxes[position] = box;
     suppressors.areas[position] = area<T>(box);
     suppressors.numbers[position] = number;
-    if constexpr (kGrouped) suppressors.groups[position] = group;
+    if constexpr (kGrouped) suppressors.groups[position] = group_of();
   }
   __syncthreads();
   return total;
@@ -347,7 +348,7 @@ __device__ void suppress_boxes_of_block(const GreedyLists<T>& lists, int64_t lis
 
 // Grid: blocks of boxes in their places, lists. Then decides the tile that comes next.
 template <typename T, bool kGrouped>
-__global__ void __launch_bounds__(kGreedyThreads)
+__global__ void __launch_bounds__(kGreedyThreads, 4)
     suppress_later_kernel(GreedyLists<T> lists, int64_t tile) {
   const int64_t list = blockIdx.y, count = lists.count(list), end = (tile + 1) * kTile;
   const int64_t place = int64_t{blockIdx.x} * kGreedyThreads + threadIdx.x;

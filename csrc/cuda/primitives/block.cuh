@@ -45,6 +45,7 @@ __device__ V sum_of_warps_before(V of_warp, V& total) {
   __syncthreads();
   V before = 0;
   total = 0;
+#pragma unroll 1
   for (int other = 0; other < kWarps; ++other) {
     if (other < warp) before += of_warps[other];
     total += of_warps[other];
