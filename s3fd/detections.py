@@ -229,7 +229,7 @@ class Detections:
             image_id: of the image in the file of annotations.
             category_id: of faces in it.
         """
-        return interchange.to_coco(self, image_id, category_id)
+        return interchange.to_coco(self.xywh, self.scores, image_id, category_id)
 
     def to_pandas(self) -> pd.DataFrame:
         """A table with a row a face: ``x1, y1, x2, y2, score``, and where the image comes from.
@@ -237,11 +237,11 @@ class Detections:
         The columns ``source`` (a path, or what `s3fd.images.Source` is written as), and of videos
         ``frame`` and ``time``, tell rows apart after ``pandas.concat``. Needs pandas.
         """
-        return interchange.to_pandas(self)
+        return interchange.to_pandas(self.boxes, self.scores, self.source)
 
     def to_supervision(self) -> sv.Detections:
         """The boxes for `supervision`, of class 0, named ``"face"``. Needs supervision."""
-        return interchange.to_supervision(self)
+        return interchange.to_supervision(self.boxes, self.scores)
 
     def draw(
         self, image: ImageLike | None = None, *, channel_order: ChannelOrder = "RGB"

@@ -1,33 +1,35 @@
-"""Detections in the forms of other libraries."""
+"""Boxes and scores of faces in the forms of other libraries: what `Detections` answers with."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
 
-    from s3fd.detections import Detections
+    from s3fd.images import Source
 
 
-def to_coco(faces: Detections, image_id: int | str, category_id: int) -> list[dict[str, Any]]:
+def to_coco(
+    corner_and_size: Tensor, scores: Tensor, image_id: int | str, category_id: int
+) -> list[dict[str, Any]]:
     """Rows of COCO's results; see `Detections.to_coco`."""
     return [
         {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
-        for box, score in zip(faces.xywh.tolist(), faces.scores.tolist(), strict=True)
+        for box, score in zip(corner_and_size.tolist(), scores.tolist(), strict=True)
     ]
 
 
-def to_pandas(faces: Detections) -> pd.DataFrame:
+def to_pandas(boxes: Tensor, scores: Tensor, source: Source | None) -> pd.DataFrame:
     """A table; see `Detections.to_pandas`."""
     import pandas as pd
 
-    table = pd.DataFrame(faces.boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
-    table["score"] = faces.scores.numpy()
-    source = faces.source
+    table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
+    table["score"] = scores.numpy()
     if source is not None:
         table["source"] = str(source if source.path is None else source.path)
         if source.frame is not None:
@@ -35,14 +37,13 @@ def to_pandas(faces: Detections) -> pd.DataFrame:
     return table
 
 
-def to_supervision(faces: Detections) -> sv.Detections:
+def to_supervision(boxes: Tensor, scores: Tensor) -> sv.Detections:
     """Boxes for `supervision`; see `Detections.to_supervision`."""
     import supervision as sv
 
-    boxes, scores = faces.numpy()
     return sv.Detections(
-        xyxy=boxes.copy(),
-        confidence=scores.copy(),
-        class_id=np.zeros(len(faces), dtype=int),
-        data={"class_name": np.full(len(faces), "face")},
+        xyxy=boxes.numpy().copy(),
+        confidence=scores.numpy().copy(),
+        class_id=np.zeros(len(boxes), dtype=int),
+        data={"class_name": np.full(len(boxes), "face")},
     )

@@ -16,6 +16,8 @@ import s3fd.ops
 from s3fd import _extension
 
 LIBRARY = _extension.library_path("_C")
+SCHEMA = Path(__file__).parents[1] / "csrc/schema.cpp"
+OPERATORS = re.findall(r'library\.def\(\s*"(\w+)\(', SCHEMA.read_text())
 
 needs_binutils = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("readelf") or not shutil.which("nm"),
@@ -134,12 +136,16 @@ def test_cuda_kernels_serve_a_torch_of_their_own_cuda_version(
     assert found is None if reason is None else re.search(reason, found)
 
 
+def kernel_of(operator: str, device: str) -> str:
+    """Where what ``operator`` runs on ``device`` was registered."""
+    return str(torch.library.get_kernel(f"s3fd::{operator}", device))
+
+
 def test_every_operator_has_a_cpu_kernel_and_a_fake_kernel() -> None:
-    names = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("s3fd::")]
-    assert "s3fd::max_out_background" in names
-    for name in names:
-        for key in ("CPU", "Meta"):
-            assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key), (name, key)
+    assert "max_out_background" in OPERATORS
+    for operator in OPERATORS:
+        assert "csrc/cpu" in kernel_of(operator, "CPU"), operator
+        assert kernel_of(operator, "Meta") != kernel_of(operator, "MPS"), operator
 
 
 @pytest.mark.skipif(_extension.has_cuda_kernels(), reason="has the CUDA kernels")
@@ -152,9 +158,8 @@ def test_without_cuda_kernels_a_cuda_tensor_is_an_error_that_says_what_to_do() -
 
 @pytest.mark.skipif(not _extension.has_cuda_kernels(), reason="built without CUDA kernels")
 def test_with_cuda_kernels_every_operator_has_one() -> None:
-    for name in torch._C._dispatch_get_all_op_names():
-        if name.startswith("s3fd::"):
-            assert torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA"), name
+    for operator in OPERATORS:
+        assert "csrc/cuda" in kernel_of(operator, "CUDA"), operator
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from elsewhere import run_elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -186,8 +187,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
 def test_devices_without_a_kernel_run_the_twin() -> None:
     arguments = SEVERAL_SHAPES.operator_arguments([(2, 3)] * 3)
     like = torch.empty(0)
-    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
-    assert torch.equal(OPERATOR._op_dk(elsewhere, like, *arguments), OPERATOR(like, *arguments))
+    assert torch.equal(run_elsewhere(OPERATOR, like, *arguments), OPERATOR(like, *arguments))
     assert SEVERAL_SHAPES.anchors([(2, 3)] * 3, device="meta").shape == (36, 4)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from elsewhere import run_elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -351,8 +352,7 @@ def test_opcheck(dtype: torch.dtype, image_sizes: list[int] | None) -> None:
     rest = (S3FD_GRID.packed, 0.5, 0.3, 100, 50, image_sizes, 0.1, 0.2)
     torch.library.opcheck(OPERATOR, (logits, deltas, *rest))
     torch.library.opcheck(PADDED, (logits, deltas, *rest))
-    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
-    assert_same(OPERATOR._op_dk(elsewhere, logits, deltas, *rest), OPERATOR(logits, deltas, *rest))
+    assert_same(run_elsewhere(OPERATOR, logits, deltas, *rest), OPERATOR(logits, deltas, *rest))
 
 
 def test_detections_have_no_gradient() -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from elsewhere import run_elsewhere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_cases import ANCHOR, batch_of, kept_anchors, one_image, replay, results_of
@@ -208,11 +209,10 @@ def test_opcheck(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_devices_without_a_kernel_run_the_twin(dtype: torch.dtype) -> None:
-    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
     arguments = operator_arguments(dtype)
-    torch.testing.assert_close(OPERATOR._op_dk(elsewhere, *arguments), OPERATOR(*arguments))
+    torch.testing.assert_close(run_elsewhere(OPERATOR, *arguments), OPERATOR(*arguments))
     arguments = backward_arguments(dtype)
-    torch.testing.assert_close(BACKWARD._op_dk(elsewhere, *arguments), BACKWARD(*arguments))
+    torch.testing.assert_close(run_elsewhere(BACKWARD, *arguments), BACKWARD(*arguments))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from elsewhere import run_elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from nms_cases import (
@@ -293,14 +294,13 @@ def test_compiles_into_one_graph_for_any_size() -> None:
 def test_devices_without_a_kernel_run_the_twin() -> None:
     boxes, scores = make(clustered, LARGE)
     groups = torch.arange(LARGE) % 3
-    elsewhere = torch.DispatchKey.CompositeExplicitAutograd
-    assert torch.equal(OPERATOR._op_dk(elsewhere, boxes, scores, 0.5), nms(boxes, scores, 0.5))
+    assert torch.equal(run_elsewhere(OPERATOR, boxes, scores, 0.5), nms(boxes, scores, 0.5))
     for result, expected in zip(
-        PADDED._op_dk(elsewhere, boxes, scores, 0.5, 9), PADDED(boxes, scores, 0.5, 9), strict=True
+        run_elsewhere(PADDED, boxes, scores, 0.5, 9), PADDED(boxes, scores, 0.5, 9), strict=True
     ):
         assert torch.equal(result, expected)
     assert torch.equal(
-        BATCHED._op_dk(elsewhere, boxes, scores, groups, 0.5),
+        run_elsewhere(BATCHED, boxes, scores, groups, 0.5),
         batched_nms(boxes, scores, groups, 0.5),
     )
 
