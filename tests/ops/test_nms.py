@@ -338,7 +338,7 @@ BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
         ((BOXES, SCORES.long(), 0.5), TypeError, r"scores: .*int64 \[3\]"),
         ((torch.zeros(3, 5), SCORES, 0.5), ValueError, r"boxes: .*\[N, 4\]"),
         ((torch.zeros(4), SCORES, 0.5), ValueError, r"boxes: .*\[N, 4\]"),
-        ((BOXES, torch.zeros(3, 1), 0.5), ValueError, r"scores: .*\[N\]"),
+        ((BOXES, torch.zeros(3, 1), 0.5), ValueError, r"scores: .*\[3\]"),
         ((BOXES, torch.zeros(2), 0.5), ValueError, r"scores: .*\[3\]"),
         ((BOXES, SCORES.to("meta"), 0.5), ValueError, "scores: .*on cpu"),
         ((BOXES, SCORES, "0.5"), TypeError, "iou_threshold"),
