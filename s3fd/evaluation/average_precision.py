@@ -109,6 +109,19 @@ class PrecisionRecall:
         steps = np.diff(self.true_positives, prepend=0)
         return float(np.sum(steps * envelope) / self.faces)
 
+    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The score of each detection ``[D]``, falling, and whether it found a face ``[D]``.
+
+        Example:
+            >>> PrecisionRecall.from_outcomes([0.8, 0.9], [True, False], faces=2).outcomes()
+            (array([0.9, 0.8]), array([False,  True]))
+        """
+        found = np.diff(self.true_positives, prepend=0)  # [K]
+        wrong = np.diff(self.false_positives, prepend=0)  # [K]
+        counts = np.stack([found, wrong], axis=1).ravel()  # [2 K]
+        kinds = np.tile([True, False], len(found))  # [2 K]
+        return np.repeat(self.scores, found + wrong), np.repeat(kinds, counts)
+
     def at(self, score_threshold: float) -> OperatingPoint:
         """What remains of the detections that score at least this."""
         kept = int(np.searchsorted(-self.scores, -score_threshold, side="right"))

@@ -82,6 +82,8 @@ class TrainingConfig:
         validation: dataset of the held-out photos, its split ``val``; by default that of `data`.
         validation_photos: of these, so many, evenly spread; 0 for all.
         validation_size: photos whose longest side is larger are shrunk to it, in pixels.
+        calibrate: at the end, make scores mean what they say on the validation photos: of the
+            detections with a score of 0.9, nine in ten are faces. Needs `validate_every`.
         log_every: steps between two lines of the log.
         tensorboard: write scalars and pictures for TensorBoard.
     """
@@ -133,12 +135,18 @@ class TrainingConfig:
     validation: Path | None = None
     validation_photos: _Count = 0
     validation_size: _Positive = 1024
+    calibrate: bool = False
     log_every: _Positive = 20
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         check_settings(self)
         self._check_schedule()
+        if self.calibrate and not self.validate_every:
+            raise ValueError(
+                "calibrate: there are no validation photos without validate_every; set it, for "
+                "example to the number of steps"
+            )
         if self.imagenet is not None and self.model != "vgg16":
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
         if self.imagenet is not None and self.weights is not None:

@@ -11,6 +11,7 @@ import torch
 
 from s3fd.data import Batch, PhotoCache, TrainingBatches, load_batches
 from s3fd.data.photo import Opener, open_photo
+from s3fd.evaluation.calibration import Calibration, fit_calibration
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes, is_restart, join_processes
@@ -136,6 +137,8 @@ class _Loop:
                 self.line.say(line)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
+            if self.config.calibrate and self.state.step == self.config.steps:
+                self._calibrate()
         self.events.close()
         return self.config.out / files.WEIGHTS
 
@@ -192,13 +195,31 @@ class _Loop:
     def _validate(self) -> None:
         assert self.validation is not None
         step = self.state.step
-        average_precision = self.validation.average_precision(self.state.average, self.events, step)
+        curve = self.validation.curve(self.state.average, self.events, step)
+        average_precision = curve.average_precision
         self._write({"average_precision": average_precision})
         self.state.save_if_best(average_precision)
         best = self.state.best
         self.line.say(
             f"step {step}: average precision {average_precision:.4f} "
             f"(best {best['average_precision']:.4f} at step {best['step']:.0f})"
+        )
+
+    def _calibrate(self) -> None:
+        """Makes the scores of the weights mean something; what the run goes on from stays."""
+        assert self.validation is not None
+        step = self.state.step
+        curve = self.validation.curve(self.state.average, self.events, step)
+
+        def fit() -> Calibration:
+            return fit_calibration(*curve.outcomes())
+
+        calibration = self.processes.on_first(fit)
+        self.processes.on_first(lambda: self.state.save_calibrated(calibration))
+        self._write({"shift": calibration.shift, "scale": calibration.scale})
+        self.line.say(
+            f"step {step}: scores calibrated on the validation photos: log-odds z become "
+            f"(z - {calibration.shift:.3f}) / {calibration.scale:.3f}"
         )
 
     def _write(self, entry: FloatEntry) -> None:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
+from s3fd.evaluation.calibration import Calibration
 from s3fd.models import S3FD, load_checkpoint, save_checkpoint
+from s3fd.models.calibrate import fold_calibration
 from s3fd.models.checkpoint import weights_path
 from s3fd.models.imagenet import initialize_from_imagenet
 from s3fd.training import files
@@ -110,14 +112,22 @@ class Run:
             self.best = {"average_precision": average_precision, "step": self.step}
             self._save(files.BEST, files.BEST_WEIGHTS)
 
+    def save_calibrated(self, calibration: Calibration) -> None:
+        """Writes the weights of the end of the run anew, with calibrated scores."""
+        model = copy.deepcopy(self.average)
+        fold_calibration(model, shift=calibration.shift, scale=calibration.scale)
+        save_checkpoint(model, self.config.out / files.WEIGHTS, self._metadata())
+
+    def _metadata(self) -> dict[str, str]:
+        return {"steps": str(self.step), "seed": str(self.config.seed)}
+
     def _save(self, name: str, weights_name: str) -> None:
         random_states = self.processes.gather(random_state(self.processes.device))
         self.processes.on_first(lambda: self._write(name, weights_name, random_states))
 
     def _write(self, name: str, weights_name: str, random_states: list[dict[str, Tensor]]) -> None:
         out = self.config.out
-        metadata = {"steps": str(self.step), "seed": str(self.config.seed)}
-        save_checkpoint(self.average, out / weights_name, metadata)
+        save_checkpoint(self.average, out / weights_name, self._metadata())
         state = {
             "step": self.step,
             "sampler": {"step": self.step, "seed": self.config.seed, "photos": self.photos},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from s3fd.data import AnnotatedImage
 from s3fd.detector import FaceDetector
-from s3fd.evaluation import average_precision
+from s3fd.evaluation import PrecisionRecall, average_precision
 from s3fd.evaluation.photos import LOWEST_SCORE
 from s3fd.models import S3FD
 from s3fd.training.config import TrainingConfig
@@ -45,8 +45,8 @@ class Validation:
             raise ValueError(f"validation: none of {len(photos)} photos has a face; {REMEDY}")
         return cls(photos, config.validation_size, processes)
 
-    def average_precision(self, model: S3FD, events: Events, step: int) -> float:
-        """AP at IoU 0.5, on all processes, which all have to call this.
+    def curve(self, model: S3FD, events: Events, step: int) -> PrecisionRecall:
+        """What the model finds, at IoU 0.5, on all processes, which all have to call this.
 
         Args:
             model: a copy of it looks at the photos.
@@ -60,14 +60,13 @@ class Validation:
         events.detections(step, paths, found)
         shares = self.processes.gather([detections.numpy() for detections in found])
 
-        def judge() -> float:
+        def judge() -> PrecisionRecall:
             photos = [photo for rank in range(len(shares)) for photo in self._share(rank)]
-            curve = average_precision(
+            return average_precision(
                 [detections for share in shares for detections in share],
                 [photo.boxes for photo in photos],
                 ignore=[photo.ignore for photo in photos],
             )
-            return curve.average_precision
 
         return self.processes.on_first(judge)
 

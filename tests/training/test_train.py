@@ -1,8 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from s3fd.evaluation import PrecisionRecall
+from s3fd.evaluation.calibration import fit_calibration
 from s3fd.models import S3FD, load_checkpoint, save_checkpoint
 from s3fd.training import files, run, train
 
@@ -26,7 +29,8 @@ def test_the_loss_falls(make_config, tmp_path):
 def test_the_best_validation_is_kept(make_config, tmp_path, monkeypatch):
     given = iter([0.3, 0.5, 0.4])
     monkeypatch.setattr(
-        "s3fd.training.loop.Validation.average_precision", lambda *arguments: next(given)
+        "s3fd.training.loop.Validation.curve",
+        lambda *arguments: SimpleNamespace(average_precision=next(given)),
     )
     train(make_config(tmp_path, validate_every=2), progress=False)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -39,6 +43,29 @@ def test_the_best_validation_is_kept(make_config, tmp_path, monkeypatch):
     weights = load_checkpoint(tmp_path / "best.safetensors").state_dict()
     assert all(torch.equal(best["average"][name], value) for name, value in weights.items())
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 6
+
+
+def test_scores_are_calibrated_at_the_end(make_config, tmp_path, monkeypatch):
+    scores = [0.9] * 10 + [0.1] * 10
+    curve = PrecisionRecall.from_outcomes(scores, [True] * 6 + [False] * 14, faces=6)
+    monkeypatch.setattr("s3fd.training.loop.Validation.curve", lambda *arguments: curve)
+    config = make_config(tmp_path, validate_every=6, calibrate=True)
+    calibrated = load_checkpoint(train(config, progress=False)).state_dict()
+    entry = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    expected = fit_calibration(scores, [True] * 6 + [False] * 14)
+    assert entry == {
+        "step": 6, "shift": pytest.approx(expected.shift, rel=1e-4),
+        "scale": pytest.approx(expected.scale, rel=1e-4),
+    }  # fmt: skip
+    kept = torch.load(tmp_path / "last.pt", weights_only=True)["average"]
+    name = "head.logits.2.weight"
+    torch.testing.assert_close(calibrated[name], kept[name] / expected.scale)
+    assert torch.equal(calibrated["head.deltas.2.weight"], kept["head.deltas.2.weight"])
+
+
+def test_nothing_is_calibrated_without_validation(make_config, tmp_path):
+    with pytest.raises(ValueError, match="calibrate: there are no validation photos"):
+        make_config(tmp_path, calibrate=True)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_config, weights, tmp_path):

@@ -26,7 +26,7 @@ def test_the_figure_is_that_of_the_evaluation(make_config, data, tmp_path):
     validation = validation_of(make_config(tmp_path, validate_every=1))
     assert len(validation.photos) == 4
     model = FaceDetector.from_pretrained("light", "cpu").model
-    found = validation.average_precision(model, Events(None), 1)
+    found = validation.curve(model, Events(None), 1).average_precision
     detector = FaceDetector(model, "cpu")
     expected = evaluate_detector(
         lambda photos: detector(photos, score_threshold=LOWEST_SCORE),
@@ -54,7 +54,7 @@ def test_the_model_is_trained_on_as_before(make_config, tmp_path):
     validation = validation_of(make_config(tmp_path, validate_every=1, validation_photos=1))
     model = S3FD("light").train()
     before, state = model.state_dict().keys(), torch.get_rng_state()
-    validation.average_precision(model, Events(None), 1)
+    validation.curve(model, Events(None), 1)
     assert model.training
     assert model.state_dict().keys() == before
     assert torch.equal(torch.get_rng_state(), state)
