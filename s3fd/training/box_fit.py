@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,8 @@ _EPSILON = 1e-7
 _LARGEST_DELTA = 20.0
 
 
-def iou_and_loss(predicted: Tensor, target: Tensor, kind: IouLoss) -> tuple[Tensor, Tensor]:
-    """IoU of each pair of boxes, and a loss that also says where to move without an overlap.
+def iou_loss(predicted: Tensor, target: Tensor, kind: IouLoss) -> Tensor:
+    """A loss of each pair of boxes that also says where to move without an overlap.
 
     All of them are ``1 - IoU`` and a penalty: what is empty of the box around both (``"giou"``,
     Rezatofighi et al., CVPR 2019), the distance of the centres over the diagonal of that box
@@ -29,7 +31,7 @@ def iou_and_loss(predicted: Tensor, target: Tensor, kind: IouLoss) -> tuple[Tens
         kind: the penalty.
 
     Returns:
-        ``[N]`` each; a pair of equal boxes has a loss of 0.
+        ``[N]``; a pair of equal boxes has a loss of 0.
     """
     (px1, py1, px2, py2), (tx1, ty1, tx2, ty2) = predicted.unbind(-1), target.unbind(-1)
     predicted_width, predicted_height = px2 - px1, py2 - py1
@@ -43,33 +45,34 @@ def iou_and_loss(predicted: Tensor, target: Tensor, kind: IouLoss) -> tuple[Tens
     around_height = torch.maximum(py2, ty2) - torch.minimum(py1, ty1)
     if kind == "giou":
         around = around_width * around_height
-        return iou, 1 - iou + (around - union) / (around + _EPSILON)
+        return 1 - iou + (around - union) / (around + _EPSILON)
     shift = (px1 + px2 - tx1 - tx2).square() / 4 + (py1 + py2 - ty1 - ty2).square() / 4
     loss = 1 - iou + shift / (around_width.square() + around_height.square() + _EPSILON)
     if kind == "eiou":
         loss = loss + (predicted_width - width).square() / (around_width.square() + _EPSILON)
         loss = loss + (predicted_height - height).square() / (around_height.square() + _EPSILON)
-    return iou, loss
+    return loss
 
 
 def positive_boxes(
-    deltas: Tensor, anchors: Tensor, boxes: Tensor, starts: Tensor, matched: Tensor
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    deltas: Tensor, anchors: Tensor, boxes: Sequence[Tensor], matched: Tensor
+) -> tuple[Tensor, Tensor]:
     """What the positive anchors predict, and the faces that they are matched to.
 
     Args:
         deltas: ``[B, A, 4]``.
         anchors: ``[A, 4]``.
-        boxes: ``[T, 4]``, the faces of all images one after the other.
-        starts: int64 ``[B]``, where those of each image begin.
+        boxes: ``[G_i, 4]``, the faces of every image.
         matched: int64 ``[B, A]``, see `s3fd.ops.match_anchors`.
 
     Returns:
-        Decoded boxes ``[P, 4]``, differentiable; their faces ``[P, 4]``; image and anchor of each.
+        Decoded boxes ``[P, 4]``, differentiable, and their faces ``[P, 4]``.
     """
+    counts = torch.tensor([0, *map(len, boxes)], device=matched.device)
+    starts = counts.cumsum(0)  # [B + 1], where the faces of each image begin
+    faces = torch.cat([anchors[:0], *boxes]).to(deltas.dtype)
     image, anchor = (matched >= 0).nonzero(as_tuple=True)
-    faces = boxes[starts[image] + matched[image, anchor]]
     chosen = deltas[image, anchor]
     chosen = torch.cat([chosen[:, :2], chosen[:, 2:].clamp(max=_LARGEST_DELTA)], dim=1)
     predicted = decode_boxes(chosen, anchors[anchor])
-    return predicted, faces, (image, anchor)
+    return predicted, faces[starts[image] + matched[image, anchor]]

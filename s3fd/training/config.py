@@ -17,6 +17,7 @@ _Decay: TypeAlias = Annotated[float, Range(0, 1, below_high=True)]
 _Share: TypeAlias = Annotated[float, Range(0, 1)]
 
 IouLoss = Literal["giou", "diou", "eiou"]
+BoxLoss = Literal["smooth_l1", "giou", "diou", "eiou"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,9 @@ class TrainingConfig:
         top_n: anchors that the second stage gives a face; by default the mean of the first stage,
             as the paper does; 0 leaves the second stage out.
         negative_ratio: mined backgrounds for each positive.
+        box_loss: ``"smooth_l1"`` of the four deltas as in the paper, or ``"giou"``, ``"diou"`` or
+            ``"eiou"`` of the whole box, see `s3fd.training.box_fit`.
         box_weight: lambda of the paper's loss, ``class_loss + box_weight * box_loss``.
-        iou_loss: ``"giou"``, ``"diou"`` or ``"eiou"``: a loss of whole boxes beside smooth L1, see
-            `s3fd.training.box_fit`.
-        iou_weight: of `iou_loss` in the box loss.
-        smooth_l1_weight: of smooth L1 in the box loss; the paper has nothing else.
-        fit_scores: how far a positive's target score falls from 1 towards the IoU of its box.
         steps: optimiser steps of the whole run.
         batch_size: images of a step at `input_size`, over all processes and all its parts.
         accumulate: parts in which a process computes the gradient of a step, one after the other.
@@ -103,11 +101,8 @@ class TrainingConfig:
     candidate_iou: _Share = 0.1
     top_n: _Count | None = None
     negative_ratio: _Weight = 3.0
-    box_weight: _Weight = 4.0
-    iou_loss: IouLoss | None = None
-    iou_weight: _Weight = 1.0
-    smooth_l1_weight: _Weight = 1.0
-    fit_scores: _Share = 0.0
+    box_loss: BoxLoss = "giou"
+    box_weight: _Weight = 16.0
     steps: _Positive = 100000
     batch_size: _Positive = 48
     accumulate: _Positive = 1

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from s3fd.ops import AnchorGrid, max_out_background, multibox_loss
 from s3fd.ops.reference.multibox_loss import mined_counts
-from s3fd.training.box_fit import iou_and_loss, positive_boxes
-from s3fd.training.config import IouLoss
+from s3fd.training.box_fit import iou_loss, positive_boxes
+from s3fd.training.config import BoxLoss
 
 
 def flatten_maps(maps: Sequence[Tensor], channels: int) -> Tensor:
@@ -44,11 +44,8 @@ class DetectionLoss:
         top_n: anchors that the second stage gives a face; None takes the mean of the first stage,
             0 leaves the second stage out.
         negative_ratio: mined backgrounds for each positive (section 3.4).
-        iou_loss: a loss of the IoU family beside smooth L1, see `s3fd.training.box_fit`.
-        iou_weight: of it in the box loss, relative to smooth L1.
-        smooth_l1_weight: of smooth L1 there; the paper has nothing else.
-        fit_scores: how far a positive's target score falls from 1 towards the IoU that its box
-            reaches at present, from 0 (the paper) to 1: boxes that fit badly then rank lower.
+        box_loss: smooth L1 of the four deltas as in the paper, or a loss of the whole box, see
+            `s3fd.training.box_fit`.
     """
 
     grid: AnchorGrid
@@ -56,10 +53,7 @@ class DetectionLoss:
     candidate_iou: float = 0.1
     top_n: int | None = None
     negative_ratio: float = 3.0
-    iou_loss: IouLoss | None = None
-    iou_weight: float = 1.0
-    smooth_l1_weight: float = 1.0
-    fit_scores: float = 0.0
+    box_loss: BoxLoss = "smooth_l1"
 
     def match(
         self,
@@ -130,33 +124,10 @@ class DetectionLoss:
         class_loss, box_loss = multibox_loss(
             joined, offsets, anchors, boxes, matched, negative_ratio=self.negative_ratio
         )
-        losses = torch.stack([class_loss, self.smooth_l1_weight * box_loss])
-        if self.iou_loss is None and not self.fit_scores:
-            return losses
-        return losses + self._fit(joined, offsets, anchors, boxes, matched)
-
-    def _fit(
-        self,
-        logits: Tensor,  # [B, A, 2]
-        deltas: Tensor,  # [B, A, 4]
-        anchors: Tensor,
-        boxes: Sequence[Tensor],
-        matched: Tensor,
-    ) -> Tensor:
-        """What the fit of the positives' boxes adds to class and box loss, ``[2]``."""
-        counts = torch.tensor([0, *map(len, boxes)], device=matched.device)
-        faces = torch.cat([anchors[:0], *boxes]).to(deltas.dtype)
-        predicted, target, where = positive_boxes(
-            deltas, anchors, faces, counts.cumsum(0)[:-1], matched
-        )
-        iou, loss = iou_and_loss(predicted, target, self.iou_loss or "diou")
-        kept, positives = self.counts(matched).clamp(min=1)
-        # Cross-entropy with a target of q instead of 1 differs by (1 - q) (face - background).
-        missing = self.fit_scores * (1 - iou.detach())  # [P]
-        chosen = logits[where]  # [P, 2]
-        lower_scores = (missing * (chosen[:, 1] - chosen[:, 0])).sum() / kept
-        weight = self.iou_weight if self.iou_loss else 0.0
-        return torch.stack([lower_scores, weight * loss.sum() / positives])
+        if self.box_loss != "smooth_l1":
+            predicted, faces = positive_boxes(offsets, anchors, boxes, matched)
+            box_loss = iou_loss(predicted, faces, self.box_loss).sum() / max(1, len(faces))
+        return torch.stack([class_loss, box_loss])
 
 
 def _at_least_float32(level: Tensor) -> Tensor:
