@@ -314,6 +314,30 @@ def test_leaving_a_video_early_ends_its_thread(detector, tmp_path):
     assert threading.active_count() == before
 
 
+def test_a_camera_gives_its_newest_frames(detector, tmp_path, monkeypatch, face):
+    av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = (
+            128,
+            128,
+            "yuv420p",
+            4_000_000,
+        )
+        for _ in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_image(face)))
+        container.mux(stream.encode())
+    device = (str(tmp_path / "clip.mp4"), None)  # a file in place of a camera: all frames at once
+    monkeypatch.setattr("s3fd.images.video._camera_device", lambda index: device)
+    sources = [faces.source for faces in detector.stream(0)]
+    frames = [source.frame for source in sources]
+    assert frames == sorted(set(frames))
+    assert frames[-1] == 29
+    assert len(frames) <= 30
+    assert all(source.path is None and source.time >= 0 for source in sources)
+    assert str(sources[-1]).startswith("camera, frame 29 (")
+
+
 def test_what_reads_but_is_no_file_is_refused(detector):
     class Capture:
         """As OpenCV has them."""

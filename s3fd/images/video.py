@@ -92,14 +92,19 @@ def read_camera(index: int) -> Generator[Frame, None, None]:
         index: 0 for the first one.
 
     Raises:
-        ImageError: there is no such camera, it can't be opened, or PyAV is not installed.
+        ImageError: there is no such camera, it can't be opened, it breaks off, or PyAV is not
+            installed.
     """
     name = f"camera {index}"
     device, kind = _camera_device(index)
+    av = pyav(name)
     with _open(device, name, format=kind) as container:
         start = time.monotonic()
-        for number, frame in enumerate(container.decode(video=0)):
-            yield Frame(number, time.monotonic() - start, _upright(frame))
+        try:
+            for number, frame in enumerate(container.decode(video=0)):
+                yield Frame(number, time.monotonic() - start, _upright(frame))
+        except av.FFmpegError as error:
+            raise ImageError(f"{name}: it broke off ({reason(error)})") from None
 
 
 def _open(file: str, name: str, **options: Any) -> InputContainer:
