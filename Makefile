@@ -62,7 +62,7 @@ develop: .venv/test.stamp .venv/lint.stamp
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv
 	@echo "Installing $(TORCH) and the build tools into .venv"
-	$(PIP) "$(TORCH)" numpy "scikit-build-core>=0.11" "pybind11>=2.13" cmake ninja
+	$(PIP) "$(TORCH)" numpy "scikit-build-core>=0.11" cmake ninja
 	touch $@
 
 .venv/s3fd.stamp: .venv/torch.stamp $(NATIVE)

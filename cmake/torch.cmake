@@ -1,24 +1,21 @@
-# Finds torch's headers and library by asking Python, and pybind11's CMake files likewise.
+# Finds torch's headers and library by asking Python.
 #
 # find_package(Torch) is no choice: with a CUDA build of torch and no CUDA toolkit it is a fatal
 # error, and it would tie this build to the compiler flags and version of that one torch.
 #
-# Sets TORCH_DIR, TORCH_VERSION, TORCH_CUDA_VERSION (empty for a build without CUDA) and
-# PYBIND11_CMAKE_DIR; defines the targets torch_stable and, for what is written in CUDA,
-# torch_stable_cuda.
+# Sets TORCH_DIR, TORCH_VERSION and TORCH_CUDA_VERSION (empty for a build without CUDA); defines the
+# targets torch_stable and, for what is written in CUDA, torch_stable_cuda.
 
 execute_process(
     COMMAND ${Python_EXECUTABLE} -c
 "from importlib import metadata, util
-torch, pybind11 = util.find_spec('torch'), util.find_spec('pybind11')
+torch = util.find_spec('torch')
 print(torch.submodule_search_locations[0] if torch else '')
-print(metadata.version('torch') if torch else '')
-print(pybind11.submodule_search_locations[0] + '/share/cmake/pybind11' if pybind11 else '')"
+print(metadata.version('torch') if torch else '')"
     OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 string(REPLACE "\n" ";" found "${found};;")
 list(GET found 0 TORCH_DIR)
 list(GET found 1 TORCH_VERSION)
-list(GET found 2 PYBIND11_CMAKE_DIR)
 
 if(NOT TORCH_VERSION OR TORCH_VERSION VERSION_LESS 2.10)
   message(FATAL_ERROR

@@ -25,9 +25,9 @@ __version__ = "0.1.0"
 __all__ = ["Detections", "FaceDetector", "__version__"]
 
 if find_spec("s3fd._C") is None:  # a source folder, found before what is installed
-    from s3fd import _sources
+    from s3fd import _libraries
 
-    __path__ += _sources.built_from_the_same(Path(__file__).parent, sys.path)
+    __path__ += _libraries.built_from_the_same(Path(__file__).parent, sys.path)
 
 __getattr__, __dir__ = import_at_first_use(
     __name__, {"Detections": "s3fd.detections", "FaceDetector": "s3fd.detector"}

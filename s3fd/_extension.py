@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 
+from s3fd._libraries import library_path
+
 _loaded = False
 _has_cuda_kernels = False
-
-
-def library_path(name: str) -> Path:
-    """Where the compiled library ``name`` is, or would be if it were there."""
-    spec = find_spec(f"s3fd.{name}")  # an editable install keeps it outside the source folder
-    if spec is not None and spec.origin is not None:
-        return Path(spec.origin)
-    return Path(__file__).with_name(f"{name}.dll" if os.name == "nt" else f"{name}.so")
 
 
 def load() -> None:

@@ -1,6 +1,6 @@
 // Greedy matching of detections to ground truth, for s3fd/evaluation/matching.py.
 
-#include "evaluation/module.h"
+#include "evaluation/library.h"
 #include "shared/geometry.h"
 
 #include <vector>
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kFalsePositive = -1, kIgnored = -2;
 
-using Boxes = Ragged<Box<float>, float>;
+using Boxes = Ragged<Box<float>>;
 
 // At least half of the detection's own area lies in one ignore box.
 bool is_ignored(const Box<float>& detection, std::span<const Box<float>> ignore) {
@@ -48,29 +48,19 @@ void match_image(std::span<const Box<float>> detections, std::span<const Box<flo
 }
 
 }  // namespace
-
-Array<int64_t> match_detections(const Array<float>& detections,
-                                const Array<int64_t>& detection_splits,
-                                const Array<float>& ground_truths,
-                                const Array<int64_t>& ground_truth_splits,
-                                const Array<float>& ignore, const Array<int64_t>& ignore_splits,
-                                double iou_threshold) {
-  const Boxes found(detections, detection_splits);
-  const Boxes wanted(ground_truths, ground_truth_splits);
-  const Boxes ignored(ignore, ignore_splits);
-  if (wanted.images() != found.images() || ignored.images() != found.images()) {
-    throw std::invalid_argument("splits: expected the same number of images");
-  }
-  Array<int64_t> matched(detections.shape(0));
-  int64_t* const out = matched.mutable_data();
-  {
-    const pybind11::gil_scoped_release release;
-    for (size_t image = 0; image < found.images(); ++image) {
-      match_image(found[image], wanted[image], ignored[image], iou_threshold,
-                  out + found.begin(image));
-    }
-  }
-  return matched;
-}
-
 }  // namespace s3fd
+
+// Of each detection (x1, y1, x2, y2): its ground truth's index in the image, -1 for a false
+// positive, -2 where it counts neither way.
+S3FD_EXPORT const char* s3fd_match_detections(s3fd::RaggedArray detections,
+                                              s3fd::RaggedArray ground_truths,
+                                              s3fd::RaggedArray ignore, double iou_threshold,
+                                              int64_t* matched) {
+  return s3fd::run_guarded([&] {
+    const s3fd::Boxes found(detections), wanted(ground_truths), ignored(ignore);
+    for (size_t image = 0; image < found.images(); ++image) {
+      s3fd::match_image(found[image], wanted[image], ignored[image], iou_threshold,
+                        matched + found.begin(image));
+    }
+  });
+}

@@ -1,7 +1,7 @@
 // The face that each detection overlaps most, and what becomes of the detection, as the tools of
 // WIDER FACE and PASCAL VOC decide it. For s3fd/evaluation/pixel_overlaps.py.
 
-#include "evaluation/module.h"
+#include "evaluation/library.h"
 #include "evaluation/threads.h"
 
 #include <algorithm>
@@ -28,88 +28,69 @@ double iou(const PixelBox& a, const PixelBox& b) {
 
 constexpr int8_t kIgnored = -1, kFalsePositive = 0, kFound = 1;
 
-}  // namespace
-
-std::pair<Array<int64_t>, Array<double>> best_overlaps(const Array<double>& detections,
-                                                       const Array<int64_t>& detection_splits,
-                                                       const Array<double>& faces,
-                                                       const Array<int64_t>& face_splits,
-                                                       size_t threads) {
-  const Ragged<PixelBox, double> found(detections, detection_splits);
-  const Ragged<PixelBox, double> wanted(faces, face_splits);
-  if (wanted.images() != found.images()) {
-    throw std::invalid_argument("splits: expected the same number of images");
+// The face that a detection overlaps most, the lower index on ties, and their IoU.
+void best_overlap(const PixelBox& detection, std::span<const PixelBox> faces, int64_t& best,
+                  double& overlap) {
+  best = -1;
+  overlap = -1;
+  for (size_t i = 0; i < faces.size(); ++i) {
+    const double value = iou(detection, faces[i]);
+    if (value > overlap) {
+      overlap = value;
+      best = int64_t(i);
+    }
   }
-  Array<int64_t> best(detections.shape(0));
-  Array<double> overlap(detections.shape(0));
-  int64_t* const best_out = best.mutable_data();
-  double* const overlap_out = overlap.mutable_data();
-  {
-    const pybind11::gil_scoped_release release;
-    for_each_image(found.images(), threads, [&](size_t image) {
+  overlap = std::max(overlap, 0.0);
+}
+
+// One image: detections come by falling score, and the first to find a face has it.
+void judge_image(std::span<const int64_t> best, const double* overlap,
+                 std::span<const uint8_t> counted, double iou_threshold, int8_t* outcome) {
+  std::vector<bool> taken(counted.size());
+  for (size_t i = 0; i < best.size(); ++i) {
+    outcome[i] = kFalsePositive;
+    if (best[i] < 0 || !(overlap[i] >= iou_threshold)) continue;
+    const size_t face = size_t(best[i]);
+    if (!counted[face]) {
+      outcome[i] = kIgnored;
+    } else if (!taken[face]) {
+      taken[face] = true;
+      outcome[i] = kFound;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace s3fd
+
+// Of each detection (x1, y1, x2, y2): the face of its image that it overlaps most, the lower index
+// on ties, and their IoU, areas counted in pixels. -1 and 0 in an image without faces.
+S3FD_EXPORT const char* s3fd_best_overlaps(s3fd::RaggedArray detections, s3fd::RaggedArray faces,
+                                           int64_t threads, int64_t* best, double* overlap) {
+  return s3fd::run_guarded([&] {
+    const s3fd::Ragged<s3fd::PixelBox> found(detections), wanted(faces);
+    s3fd::for_each_image(found.images(), size_t(threads), [&](size_t image) {
       size_t row = found.begin(image);
-      for (const PixelBox& detection : found[image]) {
-        int64_t index = -1;
-        double largest = -1;
-        for (size_t i = 0; i < wanted[image].size(); ++i) {
-          const double value = iou(detection, wanted[image][i]);
-          if (value > largest) {
-            largest = value;
-            index = int64_t(i);
-          }
-        }
-        best_out[row] = index;
-        overlap_out[row] = std::max(largest, 0.0);
+      for (const s3fd::PixelBox& detection : found[image]) {
+        s3fd::best_overlap(detection, wanted[image], best[row], overlap[row]);
         ++row;
       }
     });
-  }
-  return {best, overlap};
+  });
 }
 
-Array<int8_t> judge_detections(const Array<int64_t>& best, const Array<double>& overlap,
-                               const Array<int64_t>& detection_splits,
-                               const Array<uint8_t>& counted, const Array<int64_t>& face_splits,
-                               double iou_threshold) {
-  const Ragged<int64_t, int64_t> chosen(best, detection_splits);
-  const Ragged<uint8_t, uint8_t> counts(counted, face_splits);
-  if (overlap.ndim() != 1 || overlap.shape(0) != best.shape(0)) {
-    throw std::invalid_argument("overlap: expected one for each detection");
-  }
-  if (counts.images() != chosen.images()) {
-    throw std::invalid_argument("splits: expected the same number of images");
-  }
-  Array<int8_t> outcome(best.shape(0));
-  int8_t* const out = outcome.mutable_data();
-  const double* const overlaps = overlap.data();
-  bool within = true;
-  {
-    const pybind11::gil_scoped_release release;
-    std::vector<bool> taken;
-    for (size_t image = 0; image < chosen.images() && within; ++image) {
-      const std::span<const uint8_t> faces = counts[image];
-      taken.assign(faces.size(), false);
-      size_t row = chosen.begin(image);
-      for (const int64_t face : chosen[image]) {
-        out[row] = kFalsePositive;
-        if (face >= int64_t(faces.size())) {
-          within = false;
-          break;
-        }
-        if (face >= 0 && overlaps[row] >= iou_threshold) {
-          if (!faces[size_t(face)]) {
-            out[row] = kIgnored;
-          } else if (!taken[size_t(face)]) {
-            taken[size_t(face)] = true;
-            out[row] = kFound;
-          }
-        }
-        ++row;
-      }
+// Of each detection, by falling score in its image: 1 if it is the first to reach the threshold
+// with its best face, 0 if it is a false positive, -1 if that face does not count.
+S3FD_EXPORT const char* s3fd_judge_detections(s3fd::RaggedArray best, const double* overlap,
+                                              s3fd::RaggedArray counted, double iou_threshold,
+                                              int8_t* outcome) {
+  return s3fd::run_guarded([&] {
+    const s3fd::Ragged<int64_t> chosen(best);
+    const s3fd::Ragged<uint8_t> counts(counted);
+    for (size_t image = 0; image < chosen.images(); ++image) {
+      const size_t begin = chosen.begin(image);
+      s3fd::judge_image(chosen[image], overlap + begin, counts[image], iou_threshold,
+                        outcome + begin);
     }
-  }
-  if (!within) throw std::invalid_argument("best: expected indices of faces of the same image");
-  return outcome;
+  });
 }
-
-}  // namespace s3fd

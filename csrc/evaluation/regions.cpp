@@ -1,7 +1,7 @@
 // Overlaps of regions that are drawn into a photo, pixel by pixel, as FDDB's tool measures them.
 // For s3fd/evaluation/fddb/roc.py.
 
-#include "evaluation/module.h"
+#include "evaluation/library.h"
 #include "evaluation/threads.h"
 
 #include <algorithm>
@@ -151,46 +151,43 @@ Region draw(const Ellipse& ellipse, const Canvas& canvas) {
   return region;
 }
 
+// Image after image a table, a row for each face.
 template <typename Shape>
-Array<double> overlaps(const Ragged<Ellipse, double>& faces, const Ragged<Shape, double>& found,
-                       const int64_t* sizes, size_t threads) {
+void fill_overlaps(const Ragged<Ellipse>& faces, const Ragged<Shape>& found, const int64_t* sizes,
+                   size_t threads, double* table) {
   std::vector<size_t> begins(faces.images() + 1);
   for (size_t image = 0; image < faces.images(); ++image) {
     begins[image + 1] = begins[image] + faces[image].size() * found[image].size();
   }
-  Array<double> table(pybind11::ssize_t(begins.back()));
-  double* const out = table.mutable_data();
-  const pybind11::gil_scoped_release release;
   for_each_image(faces.images(), threads, [&](size_t image) {
     const Canvas canvas(sizes[2 * image], sizes[2 * image + 1]);
     std::vector<Region> detections;
     for (const Shape& shape : found[image]) detections.push_back(draw(shape, canvas));
-    double* cell = out + begins[image];
+    double* cell = table + begins[image];
     for (const Ellipse& face : faces[image]) {
       const Region region = draw(face, canvas);
       for (const Region& detection : detections) *cell++ = region.iou(detection);
     }
   });
-  return table;
 }
 
 }  // namespace
-
-Array<double> region_overlaps(const Array<double>& faces, const Array<int64_t>& face_splits,
-                              const Array<double>& detections,
-                              const Array<int64_t>& detection_splits, const Array<int64_t>& sizes,
-                              size_t threads) {
-  const Ragged<Ellipse, double> wanted(faces, face_splits);
-  if (sizes.ndim() != 2 || sizes.shape(1) != 2 || size_t(sizes.shape(0)) != wanted.images() ||
-      detection_splits.size() != face_splits.size()) {
-    throw std::invalid_argument("expected sizes [B, 2] and splits of the same number of images");
-  }
-  if (detections.ndim() == 2 && detections.shape(1) == 5) {
-    return overlaps(wanted, Ragged<Ellipse, double>(detections, detection_splits), sizes.data(),
-                    threads);
-  }
-  return overlaps(wanted, Ragged<Rectangle, double>(detections, detection_splits), sizes.data(),
-                  threads);
-}
-
 }  // namespace s3fd
+
+// IoUs of ellipses (major radius, minor radius, angle, x, y) with detections in photos, counted in
+// pixels. Detections are such ellipses, or rectangles (x1, y1, x2, y2). `sizes` are the width and
+// height of each photo, 0 where they are not known.
+S3FD_EXPORT const char* s3fd_region_overlaps(s3fd::RaggedArray faces, s3fd::RaggedArray detections,
+                                             bool detections_are_ellipses, const int64_t* sizes,
+                                             int64_t threads, double* table) {
+  return s3fd::run_guarded([&] {
+    const s3fd::Ragged<s3fd::Ellipse> wanted(faces);
+    if (detections_are_ellipses) {
+      const s3fd::Ragged<s3fd::Ellipse> found(detections);
+      s3fd::fill_overlaps(wanted, found, sizes, size_t(threads), table);
+    } else {
+      const s3fd::Ragged<s3fd::Rectangle> found(detections);
+      s3fd::fill_overlaps(wanted, found, sizes, size_t(threads), table);
+    }
+  });
+}

@@ -1,12 +1,11 @@
 // Lines of numbers, many and fast. For s3fd/evaluation/predictions.py.
 
-#include "evaluation/module.h"
+#include "evaluation/library.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace s3fd {
 namespace {
@@ -26,48 +25,43 @@ const char* read_number(const char* text, const char* end, double& value) {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
-// Appends the numbers of one line; false where it does not hold `columns` numbers and nothing else.
-bool read_line(std::string_view line, size_t columns, std::vector<double>& values) {
+// Writes the numbers of one line; false where it does not hold `columns` numbers and nothing else.
+bool read_line(std::string_view line, int64_t columns, double* values) {
   const char* at = line.data();
   const char* const end = at + line.size();
-  size_t count = 0;
+  int64_t count = 0;
   while (true) {
     while (at != end && is_space(*at)) ++at;
     if (at == end) return count == columns;
     double value = 0;
     at = read_number(at, end, value);
-    if (at == nullptr || ++count > columns || (at != end && !is_space(*at))) return false;
-    values.push_back(value);
+    if (at == nullptr || count == columns || (at != end && !is_space(*at))) return false;
+    values[count++] = value;
   }
 }
 
 }  // namespace
-
-std::pair<Array<double>, int64_t> read_number_lines(const pybind11::bytes& text, size_t start,
-                                                    size_t columns) {
-  std::string_view rest = text;
-  rest.remove_prefix(std::min(start, rest.size()));
-  std::vector<double> values;
-  int64_t wrong = -1;
-  {
-    const pybind11::gil_scoped_release release;
-    values.reserve(rest.size() / 4);
-    for (int64_t number = 0; !rest.empty(); ++number) {
-      const size_t length = std::min(rest.find('\n'), rest.size());
-      const std::string_view line = rest.substr(0, length);
-      rest.remove_prefix(std::min(length + 1, rest.size()));
-      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      if (!read_line(line, columns, values)) {
-        wrong = number;
-        break;
-      }
-    }
-  }
-  if (wrong >= 0) return {Array<double>(0), wrong};
-  const pybind11::ssize_t rows = pybind11::ssize_t(values.size() / columns);
-  Array<double> table({rows, pybind11::ssize_t(columns)});
-  std::copy(values.begin(), values.end(), table.mutable_data());
-  return {table, wrong};
-}
-
 }  // namespace s3fd
+
+// The numbers of a text that a zero ends, `columns` a line, blank lines passed over. `rows`: how
+// many lines of the table were written, which has room for all lines. `wrong`: -1, or the first
+// line, from 0, that holds anything else.
+S3FD_EXPORT const char* s3fd_read_number_lines(const char* text, int64_t length, int64_t columns,
+                                               double* table, int64_t* rows, int64_t* wrong) {
+  return s3fd::run_guarded([&] {
+    std::string_view rest(text, size_t(length));
+    *rows = 0;
+    *wrong = -1;
+    for (int64_t number = 0; !rest.empty(); ++number) {
+      const size_t end = std::min(rest.find('\n'), rest.size());
+      const std::string_view line = rest.substr(0, end);
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      if (!s3fd::read_line(line, columns, table + *rows * columns)) {
+        *wrong = number;
+        return;
+      }
+      ++*rows;
+    }
+  });
+}

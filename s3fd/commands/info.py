@@ -59,7 +59,8 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _build() -> Iterator[tuple[str, str]]:
-    from s3fd._extension import build_info, library_path, no_cuda_reason
+    from s3fd._extension import build_info, no_cuda_reason
+    from s3fd._libraries import library_path
 
     built = build_info()
     yield "operators", str(library_path("_C"))

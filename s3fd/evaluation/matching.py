@@ -126,9 +126,9 @@ def compiled_module() -> ModuleType:
     """`s3fd._evaluation`; an `ImportError` says what to do where it can't be loaded."""
     try:
         from s3fd import _evaluation
-    except ImportError as error:
+    except OSError as error:
         raise ImportError(
-            f"s3fd: the compiled module s3fd._evaluation can't be loaded: {error}\n"
+            f"s3fd: the library of s3fd._evaluation can't be loaded: {error}\n"
             "Install the package so that it is built: `pip install .` in the source folder.",
             name="s3fd._evaluation",
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s3fd._sources import STAMP, stamp
+from s3fd._libraries import STAMP, stamp
 
 ROOT = Path(__file__).parents[1]
 # The finder of an editable install would answer before the folders of this test.
@@ -29,7 +29,7 @@ def clone(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "s3fd", tmp_path / "s3fd", ignore=ignore)
     installed = tmp_path / "installed" / "s3fd"
     installed.mkdir(parents=True)
-    for name in ("_C", "_evaluation"):
+    for name in ("_C", "_C_evaluation"):
         spec = find_spec(f"s3fd.{name}")
         assert spec is not None
         assert spec.origin is not None
@@ -47,7 +47,7 @@ def test_the_libraries_are_used_where_they_were_built_from_the_same_sources(clon
     done = run(
         clone,
         "import s3fd.ops, s3fd._evaluation\n"
-        "print(s3fd.__file__, s3fd._extension.library_path('_C'), s3fd._evaluation.__file__)",
+        "print(s3fd.__file__, s3fd._extension.library_path('_C'), s3fd._evaluation._library._name)",
     )
     assert done.returncode == 0, done.stderr
     source, operators, evaluation = map(Path, done.stdout.split())
@@ -61,7 +61,7 @@ def test_the_libraries_are_used_where_they_were_built_from_the_same_sources(clon
         ("from s3fd.ops import nms", "the compiled operators are missing"),
         (
             "from s3fd.evaluation.matching import compiled_module; compiled_module()",
-            "the compiled module s3fd._evaluation can't be loaded",
+            "the library of s3fd._evaluation can't be loaded",
         ),
     ],
 )

@@ -1,18 +1,28 @@
-"""Which C++ sources the compiled libraries were built from.
+"""Where the compiled libraries are, and which C++ sources they were built from.
 
-``python s3fd/_sources.py csrc`` prints the stamp of a folder's sources. The build stores it beside
-the libraries, so that a source folder can tell whether those of an installed package are its own.
+``python s3fd/_libraries.py csrc`` prints the stamp of a folder's sources. The build stores it
+beside the libraries, so that a source folder knows those of an installed package for its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 STAMP = "_sources.txt"
 _SUFFIXES = {".h", ".cpp", ".cuh", ".cu"}
+
+
+def library_path(name: str) -> Path:
+    """Where the compiled library ``name`` is, or would be if it were there."""
+    spec = find_spec(f"s3fd.{name}")  # an editable install keeps it outside the source folder
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin)
+    return Path(__file__).with_name(f"{name}.dll" if os.name == "nt" else f"{name}.so")
 
 
 def stamp(folder: Path) -> str:
