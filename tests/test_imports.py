@@ -33,7 +33,7 @@ DEPTH = {room: depth for depth, line in enumerate(LAYERS.split("\n")) for room i
 
 def modules() -> dict[str, Path]:
     found = {}
-    for path in [*PACKAGE.rglob("*.py"), PACKAGE / "_evaluation.pyi"]:
+    for path in PACKAGE.rglob("*.py"):
         name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         found[name.removesuffix(".__init__")] = path
     return found
