@@ -26,7 +26,8 @@ LAYERS = """
     images ops
     photos pipeline
     defaults devices file_kinds files settings
-    _evaluation _extension _lazy _sources
+    _evaluation _extension
+    _lazy _libraries
 """
 DEPTH = {room: depth for depth, line in enumerate(LAYERS.split("\n")) for room in line.split()}
 
