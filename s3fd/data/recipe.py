@@ -25,7 +25,7 @@ class Augmentation:
             ``"face"``, mostly around a face (`patches.face_patch`), ``"photo"``, all of a photo
             (`patches.photo_patch`), or ``"size"``: every size of `face_sizes` equally often, on a
             logarithmic scale, alone or in collages that are the finer the smaller the faces are
-            (`sizes.SizedDrawing`). `anchor_sampling` and `collage` have no part in that.
+            (`sized_drawing.SizedDrawing`). `anchor_sampling` and `collage` have no part in that.
         flip: probability that a patch is mirrored.
         anchor_sampling: share of patches chosen by data-anchor sampling instead
             (`patches.anchor_patch`).
