@@ -81,7 +81,7 @@ class TrainingConfig:
         validation_photos: of these, so many, evenly spread; 0 for all.
         validation_size: photos whose longest side is larger are shrunk to it, in pixels.
         calibrate: at the end, make scores mean what they say on the validation photos: of the
-            detections with a score of 0.9, nine in ten are faces. Needs `validate_every`.
+            detections with a score of 0.9, nine in ten are faces. Nothing happens without them.
         log_every: steps between two lines of the log.
         tensorboard: write scalars and pictures for TensorBoard.
     """
@@ -137,11 +137,6 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_settings(self)
         self._check_schedule()
-        if self.calibrate and not self.validate_every:
-            raise ValueError(
-                "calibrate: there are no validation photos without validate_every; set it, for "
-                "example to the number of steps"
-            )
         if self.imagenet is not None and self.model != "vgg16":
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
         if self.imagenet is not None and self.weights is not None:

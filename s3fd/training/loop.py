@@ -11,7 +11,7 @@ import torch
 
 from s3fd.data import Batch, PhotoCache, TrainingBatches, load_batches
 from s3fd.data.photo import Opener, open_photo
-from s3fd.evaluation.calibration import Calibration, fit_calibration
+from s3fd.evaluation.calibration import fit_calibration
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes, is_restart, join_processes
@@ -137,7 +137,7 @@ class _Loop:
                 self.line.say(line)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
-            if self.config.calibrate and self.state.step == self.config.steps:
+            if self._calibrates():
                 self._calibrate()
         self.events.close()
         return self.config.out / files.WEIGHTS
@@ -205,16 +205,20 @@ class _Loop:
             f"(best {best['average_precision']:.4f} at step {best['step']:.0f})"
         )
 
+    def _calibrates(self) -> bool:
+        ends = self.state.step == self.config.steps
+        return ends and self.config.calibrate and self.validation is not None
+
     def _calibrate(self) -> None:
         """Makes the scores of the weights mean something; what the run goes on from stays."""
         assert self.validation is not None
         step = self.state.step
         curve = self.validation.curve(self.state.average, self.events, step)
-
-        def fit() -> Calibration:
-            return fit_calibration(*curve.outcomes())
-
-        calibration = self.processes.on_first(fit)
+        try:
+            calibration = self.processes.on_first(lambda: fit_calibration(*curve.outcomes()))
+        except ValueError as error:  # too few photos, or a network that finds nothing yet
+            self.line.say(f"step {step}: scores are left as they are; {error}")
+            return
         self.processes.on_first(lambda: self.state.save_calibrated(calibration))
         self._write({"shift": calibration.shift, "scale": calibration.scale})
         self.line.say(

@@ -61,7 +61,7 @@ def test_the_command_runs_under_torchrun_and_one_process_speaks(data, tmp_path):
         "-m", "s3fd", "train", "--data", data, "--out", tmp_path, "--steps", 2, "--batch-size", 4,
         "--input-size", 64, "--workers", 1, "--device", "cpu", "--precision", "float32",
         "--set", "augmentation.scales=[1.0]", "--set", "augmentation.scale_shares=[1.0]",
-        "--set", "log_every=1",
+        "--set", "log_every=1", "--validate-every", 0,
     ]  # fmt: skip
     ended = torchrun(*arguments)
     assert ended.returncode == 0, ended.stderr

@@ -63,9 +63,14 @@ def test_scores_are_calibrated_at_the_end(make_config, tmp_path, monkeypatch):
     assert torch.equal(calibrated["head.deltas.2.weight"], kept["head.deltas.2.weight"])
 
 
-def test_nothing_is_calibrated_without_validation(make_config, tmp_path):
-    with pytest.raises(ValueError, match="calibrate: there are no validation photos"):
-        make_config(tmp_path, calibrate=True)
+def test_scores_that_can_not_be_calibrated_are_left(make_config, tmp_path, monkeypatch, capsys):
+    nothing = PrecisionRecall.from_outcomes([], [], faces=6)
+    monkeypatch.setattr("s3fd.training.loop.Validation.curve", lambda *arguments: nothing)
+    file = train(make_config(tmp_path, validate_every=6, calibrate=True))
+    assert "scores are left as they are; found: expected" in capsys.readouterr().err
+    kept = torch.load(tmp_path / "last.pt", weights_only=True)["average"]
+    assert torch.equal(load_checkpoint(file).state_dict()["head.logits.2.weight"],
+                       kept["head.logits.2.weight"])  # fmt: skip
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_config, weights, tmp_path):
