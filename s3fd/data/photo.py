@@ -96,6 +96,10 @@ def decode_photo(image: Image.Image, name: str, scale: float) -> UInt8Array:
             image = upright(image)
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except Exception as error:  # a damaged file makes Pillow's readers fail in any way
+        if isinstance(error, OSError) and image.format in ("JPEG", "MPO"):
+            return read_image(
+                str(getattr(image, "filename", name))
+            )  # as far as it goes, if little is missing
         raise unreadable(error, name) from error
     return read_image(image, name)
 

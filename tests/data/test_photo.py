@@ -32,6 +32,20 @@ def test_a_truncated_photo_is_named_when_it_is_decoded(wider):
             photo.decode(1.0)
 
 
+def test_a_jpeg_that_lacks_its_last_bytes_is_read_as_the_detector_reads_it(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (160, 120, 3), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-40])
+    with (
+        pytest.warns(UserWarning, match=r"cut\.jpg: cut short"),
+        open_photo(annotated(tmp_path / "cut.jpg")) as photo,
+    ):
+        decoded = photo.decode(1.0)
+    assert decoded.shape == (160, 120, 3)
+    with open_photo(annotated(tmp_path / "whole.jpg")) as photo:
+        np.testing.assert_array_equal(decoded[:128], photo.decode(1.0)[:128])
+
+
 def test_a_missing_photo_is_named(wider):
     with pytest.raises(FileNotFoundError, match=r"missing\.jpg: there is no such file"):
         pixels(wider.paths["missing"])
