@@ -10,6 +10,7 @@ import torch
 from elsewhere import run_elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import layouts
 from torch import Tensor
 
 from s3fd.ops import AnchorGrid, decode_detections, nms, reference
@@ -64,18 +65,6 @@ def assert_same(result: Detections, expected: Detections, *, exact: bool = True)
         assert torch.equal(boxes, expected[0])
     torch.testing.assert_close(boxes, expected[0], rtol=1e-6, atol=1e-4)
     torch.testing.assert_close(scores, expected[1], rtol=1e-6, atol=1e-7)
-
-
-def layouts(level: Tensor) -> dict[str, Tensor]:
-    padded = torch.full([2 * size for size in level.shape], math.nan, dtype=level.dtype)
-    sliced = padded[::2, ::2, ::2, ::2]
-    sliced.copy_(level)
-    return {
-        "contiguous": level.contiguous(),
-        "channels_last": level.contiguous(memory_format=torch.channels_last),
-        "sliced": sliced,
-        "transposed": level.transpose(2, 3).contiguous().transpose(2, 3),
-    }
 
 
 def one_level(logits: Sequence[Sequence[float]], deltas: Tensor | None = None) -> Maps:

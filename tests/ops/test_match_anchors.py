@@ -253,19 +253,3 @@ def test_bad_arguments_are_named(change, error: type[Exception], text: str) -> N
     arguments = {"anchors": torch.zeros(3, 4), "boxes": [torch.zeros(1, 4)]} | change
     with pytest.raises(error, match=text):
         match_anchors(**arguments)
-
-
-STRIDES = st.sampled_from([1, 3, 4, 8, 16])
-SIDES = st.one_of(st.integers(1, 40), st.floats(0.5, 50))
-GRIDS = st.integers(1, 3).flatmap(
-    lambda levels: st.builds(
-        AnchorGrid,
-        strides=st.tuples(*[STRIDES] * levels),
-        sizes=st.tuples(
-            *[st.lists(st.one_of(SIDES, st.tuples(SIDES, SIDES)), min_size=1, max_size=3)] * levels
-        ),
-        offset=st.sampled_from([0.5, 0.0, 0.3, -2.0]),
-    )
-)
-RANGES = ["integers", "fractions", "far", "thin", "equal", "not finite"]
-EDGES = [1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1023, 1025, 8191, 8193, 8256]

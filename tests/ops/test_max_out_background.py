@@ -7,6 +7,7 @@ import torch
 from elsewhere import run_elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import layouts
 from torch import Tensor
 
 from s3fd.ops import max_out_background, reference
@@ -23,19 +24,6 @@ logits_with_ties = st.builds(
     st.tuples(st.integers(0, 3), st.integers(2, 6), st.integers(0, 4), st.integers(0, 4)),
     st.integers(0, 2**32 - 1),
 )
-
-
-def layouts(logits: Tensor) -> dict[str, Tensor]:
-    """The same values in memory in several ways."""
-    padded = torch.full([2 * size for size in logits.shape], math.nan, dtype=logits.dtype)
-    sliced = padded[::2, ::2, ::2, ::2]
-    sliced.copy_(logits)
-    return {
-        "contiguous": logits.contiguous(),
-        "channels_last": logits.contiguous(memory_format=torch.channels_last),
-        "sliced": sliced,
-        "transposed": logits.transpose(2, 3).contiguous().transpose(2, 3),
-    }
 
 
 @given(logits_with_ties)
