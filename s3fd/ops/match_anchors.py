@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -166,17 +167,7 @@ def _options(
 
 
 @_registration.fake("s3fd::match_anchors")
-def _fake(
-    anchors: Tensor,
-    boxes: Tensor,
-    splits: Tensor,
-    ignore: Tensor,
-    ignore_splits: Tensor,
-    positive_iou: float,
-    candidate_iou: float,
-    top_n: int,
-    keep_best: bool,
-) -> Tensor:
+def _fake(anchors: Tensor, boxes: Tensor, splits: Tensor, *others: Any) -> Tensor:
     return splits.new_empty((splits.shape[0] - 1, anchors.shape[0]))
 
 
@@ -188,10 +179,7 @@ def _fake_of_grid(
     ignore_splits: Tensor,
     feature_sizes: list[int],
     grid: list[float],
-    positive_iou: float,
-    candidate_iou: float,
-    top_n: int,
-    keep_best: bool,
+    *options: Any,
 ) -> Tensor:
     total = unpack_grid(grid).num_anchors(feature_sizes)
     return splits.new_empty((splits.shape[0] - 1, total))
@@ -226,23 +214,10 @@ def _grid_elsewhere(
     ignore_splits: Tensor,
     feature_sizes: list[int],
     grid: list[float],
-    positive_iou: float,
-    candidate_iou: float,
-    top_n: int,
-    keep_best: bool,
+    *options: Any,
 ) -> Tensor:
     anchors = torch.ops.s3fd.anchors(boxes, feature_sizes, grid)
-    return _elsewhere(
-        anchors,
-        boxes,
-        splits,
-        ignore,
-        ignore_splits,
-        positive_iou,
-        candidate_iou,
-        top_n,
-        keep_best,
-    )
+    return _elsewhere(anchors, boxes, splits, ignore, ignore_splits, *options)
 
 
 _registration.run_elsewhere("s3fd::match_anchors", _elsewhere)

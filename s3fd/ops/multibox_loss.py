@@ -175,15 +175,7 @@ def _check_indices(matched: Tensor, num_boxes: Sequence[int]) -> None:
 
 
 @_registration.fake("s3fd::multibox_loss")
-def _fake(
-    logits: Tensor,
-    deltas: Tensor,
-    anchors: Tensor,
-    boxes: Tensor,
-    splits: Tensor,
-    matched: Tensor,
-    *settings: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fake(logits: Tensor, deltas: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         logits.new_empty((), dtype=_compute_dtype(logits.dtype)),
         deltas.new_empty((), dtype=_compute_dtype(deltas.dtype)),
