@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
+from s3fd.data.resize import resized
 from s3fd.files import whole_file
 from s3fd.images import ImageError, UInt8Array, open_file
 
@@ -230,18 +228,3 @@ def _resized(image: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
     if image.shape[:2] == shape:
         return np.ascontiguousarray(image)
     return resized(image, *shape)
-
-
-def resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """As Pillow's bilinear `resize`, and several times faster.
-
-    Args:
-        image: ``[H, W, 3]``.
-        height: of the result.
-        width: of the result.
-    """
-    # A copy: the pixels of a cache are read-only, which torch warns of.
-    pixels: Tensor = torch.from_numpy(image if image.flags.writeable else image.copy())
-    batch = pixels[None].permute(0, 3, 1, 2)  # [1, 3, H, W], channels last
-    scaled = interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
-    return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s3fd.data.annotations import FloatArray
-from s3fd.data.cache import resized
+from s3fd.data.resize import resized
 from s3fd.images import UInt8Array
 
 
