@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"loader, {workers} workers": loader_speed(batches, workers, options.seconds)
             for workers in options.workers
         }
-        figures["loader, per core"] = speed_of_one_core(batches, options.seconds)
-        milliseconds = time_of_pixels(batches, options.seconds)
+        speed, milliseconds = speed_of_one_core(batches, options.seconds)
+        figures["loader, per core"] = speed
         batch = batches[0]
     name = f"step, {options.model} on {device.type}"
     figures[name] = step_speed(batch, options.model, device, options.seconds)
@@ -116,30 +116,24 @@ def loader_speed(batches: TrainingBatches, workers: int, seconds: float) -> floa
     return images / (time.perf_counter() - start)
 
 
-def speed_of_one_core(batches: TrainingBatches, seconds: float) -> float:
-    """Images for each second of processor time, which other work on the machine hardly changes."""
+def speed_of_one_core(batches: TrainingBatches, seconds: float) -> tuple[float, float]:
+    """What the loader costs in processor time, which other work on the machine hardly changes.
+
+    Returns:
+        Images a second, and milliseconds for as many pixels as an image of 256 x 256 has.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    images, start, end = 0, time.process_time(), time.perf_counter() + seconds
+    images = pixels = 0
+    start, end = time.process_time(), time.perf_counter() + seconds
     for batch in load_batches(batches):
         images += len(batch.counts)
-        if time.perf_counter() > end:
-            break
-    torch.set_num_threads(threads)
-    return images / (time.process_time() - start)
-
-
-def time_of_pixels(batches: TrainingBatches, seconds: float) -> float:
-    """Milliseconds of processor time for as many pixels as an image of 256 x 256 has."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pixels, start, end = 0, time.process_time(), time.perf_counter() + seconds
-    for batch in load_batches(batches):
         pixels += batch.images.shape[0] * batch.images.shape[2] * batch.images.shape[3]
         if time.perf_counter() > end:
             break
     torch.set_num_threads(threads)
-    return 1000 * (time.process_time() - start) / (pixels / 256**2)
+    elapsed = time.process_time() - start
+    return images / elapsed, 1000 * elapsed / (pixels / 256**2)
 
 
 def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) -> float:
