@@ -11,7 +11,8 @@ import torch
 
 from s3fd.data import Batch, PhotoCache, TrainingBatches, load_batches
 from s3fd.data.photo import Opener, open_photo
-from s3fd.evaluation.calibration import fit_calibration
+from s3fd.evaluation import PrecisionRecall
+from s3fd.evaluation.calibration import Calibration, fit_calibration
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes, is_restart, join_processes
@@ -137,8 +138,6 @@ class _Loop:
                 self.line.say(line)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
-            if self._calibrates():
-                self._calibrate()
         self.events.close()
         return self.config.out / files.WEIGHTS
 
@@ -165,11 +164,13 @@ class _Loop:
         saves = self._is_due(self.config.checkpoint_every)
         if validates or saves or step % self.config.log_every == 0:
             self._report()
-        if validates:
-            self._validate()
+        curve = self._validate() if validates else None
         if saves:
             self.events.batch(step, batch)
-            self.state.save()
+            calibration = None
+            if curve is not None and self.config.calibrate and step == self.config.steps:
+                calibration = self._calibration(curve)
+            self.state.save(calibration)
         if validates or saves:
             self.meter.restart()
 
@@ -192,7 +193,7 @@ class _Loop:
         self._write(entry)
         self.line.report(step, entry)
 
-    def _validate(self) -> None:
+    def _validate(self) -> PrecisionRecall:
         assert self.validation is not None
         step = self.state.step
         curve = self.validation.curve(self.state.average, self.events, step)
@@ -204,27 +205,22 @@ class _Loop:
             f"step {step}: average precision {average_precision:.4f} "
             f"(best {best['average_precision']:.4f} at step {best['step']:.0f})"
         )
+        return curve
 
-    def _calibrates(self) -> bool:
-        ends = self.state.step == self.config.steps
-        return ends and self.config.calibrate and self.validation is not None
-
-    def _calibrate(self) -> None:
-        """Makes the scores of the weights mean something; what the run goes on from stays."""
-        assert self.validation is not None
+    def _calibration(self, curve: PrecisionRecall) -> Calibration | None:
+        """What makes the scores of the weights mean something; what the run goes on from stays."""
         step = self.state.step
-        curve = self.validation.curve(self.state.average, self.events, step)
         try:
             calibration = self.processes.on_first(lambda: fit_calibration(*curve.outcomes()))
         except ValueError as error:  # too few photos, or a network that finds nothing yet
             self.line.say(f"step {step}: scores are left as they are; {error}")
-            return
-        self.processes.on_first(lambda: self.state.save_calibrated(calibration))
+            return None
         self._write({"shift": calibration.shift, "scale": calibration.scale})
         self.line.say(
             f"step {step}: scores calibrated on the validation photos: log-odds z become "
             f"(z - {calibration.shift:.3f}) / {calibration.scale:.3f}"
         )
+        return calibration
 
     def _write(self, entry: FloatEntry) -> None:
         if self.log is not None:

@@ -99,9 +99,12 @@ class Run:
         # A step of float16 that overflows is skipped.
         return losses, norm.nan_to_num(0, 0, 0) if scaler.is_enabled() else norm
 
-    def save(self) -> None:
-        """Writes the checkpoint that ``--resume`` goes on from, and its weights before it."""
-        self._save(files.LAST, files.WEIGHTS)
+    def save(self, calibration: Calibration | None = None) -> None:
+        """Writes the checkpoint that ``--resume`` goes on from, and its weights before it.
+
+        A calibration changes the scores of these weights, and nothing of the checkpoint.
+        """
+        self._save(files.LAST, files.WEIGHTS, calibration)
 
     def save_if_best(self, average_precision: float) -> None:
         """Writes the same under other names, if no validation gave as much before."""
@@ -109,22 +112,25 @@ class Run:
             self.best = {"average_precision": average_precision, "step": self.step}
             self._save(files.BEST, files.BEST_WEIGHTS)
 
-    def save_calibrated(self, calibration: Calibration) -> None:
-        """Writes the weights of the end of the run anew, with calibrated scores."""
+    def _save(self, name: str, weights_name: str, calibration: Calibration | None = None) -> None:
+        random_states = self.processes.gather(random_state(self.processes.device))
+        self.processes.on_first(
+            lambda: self._write(name, weights_name, self._calibrated(calibration), random_states)
+        )
+
+    def _calibrated(self, calibration: Calibration | None) -> S3FD:
+        if calibration is None:
+            return self.average
         model = copy.deepcopy(self.average)
         fold_calibration(model, shift=calibration.shift, scale=calibration.scale)
-        save_checkpoint(model, self.config.out / files.WEIGHTS, self._metadata())
+        return model
 
-    def _metadata(self) -> dict[str, str]:
-        return {"steps": str(self.step), "seed": str(self.config.seed)}
-
-    def _save(self, name: str, weights_name: str) -> None:
-        random_states = self.processes.gather(random_state(self.processes.device))
-        self.processes.on_first(lambda: self._write(name, weights_name, random_states))
-
-    def _write(self, name: str, weights_name: str, random_states: list[dict[str, Tensor]]) -> None:
+    def _write(
+        self, name: str, weights_name: str, weights: S3FD, random_states: list[dict[str, Tensor]]
+    ) -> None:
         out = self.config.out
-        save_checkpoint(self.average, out / weights_name, self._metadata())
+        metadata = {"steps": str(self.step), "seed": str(self.config.seed)}
+        save_checkpoint(weights, out / weights_name, metadata)
         state = {
             "step": self.step,
             "sampler": {"step": self.step, "seed": self.config.seed, "photos": self.photos},
