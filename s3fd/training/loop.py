@@ -18,6 +18,7 @@ from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes, is_restart, join_processes
 from s3fd.training.events import Events, check_tensorboard
 from s3fd.training.log import RunLog
+from s3fd.training.memory import keep_freed_memory
 from s3fd.training.meter import FloatEntry, Meter
 from s3fd.training.optimizer import learning_rate
 from s3fd.training.photos import RunPhotos
@@ -59,6 +60,8 @@ def train(
     if config.tensorboard:
         check_tensorboard()
     with join_processes(config.device) as processes:
+        if processes.device.type == "cpu":
+            keep_freed_memory()
         goes_on = processes.on_first(
             lambda: _continues(config, resume=resume, auto_resume=auto_resume or is_restart())
         )
