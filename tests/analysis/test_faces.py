@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from matlab_files import savemat
 
 from s3fd.analysis import ImageFaces, read_faces
 

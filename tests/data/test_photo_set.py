@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from matlab_files import savemat
 from PIL import Image
-from scipy.io import savemat
 
 from s3fd.data import FORMS, read_photos
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from matlab_files import savemat
 from PIL import Image
-from scipy.io import savemat
 
 IMAGES = {"0--Parade": ["parade_1", "parade_2"], "7--Cheering": ["cheering_1"]}
 BOXES = {

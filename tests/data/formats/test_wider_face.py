@@ -2,7 +2,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from matlab_files import savemat
 
 from s3fd.data import read_photos
 

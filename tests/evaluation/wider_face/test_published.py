@@ -1,10 +1,9 @@
 import shutil
 import sys
 
-import h5py
 import numpy as np
 import pytest
-from scipy.io import savemat
+from matlab_files import open_hdf5, savemat
 
 from s3fd.evaluation.wider_face.published import read_published_curve, read_published_curves
 
@@ -28,7 +27,7 @@ def write_matlab5(file, points=None, legend="The Detector"):
 
 def write_matlab73(file, name="pr_cruve"):
     """As MATLAB writes it: a block of text before the HDF5, arrays transposed, text as numbers."""
-    with h5py.File(file, "w", userblock_size=512) as opened:
+    with open_hdf5(file) as opened:
         opened[name] = np.array([PRECISION, RECALL])
         opened[name].attrs["MATLAB_class"] = np.bytes_("double")
         opened["legend_name"] = np.array([[ord(letter)] for letter in "Seven"], np.uint16)
