@@ -38,12 +38,12 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "-> (Tensor of_features, Tensor of_weight)");
   library.def(
       "match_anchors(Tensor anchors, Tensor boxes, Tensor splits, Tensor ignore, "
-      "Tensor ignore_splits, float positive_iou, float candidate_iou, int top_n, bool keep_best) "
-      "-> Tensor");
+      "Tensor ignore_splits, float positive_iou, float candidate_iou, int top_n, bool keep_best, "
+      "bool ties=False) -> Tensor");
   library.def(
       "match_grid(Tensor boxes, Tensor splits, Tensor ignore, Tensor ignore_splits, "
       "SymInt[] feature_sizes, float[] grid, float positive_iou, float candidate_iou, int top_n, "
-      "bool keep_best) -> Tensor");
+      "bool keep_best, bool ties=False) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
   library.def(

@@ -35,8 +35,12 @@ class ImageMatcher {
     std::fill(iou_.begin(), iou_.end(), 0.0f);
     counts_.assign(boxes.size(), 0);
     total_ = 0;
-    claim_by_overlap(boxes);
-    compensate_scales(boxes);
+    if (options_.ties) {
+      promote_best(boxes);
+    } else {
+      claim_by_overlap(boxes);
+      compensate_scales(boxes);
+    }
     for (const Box<float>& region : regions) hide(region);
   }
 
@@ -110,6 +114,35 @@ class ImageMatcher {
     }
   }
 
+  // The one stage of Faster R-CNN. Each anchor takes the box that it overlaps most, if that is
+  // enough or if no anchor has a larger IoU with some box, which need not be the same one.
+  void promote_best(Boxes boxes) {
+    std::vector<float> best(boxes.size());  // IoU of each box
+    for (size_t g = 0; g < boxes.size(); ++g) {
+      if (!is_proper(boxes[g])) continue;
+      anchors_.for_each_overlap(
+          boxes[g], [] { return 0.0f; },
+          [&](const Candidate& found) {
+            best[g] = std::max(best[g], found.iou);
+            if (!(found.iou > iou_at(found.anchor))) return;
+            iou_at(found.anchor) = found.iou;
+            matched_[found.anchor] = static_cast<int64_t>(g);
+          });
+    }
+    // What is promoted is as good as an IoU of 1.
+    for (size_t g = 0; g < boxes.size(); ++g) {
+      if (best[g] == 0) continue;
+      anchors_.for_each_overlap(
+          boxes[g], [&] { return best[g]; },
+          [&](const Candidate& found) {
+            if (found.iou == best[g]) iou_at(found.anchor) = 1;
+          });
+    }
+    for (int64_t anchor = 0; anchor < anchors_.size(); ++anchor) {
+      if (iou_at(anchor) < options_.positive_iou) matched_[anchor] = kBackground;
+    }
+  }
+
   // Backgrounds of whose own area at least half lies in the region.
   void hide(const Box<float>& region) {
     if (!is_proper(region)) return;
@@ -176,23 +209,23 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
 
 Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& splits,
                      const Tensor& ignore, const Tensor& ignore_splits, double positive_iou,
-                     double candidate_iou, int64_t top_n, bool keep_best) {
+                     double candidate_iou, int64_t top_n, bool keep_best, bool ties) {
   check_box_list(anchors);
   check_matching(boxes, splits, ignore, ignore_splits);
   check_one_device("match", anchors, boxes);
   const auto* rows = static_cast<const Box<float>*>(anchors.const_data_ptr());
   const ListAnchors list(rows, anchors.size(0));
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
   return match_batch(list, boxes, splits, ignore, ignore_splits, options);
 }
 
 Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
                   const Tensor& ignore_splits, const std::vector<int64_t>& feature_sizes,
                   const std::vector<double>& grid, double positive_iou, double candidate_iou,
-                  int64_t top_n, bool keep_best) {
+                  int64_t top_n, bool keep_best, bool ties) {
   check_matching(boxes, splits, ignore, ignore_splits);
   const GridAnchors anchors(make_levels(feature_sizes, grid));
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
   return match_batch(anchors, boxes, splits, ignore, ignore_splits, options);
 }
 

@@ -4,6 +4,7 @@
 
 #include "cuda/match_grid.cuh"
 #include "cuda/match_list.cuh"
+#include "cuda/match_ties.cuh"
 #include "cuda/primitives/host.h"
 #include "shared/checks/match_anchors.h"
 
@@ -23,6 +24,21 @@ void check_sizes(int64_t boxes, int64_t regions, int64_t anchors) {
                   anchors, " and ", boxes + regions);
 }
 
+// In one stage; `cells` is the output, 0.
+template <typename Anchors>
+void match_with_ties(const Anchors& anchors, const BoxBatch& boxes, const BoxBatch& regions,
+                     float positive_iou, const Tensor& matched, cudaStream_t stream) {
+  auto* cells = mutable_data<Key>(matched);
+  const Tensor best = zeros({boxes.num_rows}, ScalarType::Int, matched, stream);
+  auto* largest = mutable_data<uint32_t>(best);
+  launch(overlap_kernel<Anchors>, blocks_for(boxes.num_rows, 1), kMatchThreads, 0, stream, anchors,
+         boxes, largest, cells);
+  launch(promote_kernel<Anchors>, blocks_for(boxes.num_rows + kRegionBlocks * regions.num_rows, 1),
+         kMatchThreads, 0, stream, anchors, boxes, regions, largest, cells);
+  launch(settle_ties_kernel, blocks_for(matched.numel(), kPlainThreads), kPlainThreads, 0, stream,
+         cells, matched.numel(), positive_iou);
+}
+
 template <typename Anchors>
 Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& splits,
                    const Tensor& ignore, const Tensor& ignore_splits, const MatchOptions& options,
@@ -31,6 +47,10 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
   check_sizes(faces.num_rows, regions.num_rows, anchors.size());
   Tensor matched = zeros({faces.num_images, anchors.size()}, ScalarType::Long, boxes, stream);
   if (matched.numel() == 0) return matched;
+  if (options.ties) {
+    match_with_ties(anchors, faces, regions, options.positive_iou, matched, stream);
+    return matched;
+  }
   auto* cells = mutable_data<Key>(matched);
   const bool compensates = options.top_n != 0;
   const int64_t num_counts = compensates ? faces.num_rows + faces.num_images : 0;
@@ -54,7 +74,7 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
 
 Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& splits,
                      const Tensor& ignore, const Tensor& ignore_splits, double positive_iou,
-                     double candidate_iou, int64_t top_n, bool keep_best) {
+                     double candidate_iou, int64_t top_n, bool keep_best, bool ties) {
   check_box_list(anchors);
   check_matching(boxes, splits, ignore, ignore_splits);
   check_one_device("match", anchors, boxes);
@@ -65,18 +85,18 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& s
                          mutable_data<AnchorBounds>(bounds));
   launch(bound_groups_kernel, blocks_for(groups * kWarp, kPlainThreads), kPlainThreads, 0,
          device.stream(), list);
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
   return match_batch(list, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 
 Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
                   const Tensor& ignore_splits, const std::vector<int64_t>& feature_sizes,
                   const std::vector<double>& grid, double positive_iou, double candidate_iou,
-                  int64_t top_n, bool keep_best) {
+                  int64_t top_n, bool keep_best, bool ties) {
   check_matching(boxes, splits, ignore, ignore_splits);
   const OnDeviceOf device(boxes);
   const GridAnchors anchors(make_device_grid(make_levels(feature_sizes, grid)));
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best);
+  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
   return match_batch(anchors, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 

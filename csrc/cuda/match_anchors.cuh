@@ -137,10 +137,11 @@ __device__ void claim_by_overlap(const Anchors& anchors, const BoxBatch& boxes, 
 // A region may be a crowd, and hold most anchors of an image: so many blocks share it.
 constexpr int kRegionBlocks = 4;
 
-// Marks the anchors of whose own area at least half lies in a region, or a part of them.
-template <typename Anchors>
+// Calls mark(cell) for the anchors of whose own area at least half lies in a region, or a part of
+// them.
+template <typename Anchors, typename Mark>
 __device__ void hide(const Anchors& anchors, const BoxBatch& regions, int64_t row, int part,
-                     Key* cells, typename Anchors::Scratch& scratch) {
+                     Key* cells, typename Anchors::Scratch& scratch, const Mark& mark) {
   const BoxPlace place = place_of(regions, row);
   const Box<float> region = regions.rows[row];
   if (!is_proper(region)) return;
@@ -148,7 +149,7 @@ __device__ void hide(const Anchors& anchors, const BoxBatch& regions, int64_t ro
   anchors.look(region, 0, scratch);
   const auto hide_one = [&](uint32_t index, const Box<float>& anchor) {
     if (is_proper(anchor) && intersection(anchor, region) >= 0.5f * area(anchor)) {
-      atomicMax(cells + index, kHidden);
+      mark(cells + index);
     }
   };
   anchors.walk(region, 0, scratch, hide_one, part, kRegionBlocks);
@@ -169,7 +170,8 @@ __global__ void __launch_bounds__(kMatchThreads)
     claim_by_overlap(anchors, boxes, row, options, counts, cells, scratch);
   } else {
     const int64_t i = row - boxes.num_rows;
-    hide(anchors, regions, i / kRegionBlocks, static_cast<int>(i % kRegionBlocks), cells, scratch);
+    hide(anchors, regions, i / kRegionBlocks, static_cast<int>(i % kRegionBlocks), cells, scratch,
+         [](Key* cell) { atomicMax(cell, kHidden); });
   }
 }
 

@@ -17,12 +17,14 @@ struct MatchOptions {
   float positive_iou, candidate_iou;
   int64_t top_n;  // negative: the mean of stage 1
   bool keep_best;
+  bool ties;  // one stage, in which a box promotes all anchors that it overlaps most
 
-  MatchOptions(double positive_iou, double candidate_iou, int64_t top_n, bool keep_best)
+  MatchOptions(double positive_iou, double candidate_iou, int64_t top_n, bool keep_best, bool ties)
       : positive_iou(smallest_not_below<float>(positive_iou)),
         candidate_iou(largest_not_above<float>(candidate_iou)),
         top_n(top_n),
-        keep_best(keep_best) {}
+        keep_best(keep_best),
+        ties(ties) {}
 };
 
 // Boxes of several images, one after the other: those of image i are rows[splits[i]:splits[i + 1]].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -85,8 +86,9 @@ class AnchorGrid(GridDescription):
         positive_iou: float = 0.35,
         candidate_iou: float = 0.1,
         top_n: int | None = None,
-        keep_best: bool = True,
+        keep_best: bool | Literal["ties"] = True,
         ignore: Sequence[Tensor] | None = None,
+        background_iou: float | None = None,
     ) -> Tensor:
         """Two-stage (scale compensation) matching of this grid's anchors to boxes.
 
@@ -98,6 +100,7 @@ class AnchorGrid(GridDescription):
             top_n: as for :func:`match_anchors`.
             keep_best: as for :func:`match_anchors`.
             ignore (list of Tensor[G_i, 4]): as for :func:`match_anchors`.
+            background_iou: as for :func:`match_anchors`.
 
         Returns:
             Tensor[B, A], int64: what :func:`match_anchors` gives for :meth:`anchors`, at a cost
@@ -121,6 +124,7 @@ class AnchorGrid(GridDescription):
             top_n=top_n,
             keep_best=keep_best,
             ignore=ignore,
+            background_iou=background_iou,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,8 +27,9 @@ def match_anchors(
     positive_iou: float = 0.35,
     candidate_iou: float = 0.1,
     top_n: int | None = None,
-    keep_best: bool = True,
+    keep_best: bool | Literal["ties"] = True,
     ignore: Sequence[Tensor] | None = None,
+    background_iou: float | None = None,
 ) -> Tensor:
     """Tells each anchor which box it shall learn, so that faces of all sizes get their share.
 
@@ -62,10 +63,15 @@ def match_anchors(
         candidate_iou: threshold of stage 2, in [0, 1].
         top_n: ``N`` of stage 2 for all images; None takes the mean as the paper does, its
             authors' code ran with 6, and 0 leaves stage 2 out.
-        keep_best: whether each box claims its best anchor in stage 1.
+        keep_best: whether each box claims its best anchor in stage 1. ``"ties"`` is the rule of
+            Faster R-CNN instead: all anchors with which a box has its largest IoU are matched,
+            each to the box that it overlaps most itself; there is no stage 2, so ``top_n=0``.
         ignore (list of Tensor[I_i, 4]): regions of each image whose content is not known, such as
             crowds. An anchor left as background of whose own area at least half lies in one of
             them is ignored. Degenerate ones hide nothing.
+        background_iou: an anchor left as background whose IoU with a box is at least this, in
+            [0, 1], is ignored as well: neither positive enough nor background. None for no such
+            band.
 
     Returns:
         Tensor[B, A]: int64, on the device of ``anchors``; the index of each anchor's box among the
@@ -75,6 +81,19 @@ def match_anchors(
     Raises:
         TypeError: an argument is not of the kind above, or not floating point.
         ValueError: a shape, a device, the length of ``ignore`` or a number does not fit.
+
+    Other detectors' rules:
+
+    ============ ==================================================================================
+    SSD          ``positive_iou=0.5, top_n=0``
+    RetinaNet    ``positive_iou=0.5, background_iou=0.4, top_n=0, keep_best="ties"``
+    RPN          ``positive_iou=0.7, background_iou=0.3, top_n=0, keep_best="ties"``
+    R-CNN's head ``positive_iou=0.5, top_n=0, keep_best=False``
+    ============ ==================================================================================
+
+    They are torchvision's matchers, but that a box which overlaps nothing gets nothing (there it
+    gets anchor 0, or promotes all anchors), that SSD's boxes which claim one anchor are told apart
+    by their IoU, and that thresholds are not rounded to float32 (there 0.7 is a little less).
 
     Memory grows with ``A + G`` alone; anchors that are listed row by row are looked at in blocks of
     neighbours, most of which a box passes by.
@@ -95,8 +114,12 @@ def match_anchors(
     check_tensor("anchors", anchors, ("A", 4))
     packed = _packed(boxes, ignore, anchors)
     options = _options(positive_iou, candidate_iou, top_n, keep_best)
-    result: Tensor = torch.ops.s3fd.match_anchors(_float32(anchors), *packed, *options)
-    return result
+    rows = _float32(anchors)
+    matched: Tensor = torch.ops.s3fd.match_anchors(rows, *packed, *options)
+    if background_iou is None:
+        return matched
+    band = _band(*packed, background_iou)
+    return _without_band(matched, torch.ops.s3fd.match_anchors(rows, *band))
 
 
 def match_grid(
@@ -107,15 +130,19 @@ def match_grid(
     positive_iou: float = 0.35,
     candidate_iou: float = 0.1,
     top_n: int | None = None,
-    keep_best: bool = True,
+    keep_best: bool | Literal["ties"] = True,
     ignore: Sequence[Tensor] | None = None,
+    background_iou: float | None = None,
 ) -> Tensor:
     """Matches the anchors of a grid: :meth:`s3fd.ops.AnchorGrid.match`."""
     description = grid.operator_arguments(feature_sizes)
     packed = _packed(boxes, ignore)
     options = _options(positive_iou, candidate_iou, top_n, keep_best)
-    result: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)
-    return result
+    matched: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)
+    if background_iou is None:
+        return matched
+    band = _band(*packed, background_iou)
+    return _without_band(matched, torch.ops.s3fd.match_grid(*band[:4], *description, *band[4:]))
 
 
 def _packed(
@@ -155,15 +182,42 @@ def _float32(tensor: Tensor) -> Tensor:
 
 
 def _options(
-    positive_iou: float, candidate_iou: float, top_n: int | None, keep_best: bool
-) -> tuple[float, float, int, bool]:
+    positive_iou: float, candidate_iou: float, top_n: int | None, keep_best: bool | str
+) -> tuple[float, float, int, bool, bool]:
     """The options as the operators take them, after a check: a negative top_n is the mean."""
     check_number("positive_iou", positive_iou, minimum=0, maximum=1)
     check_number("candidate_iou", candidate_iou, minimum=0, maximum=1)
-    if top_n is None:
-        return positive_iou, candidate_iou, -1, keep_best
-    check_integer("top_n", top_n, minimum=0)
-    return positive_iou, candidate_iou, min(top_n, 2**63 - 1), keep_best
+    if top_n is not None:
+        check_integer("top_n", top_n, minimum=0)
+        top_n = min(top_n, 2**63 - 1)
+    if isinstance(keep_best, str):
+        if keep_best != "ties":
+            raise ValueError(f"keep_best: expected True, False or 'ties', got {keep_best!r}")
+        if top_n != 0:
+            raise ValueError(
+                f"top_n: expected 0 with keep_best='ties', whose matching has no second stage, "
+                f"got {top_n}"
+            )
+        return positive_iou, candidate_iou, 0, True, True
+    return positive_iou, candidate_iou, -1 if top_n is None else top_n, keep_best, False
+
+
+def _band(
+    boxes: Tensor,
+    splits: Tensor,
+    ignore: Tensor,
+    ignore_splits: Tensor,
+    background_iou: float,
+) -> tuple[Any, ...]:
+    """Arguments that match every anchor of at least ``background_iou``, after a check of it."""
+    check_number("background_iou", background_iou, minimum=0, maximum=1)
+    no_regions = (ignore[:0], torch.zeros_like(ignore_splits))
+    return boxes, splits, *no_regions, background_iou, 1.0, 0, False
+
+
+def _without_band(matched: Tensor, reached: Tensor) -> Tensor:
+    """Ignores what is background in one matching, but not in the other one."""
+    return matched.masked_fill((matched == -1) & (reached >= 0), -2)
 
 
 @_registration.fake("s3fd::match_anchors")
@@ -195,6 +249,7 @@ def _elsewhere(
     candidate_iou: float,
     top_n: int,
     keep_best: bool,
+    ties: bool = False,
 ) -> Tensor:
     return reference.match_anchors(
         anchors,
@@ -202,7 +257,7 @@ def _elsewhere(
         positive_iou=positive_iou,
         candidate_iou=candidate_iou,
         top_n=None if top_n < 0 else top_n,
-        keep_best=keep_best,
+        keep_best="ties" if ties else keep_best,
         ignore=ignore.split(ignore_splits.diff().tolist()),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,8 +22,9 @@ def match_anchors(
     positive_iou: float = 0.35,
     candidate_iou: float = 0.1,
     top_n: int | None = None,
-    keep_best: bool = True,
+    keep_best: bool | Literal["ties"] = True,
     ignore: Sequence[Tensor] | None = None,  # B tensors [I_i, 4]
+    background_iou: float | None = None,
 ) -> Tensor:  # int64 [B, A]
     """Twin of :func:`s3fd.ops.match_anchors`: one ``[G, A]`` IoU matrix an image."""
     assert anchors.ndim == 2
@@ -35,7 +37,14 @@ def match_anchors(
     for image, image_boxes in enumerate(boxes):
         if image_boxes.shape[0] > 0 and anchors.shape[0] > 0:
             iou = pairwise_iou(by_side, sides_and_areas(image_boxes))  # [G, A]
-            matched[image] = _match_image(iou, positive_iou, candidate_iou, top_n, keep_best)
+            if keep_best == "ties":
+                matched[image] = _match_with_ties(iou, positive_iou)
+            else:
+                matched[image] = _match_image(iou, positive_iou, candidate_iou, top_n, keep_best)
+            if background_iou is not None:
+                best = iou.amax(dim=0)  # [A]
+                between = (best.double() >= background_iou) & (best > 0)  # bool [A]
+                matched[image].masked_fill_(between & (matched[image] == BACKGROUND), IGNORED)
         if ignore is not None and ignore[image].shape[0] > 0:
             inside = _half_inside(by_side, ignore[image])  # bool [A]
             matched[image].masked_fill_(inside & (matched[image] == BACKGROUND), IGNORED)
@@ -75,6 +84,14 @@ def _match_image(
     valid = (claim_iou.double() > candidate_iou) & (matched[claim_anchor] < 0)  # [S, n]
     winner = _settle_claims(claim_iou, claim_anchor, valid, num_anchors, boxes=short)  # [A]
     return winner.where(winner >= 0, matched)
+
+
+def _match_with_ties(iou: Tensor, positive_iou: float) -> Tensor:  # [G, A] -> int64 [A]
+    """One stage: an anchor's best box, if that is enough or if some box has no better anchor."""
+    best_iou, best_box = iou.max(dim=0)  # [A], [A]
+    promoted = ((iou == iou.amax(dim=1, keepdim=True)) & (iou > 0)).any(dim=0)  # bool [A]
+    positive = (best_iou.double() >= positive_iou) & (best_iou > 0)  # bool [A]
+    return best_box.where(positive | promoted, BACKGROUND)
 
 
 def _settle_claims(
