@@ -6,52 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from marks import FindsMarks
 from PIL import Image
-from torch import nn
 
 import s3fd
 from s3fd import Detections, FaceDetector
 from s3fd.models import S3FD, save_checkpoint
-from s3fd.ops import AnchorGrid, encode_boxes
 
 
-class FindsBrightSquares(nn.Module):
-    """A network that says exactly where the white pixels of an image are."""
-
-    def __init__(self):
-        super().__init__()
-        self.grid = AnchorGrid.s3fd(backgrounds=1)
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.batches = []
-
-    def fuse(self):
-        return self
+class FindsBrightSquares(FindsMarks):
+    """Finds the white pixels of an image."""
 
     def preprocess(self, images):
         return images.float() - 100
 
-    def forward(self, x):
-        self.batches.append(tuple(x.shape))
-        sizes = self.grid.feature_sizes(x.shape[-2:])
-        anchors = self.grid.anchors(sizes)
-        scores = torch.full((len(x), len(anchors)), -20.0)
-        deltas = torch.zeros(len(x), len(anchors), 4)
-        for image, score, delta in zip(x, scores, deltas, strict=True):
-            rows, columns = torch.where((image > 100).all(dim=0))
-            if len(rows):
-                corners = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-                box = torch.tensor([[float(v) for v in corners]])
-                cell = self.grid.match(sizes, [box])[0].argmax()
-                score[cell] = 20.0
-                delta[cell] = encode_boxes(box, anchors[cell][None])[0]
-        logits, maps, start = [], [], 0
-        for height, width in sizes:
-            rows = slice(start, start + height * width)
-            face = scores[:, rows].reshape(-1, 1, height, width)
-            logits.append(torch.cat([torch.zeros_like(face), face], dim=1))
-            maps.append(deltas[:, rows].transpose(1, 2).reshape(-1, 4, height, width))
-            start += height * width
-        return logits, maps
+    def marks(self, image):
+        return [((image > 100).all(dim=0), 20.0)]
 
 
 def photo(width, height, box=None):

@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from marks import FindsMarks
 from PIL import Image
-from torch import nn
 
 from s3fd import Detections, FaceDetector
 from s3fd.models import pretrained_path
 from s3fd.multiscale import Pass, largest_scale, merge_passes, plan_passes
 from s3fd.network import Network
-from s3fd.ops import AnchorGrid, encode_boxes
 from s3fd.ops.reference import vote_boxes as vote_boxes_twin
 from s3fd.scaled_image import ScaledImage
 
@@ -20,46 +19,18 @@ ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
 PALETTE = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
-class FindsColours(nn.Module):
-    """A network that says where the pixels of each colour are, with the score that it has."""
+class FindsColours(FindsMarks):
+    """Finds the pixels of each colour, with the score that it has."""
 
     def __init__(self, **scores):
         super().__init__()
-        self.grid = AnchorGrid.s3fd(backgrounds=1)
-        self.weight = nn.Parameter(torch.zeros(1))
         self.scores = scores
-        self.batches = []
 
-    def fuse(self):
-        return self
-
-    def preprocess(self, images):
-        return images.float()
-
-    def forward(self, x):
-        self.batches.append(tuple(x.shape))
-        sizes = self.grid.feature_sizes(x.shape[-2:])
-        anchors = self.grid.anchors(sizes)
-        margins = torch.full((len(x), len(anchors)), -20.0)
-        deltas = torch.zeros(len(x), len(anchors), 4)
-        for image, margin, delta in zip(x, margins, deltas, strict=True):
-            for colour, score in self.scores.items():
-                wanted = torch.tensor(PALETTE[colour]).view(3, 1, 1)
-                rows, columns = torch.where((image - wanted).abs().amax(dim=0) < 128)
-                if len(rows):
-                    corners = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-                    box = torch.tensor([[float(v) for v in corners]])
-                    cell = self.grid.match(sizes, [box])[0].argmax()
-                    margin[cell] = math.log(score / (1 - score))
-                    delta[cell] = encode_boxes(box, anchors[cell][None])[0]
-        logits, maps, start = [], [], 0
-        for height, width in sizes:
-            rows = slice(start, start + height * width)
-            face = margins[:, rows].reshape(-1, 1, height, width)
-            logits.append(torch.cat([torch.zeros_like(face), face], dim=1))
-            maps.append(deltas[:, rows].transpose(1, 2).reshape(-1, 4, height, width))
-            start += height * width
-        return logits, maps
+    def marks(self, image):
+        for colour, score in self.scores.items():
+            wanted = torch.tensor(PALETTE[colour]).view(3, 1, 1)
+            mask = (image - wanted).abs().amax(dim=0) < 128
+            yield mask, math.log(score / (1 - score))
 
 
 def picture(width, height, **boxes):

@@ -54,18 +54,19 @@ def test_the_next_ones_are_prepared_while_these_are_worked_on():
     assert len(list(in_order(range(8), prepare, work, together=2, ahead=2))) == 8
 
 
+def noted(taken):
+    """A hundred numbers, each noted in `taken` when it is fetched."""
+    for i in range(100):
+        taken.append(i)
+        yield i
+
+
 def test_no_more_is_taken_than_is_needed():
     taken = []
-
-    def items():
-        for i in range(100):
-            taken.append(i)
-            yield i
-
-    with closing(in_order(items(), int, ready, together=3, ahead=2)) as results:
+    with closing(in_order(noted(taken), int, ready, together=3, ahead=2)) as results:
         next(results)
         assert len(taken) == 5
-    with closing(in_order(items(), int, ready, together=1, ahead=0)) as results:
+    with closing(in_order(noted(taken), int, ready, together=1, ahead=0)) as results:
         taken.clear()
         next(results)
         assert len(taken) == 1
@@ -124,13 +125,7 @@ def test_reading_ahead_changes_neither_the_items_nor_their_error(most):
 
 def test_reading_ahead_is_bounded():
     taken = []
-
-    def items():
-        for i in range(100):
-            taken.append(i)
-            yield i
-
-    with closing(read_ahead(items(), most=3)) as ahead:
+    with closing(read_ahead(noted(taken), most=3)) as ahead:
         for i in ahead:
             assert len(taken) <= i + 5  # it, three that wait, and the one that has no room
             if i == 20:

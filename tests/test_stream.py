@@ -262,25 +262,28 @@ def test_a_wrong_argument_is_named_at_once(detector, call, error, message):
         call(detector)
 
 
-def test_frames_of_a_video_know_their_times(detector, tmp_path, face):
+def write_clip(folder, frames):
+    """A video of ten frames a second, good enough to find faces in."""
     av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+    with av.open(str(folder / "clip.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = (
-            160,
-            128,
-            "yuv420p",
-            4_000_000,
-        )
-        for number in range(12):
-            photo = Image.new("RGB", (160, 128))
-            photo.paste(face, (2 * number, 0))
-            container.mux(stream.encode(av.VideoFrame.from_image(photo)))
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 4_000_000
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
-    results = list(detector.stream([tmp_path / "clip.mp4", face], batch_size=2, keep_images=True))
+    return folder / "clip.mp4"
+
+
+def test_frames_of_a_video_know_their_times(detector, tmp_path, face):
+    frames = [Image.new("RGB", (160, 128)) for _ in range(12)]
+    for number, frame in enumerate(frames):
+        frame.paste(face, (2 * number, 0))
+    clip = write_clip(tmp_path, frames)
+    results = list(detector.stream([clip, face], batch_size=2, keep_images=True))
     assert [faces.source.frame for faces in results] == [*range(12), None]
     np.testing.assert_allclose([f.source.time for f in results[:-1]], np.arange(12) / 10, atol=0.01)
-    assert str(results[3].source) == f"{tmp_path / 'clip.mp4'}, frame 3 (0.300 s)"
+    assert str(results[3].source) == f"{clip}, frame 3 (0.300 s)"
     assert [len(faces) for faces in results] == [1] * 13
     lefts = [faces.boxes[0, 0].item() for faces in results[:-1]]
     np.testing.assert_allclose(np.diff(lefts), 2, atol=1.5)
@@ -299,15 +302,9 @@ def test_a_video_or_camera_that_cannot_be_read_does_not_end_the_rest(detector, t
 
 
 def test_leaving_a_video_early_ends_its_thread(detector, tmp_path):
-    av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for _ in range(100):
-            container.mux(stream.encode(av.VideoFrame(64, 64, "rgb24")))
-        container.mux(stream.encode())
+    clip = write_clip(tmp_path, [Image.new("RGB", (64, 64))] * 100)
     before = threading.active_count()
-    results = detector.stream(tmp_path / "clip.mp4", batch_size=1)
+    results = detector.stream(clip, batch_size=1)
     assert next(results).source.frame == 0
     assert threading.active_count() > before
     results.close()
@@ -315,19 +312,8 @@ def test_leaving_a_video_early_ends_its_thread(detector, tmp_path):
 
 
 def test_a_camera_gives_its_newest_frames(detector, tmp_path, monkeypatch, face):
-    av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is needed")
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = (
-            128,
-            128,
-            "yuv420p",
-            4_000_000,
-        )
-        for _ in range(30):
-            container.mux(stream.encode(av.VideoFrame.from_image(face)))
-        container.mux(stream.encode())
-    device = (str(tmp_path / "clip.mp4"), None)  # a file in place of a camera: all frames at once
+    clip = write_clip(tmp_path, [face] * 30)
+    device = (str(clip), None)  # a file in place of a camera: all frames at once
     monkeypatch.setattr("s3fd.images.video._camera_device", lambda index: device)
     sources = [faces.source for faces in detector.stream(0)]
     frames = [source.frame for source in sources]

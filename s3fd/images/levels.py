@@ -94,11 +94,9 @@ def _doubt_dark(high: int, name: str, kind: str) -> None:
             "8 bits have them; convert it to uint8 if it is of 8 bits"
         )
     if 0 < high * _DARK <= 65535:
-        warnings.warn(
+        _warn_of_darkness(
             f"{name}: nearly black: no level above {high} of 65535; if it is of fewer bits, "
-            "multiply it accordingly: those of 12 bits by 16",
-            ImageWarning,
-            stacklevel=2,
+            "multiply it accordingly: those of 12 bits by 16"
         )
 
 
@@ -106,12 +104,14 @@ def doubt_dark_colours(pixels: UInt8Array, name: str) -> None:
     """As for grey levels, for colours of 16 bits, of which Pillow keeps the upper 8."""
     high = int(pixels.max())
     if high < _DARK:
-        warnings.warn(
+        _warn_of_darkness(
             f"{name}: nearly black: of 16 bits, but with no level above {high} of 255 when read as "
-            "such; if it is of fewer bits, save it with 8",
-            ImageWarning,
-            stacklevel=2,
+            "such; if it is of fewer bits, save it with 8"
         )
+
+
+def _warn_of_darkness(message: str) -> None:
+    warnings.warn(message, ImageWarning, stacklevel=3)
 
 
 def _range(low: float, high: float) -> str:

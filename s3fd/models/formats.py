@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from s3fd.models.s3fd import ModelConfig
 
@@ -82,44 +83,44 @@ def _numbered_layers(norm_name: str) -> dict[str, str]:
     return _parameters(modules)
 
 
+_MEAN_BGR = (104.0, 117.0, 123.0)
+
+
+def _vgg16(
+    order: Literal["RGB", "BGR"],
+    pools: Literal["floor", "third_ceil"],
+    *,
+    padding: int,
+    dilation: int,
+) -> ModelConfig:
+    """The paper's network as a codebase has it: channels, pooling, and its layer fc6."""
+    return ModelConfig(
+        "vgg16",
+        channel_order=order,
+        mean=_MEAN_BGR if order == "BGR" else _MEAN_BGR[::-1],
+        fc6_padding=padding,
+        fc6_dilation=dilation,
+        pools=pools,
+    )
+
+
 FORMATS = (
     Format(
         name="the ports of the released Caffe model (SFD_pytorch, face-alignment, Wav2Lip)",
         example="conv3_3_norm.weight, conv3_3_norm_mbox_conf.weight",
         keys=_named_layers(),
-        config=ModelConfig(
-            "vgg16",
-            channel_order="BGR",
-            mean=(104.0, 117.0, 123.0),
-            fc6_padding=3,
-            fc6_dilation=1,
-            pools="floor",
-        ),
+        config=_vgg16("BGR", "floor", padding=3, dilation=1),
     ),
     Format(
         name="S3FD.pytorch and syncnet_python",
         example="vgg.0.weight, L2Norm3_3.weight",
         keys=_numbered_layers("L2Norm{number}"),
-        config=ModelConfig(
-            "vgg16",
-            channel_order="RGB",
-            mean=(123.0, 117.0, 104.0),
-            fc6_padding=6,
-            fc6_dilation=6,
-            pools="third_ceil",
-        ),
+        config=_vgg16("RGB", "third_ceil", padding=6, dilation=6),
     ),
     Format(
         name="luuuyi/S3FD.PyTorch",
         example="vgg.0.weight, conv3_3_L2Norm.weight",
         keys=_numbered_layers("{}_L2Norm"),
-        config=ModelConfig(
-            "vgg16",
-            channel_order="BGR",
-            mean=(104.0, 117.0, 123.0),
-            fc6_padding=1,
-            fc6_dilation=1,
-            pools="third_ceil",
-        ),
+        config=_vgg16("BGR", "third_ceil", padding=1, dilation=1),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from s3fd.ops import AnchorGrid
 from s3fd.ops._checks import check_integer
 
 EPSILON = 1e-3
+
+_conv_norm = partial(ConvNorm, epsilon=EPSILON)
 """What all batch norms of this family add to the variance."""
 
 
@@ -156,26 +159,6 @@ class InvertedResidual(nn.Module):
         """
         y: Tensor = self.filter(expanded)
         return y + x if self.residual else y
-
-
-def _conv_norm(
-    inputs: int,
-    outputs: int,
-    *,
-    kernel_size: int = 3,
-    stride: int = 1,
-    groups: int = 1,
-    activation: bool = True,
-) -> ConvNorm:
-    return ConvNorm(
-        inputs,
-        outputs,
-        kernel_size=kernel_size,
-        stride=stride,
-        groups=groups,
-        activation=activation,
-        epsilon=EPSILON,
-    )
 
 
 def _separable(

@@ -118,30 +118,14 @@ class VGG16Backbone(nn.Module):
                 f"x: expected at least {self._smallest_image} x {self._smallest_image} pixels, "
                 f"got {x.shape[-2]} x {x.shape[-1]}; pad or enlarge the images"
             )
-        x = _relu(self.conv1_1, x)
-        x = _relu(self.conv1_2, x)
-        x = self.pool1(x)
-        x = _relu(self.conv2_1, x)
-        x = _relu(self.conv2_2, x)
-        x = self.pool2(x)
-        x = _relu(self.conv3_1, x)
-        x = _relu(self.conv3_2, x)
-        conv3_3 = _relu(self.conv3_3, x)  # stride 4
-        x = self.pool3(conv3_3)
-        x = _relu(self.conv4_1, x)
-        x = _relu(self.conv4_2, x)
-        conv4_3 = _relu(self.conv4_3, x)  # stride 8
-        x = self.pool4(conv4_3)
-        x = _relu(self.conv5_1, x)
-        x = _relu(self.conv5_2, x)
-        conv5_3 = _relu(self.conv5_3, x)  # stride 16
-        x = self.pool5(conv5_3)
-        x = _relu(self.fc6, x)
-        fc7 = _relu(self.fc7, x)  # stride 32
-        x = _relu(self.conv6_1, fc7)
-        conv6_2 = _relu(self.conv6_2, x)  # stride 64
-        x = _relu(self.conv7_1, conv6_2)
-        conv7_2 = _relu(self.conv7_2, x)  # stride 128
+        x = self.pool1(_relu(x, self.conv1_1, self.conv1_2))
+        x = self.pool2(_relu(x, self.conv2_1, self.conv2_2))
+        conv3_3 = _relu(x, self.conv3_1, self.conv3_2, self.conv3_3)  # stride 4
+        conv4_3 = _relu(self.pool3(conv3_3), self.conv4_1, self.conv4_2, self.conv4_3)  # stride 8
+        conv5_3 = _relu(self.pool4(conv4_3), self.conv5_1, self.conv5_2, self.conv5_3)  # stride 16
+        fc7 = _relu(self.pool5(conv5_3), self.fc6, self.fc7)  # stride 32
+        conv6_2 = _relu(fc7, self.conv6_1, self.conv6_2)  # stride 64
+        conv7_2 = _relu(conv6_2, self.conv7_1, self.conv7_2)  # stride 128
         return [
             self.conv3_3_norm(conv3_3),
             self.conv4_3_norm(conv4_3),
@@ -152,5 +136,8 @@ class VGG16Backbone(nn.Module):
         ]
 
 
-def _relu(convolution: nn.Module, x: Tensor) -> Tensor:
-    return F.relu(convolution(x), inplace=True)
+def _relu(x: Tensor, *convolutions: nn.Module) -> Tensor:
+    """A chain of convolutions, each with its ReLU."""
+    for convolution in convolutions:
+        x = F.relu(convolution(x), inplace=True)
+    return x

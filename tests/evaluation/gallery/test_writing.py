@@ -62,6 +62,13 @@ def test_missed_faces_come_by_size_and_false_positives_by_score(gallery):
     assert "a/2.jpg" in false[1]
 
 
+def assert_only(mistakes, style, text):
+    """There is one mistake, of that class and with that explanation."""
+    (mistake,) = mistakes
+    assert f'class="{style}"' in mistake
+    assert text in mistake
+
+
 @pytest.mark.parametrize(
     ("found", "scores", "style", "text"),
     [
@@ -74,9 +81,7 @@ def test_missed_faces_come_by_size_and_false_positives_by_score(gallery):
 )
 def test_a_missed_face_says_what_was_there(gallery, found, scores, style, text):
     missed, _, _ = gallery(judged([FACE], found, scores))
-    assert len(missed) == 1
-    assert f'class="{style}"' in missed[0]
-    assert text in missed[0]
+    assert_only(missed, style, text)
 
 
 def test_the_box_of_a_neighbour_is_no_try_at_a_face(gallery):
@@ -95,9 +100,7 @@ def test_the_box_of_a_neighbour_is_no_try_at_a_face(gallery):
 )
 def test_a_false_positive_says_what_is_wrong(gallery, found, scores, style, text):
     _, false, _ = gallery(judged([FACE], found, scores))
-    assert len(false) == 1
-    assert f'class="{style}"' in false[0]
-    assert text in false[0]
+    assert_only(false, style, text)
 
 
 def test_what_does_not_count_is_no_mistake(gallery):
