@@ -2,6 +2,7 @@
 # make test                   build, and run all tests
 # make sanitize               the operators' tests under the sanitizers of the compiler
 # make test-cuda              the tests that need a CUDA device, and compute-sanitizer
+# make docs                   the site of the documentation, in build/site
 # make lint                   format, lint and type checks
 # make format                 let the formatters have their way
 # make clean                  forget .venv and everything built
@@ -25,7 +26,7 @@ CPP := $(wildcard $(foreach suffix,h cpp cu cuh,$(foreach folder,csrc csrc/* csr
 	tests/cuda_emulator tests/cuda_emulator/include tests/cuda_emulator/include/*/*, \
 	$(folder)/*.$(suffix))))
 
-.PHONY: detect test sanitize test-cuda lint format develop clean
+.PHONY: detect test sanitize test-cuda docs lint format develop clean
 
 # Names reach the shell as they were given, in the environment. One is a photo, blanks and all, if it
 # is there; otherwise xargs takes the quotes off several.
@@ -43,6 +44,10 @@ sanitize: .venv/test.stamp
 
 test-cuda: .venv/test.stamp
 	.ci/test_cuda $(BIN)/python
+
+# A line of the theme's makers about its future is no warning about these pages.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(MKDOCS)
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff format --check .
@@ -80,6 +85,10 @@ extra = $(PIP) --quiet $$($(BIN)/python -c "from importlib.metadata import requi
 
 .venv/lint.stamp: .venv/test.stamp
 	$(call extra,lint)
+	touch $@
+
+.venv/docs.stamp: .venv/s3fd.stamp
+	$(call extra,docs)
 	touch $@
 
 clean:

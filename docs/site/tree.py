@@ -1,0 +1,58 @@
+"""Lays out the site as the repository is, so that a link means the same in both."""
+
+import logging
+import re
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+import docstrings
+import gallery
+
+ROOT = Path(__file__).parents[2]
+PAGES = (
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"),
+    *("s3fd/weights/light.md", "s3fd/assets/README.md", "tests/cuda_emulator/README.md"),
+)
+SOURCES = ("LICENSE", "configs/*.toml", "examples/*.py")
+_LINK_TO_SOURCE = re.compile(r"(\]\([^):#]*(?:LICENSE|configs/[^)]*\.toml|examples/[^)]*\.py))\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    found = []
+    for file in files:
+        if file.src_dir != config.docs_dir:  # the theme's
+            found.append(file)
+        elif not file.src_uri.startswith("site/"):
+            name = f"docs/{file.src_uri}"
+            found.append(File.generated(config, name, abs_src_path=file.abs_src_path))
+    found += [File.generated(config, page, abs_src_path=str(ROOT / page)) for page in PAGES]
+    for pattern in SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            name = path.relative_to(ROOT).as_posix()
+            found.append(File.generated(config, f"{name}.md", content=_page(name, path)))
+    for name, content in gallery.files():
+        found.append(File.generated(config, f"docs/{name}", content=content))
+    return Files(found)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Files that are no pages are shown on one."""
+    return _LINK_TO_SOURCE.sub(r"\1.md)", markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Warns of public names that have no place in the reference: for --strict an error."""
+    pages = Path(config.site_dir, "docs", "reference").rglob("*.html")
+    text = "".join(page.read_text() for page in pages)
+    for path in docstrings.PATHS.values():
+        if f'id="{path}"' not in text and path != "s3fd.__version__":
+            logging.getLogger("mkdocs.hooks").warning("docs/reference lacks %s", path)
+
+
+def _page(name: str, path: Path) -> str:
+    language = path.suffix.removeprefix(".") or "text"
+    return f"# `{name}`\n\n```{language}\n{path.read_text()}```\n"
