@@ -5,6 +5,7 @@
 # make docs                   the site of the documentation, in build/site
 # make lint                   format, lint and type checks
 # make format                 let the formatters have their way
+# make weights-report         measure the bundled weights, into their card: FDDB=DIR PHOTOS=DIR
 # make clean                  forget .venv and everything built
 #
 # All of them need nothing but Python 3.10+, a C++ compiler and make; the rest goes into .venv.
@@ -26,7 +27,7 @@ CPP := $(wildcard $(foreach suffix,h cpp cu cuh,$(foreach folder,csrc csrc/* csr
 	tests/cuda_emulator tests/cuda_emulator/include tests/cuda_emulator/include/*/*, \
 	$(folder)/*.$(suffix))))
 
-.PHONY: detect test sanitize test-cuda docs lint format develop clean
+.PHONY: detect test sanitize test-cuda docs weights-report lint format develop clean
 
 # Names reach the shell as they were given, in the environment. One is a photo, blanks and all, if it
 # is there; otherwise xargs takes the quotes off several.
@@ -59,6 +60,10 @@ format: .venv/lint.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i $(CPP)
+
+weights-report: .venv/test.stamp
+	$(BIN)/python benchmarks/weights_report.py --plot docs/images/light-scores.png \
+		$(if $(FDDB),--fddb "$(FDDB)") $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 develop: .venv/test.stamp .venv/lint.stamp
 

@@ -32,6 +32,7 @@ from s3fd.evaluation.pascal_voc import (
     read_pascal_voc_predictions,
 )
 from s3fd.evaluation.photos import Evaluation, evaluate_detector
+from s3fd.evaluation.sizes import average_precision_by_size
 from s3fd.evaluation.wider_face import (
     WiderFaceCurve,
     WiderFaceGroundTruth,
@@ -57,6 +58,7 @@ __all__ = [
     "WiderFacePredictions",
     "WiderFaceResult",
     "average_precision",
+    "average_precision_by_size",
     "evaluate_detector",
     "evaluate_fddb",
     "evaluate_pascal_voc",

@@ -1,0 +1,285 @@
+"""Measures weights on labelled photos, and writes the figures into their model card.
+
+    python benchmarks/weights_report.py --fddb FDDB --photos PHOTOS
+    python benchmarks/weights_report.py --weights runs/light/model.safetensors --card card.md ...
+
+Average precision by set and by size of the faces, what the default threshold keeps, how far scores
+are from probabilities, and the time that a photo takes. A photo's set is its name up to the first
+"-". The card keeps what it says outside the two marks. `--plot` draws scores against precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+if __package__ in (None, ""):
+    # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks._measure import machine
+from s3fd import Detections, FaceDetector
+from s3fd.data import AnnotatedImage, read_photos
+from s3fd.defaults import SCORE_THRESHOLD
+from s3fd.evaluation import (
+    PrecisionRecall,
+    average_precision,
+    average_precision_by_size,
+    evaluate_detector,
+)
+from s3fd.evaluation.calibration import calibration_error, reliability
+from s3fd.evaluation.photos import LOWEST_SCORE
+from s3fd.files import whole_file
+from s3fd.images import UInt8Array
+from s3fd.models import load_checkpoint, pretrained_path
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
+_FEWEST = 20  # detections that a point of the plot stands for
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The detections of a set of photos that were shown at some scale.
+
+    Attributes:
+        name: of the set.
+        scale: of the photos that the detector saw; boxes are in pixels of the photos themselves.
+        photos: with their labels.
+        found: for each photo boxes ``[D_i, 4]`` and scores ``[D_i]``.
+    """
+
+    name: str
+    scale: float
+    photos: Sequence[AnnotatedImage]
+    found: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+    @cached_property
+    def curve(self) -> PrecisionRecall:
+        """At an IoU of 0.5."""
+        return self.at_iou(0.5)
+
+    def at_iou(self, iou_threshold: float) -> PrecisionRecall:
+        """Of all faces from 8 px on; smaller ones are ignored, since the labels hardly know any."""
+        boxes, ignore = zip(*map(_from_8_px, self.photos), strict=True)
+        return average_precision(self.found, boxes, ignore=ignore, iou_threshold=iou_threshold)
+
+    def by_size(self) -> list[PrecisionRecall]:
+        """One curve for each range of `EDGES`."""
+        boxes = [photo.boxes for photo in self.photos]
+        ignore = [photo.ignore for photo in self.photos]
+        return average_precision_by_size(self.found, boxes, EDGES, ignore=ignore)
+
+
+def _from_8_px(photo: AnnotatedImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    sides = photo.boxes[:, 2:] - photo.boxes[:, :2]
+    small = np.sqrt(sides.prod(axis=1)) < EDGES[0]
+    return photo.boxes[~small], np.concatenate([photo.ignore, photo.boxes[small]])
+
+
+def measure(
+    detector: FaceDetector, name: str, photos: Sequence[AnnotatedImage], scale: float = 1.0
+) -> Measured:
+    """Finds the faces of photos that are enlarged or shrunk first."""
+
+    def find(pictures: Sequence[UInt8Array]) -> Sequence[Detections]:
+        largest = round(scale * max(max(picture.shape) for picture in pictures))
+        return detector(
+            [_scaled(picture, scale) for picture in pictures],
+            score_threshold=LOWEST_SCORE,
+            max_size=1024 if scale == 1 else largest,
+        )
+
+    result = evaluate_detector(find, photos)
+    found = [detections.numpy() for detections in result.detections]
+    return Measured(name, scale, photos, [(boxes / scale, scores) for boxes, scores in found])
+
+
+def _scaled(picture: UInt8Array, scale: float) -> UInt8Array:
+    if scale == 1:
+        return picture
+    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+
+
+def sets_of(photos: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
+    """Photos by what their names begin with, in alphabetical order."""
+    sets: dict[str, list[AnnotatedImage]] = {}
+    for photo in photos:
+        sets.setdefault(photo.path.name.partition("-")[0], []).append(photo)
+    return dict(sorted(sets.items()))
+
+
+def milliseconds(detector: FaceDetector, size: tuple[int, int], repeats: int = 30) -> float:
+    """Median time of one image in memory, (width, height)."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
+    times = []
+    for _ in range(repeats + 3):
+        start = time.perf_counter()
+        detector(image)
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times[3:])
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table in Markdown."""
+    yield f"| {' | '.join(columns)} |"
+    yield f"|---|{'---:|' * (len(columns) - 1)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def figures(measured: Sequence[Measured], detector: FaceDetector) -> Iterator[str]:
+    """The lines of the card's measured part."""
+    threshold = SCORE_THRESHOLD
+    yield "Average precision (AP) of faces from 8 px on; precision and recall at the default"
+    yield f"threshold, {threshold:g}, at IoU 0.5. Photos at a scale of 1 have at most 1 024 px."
+    yield ""
+    yield from table(
+        ("set", "scale", "photos", "faces", "AP at IoU 0.5", "at 0.6", "precision", "recall"),
+        (_set_row(part, threshold) for part in measured),
+    )
+    yield ""
+    yield "AP at IoU 0.5 by the size of the faces, the square root of a box's area, in pixels:"
+    yield ""
+    ranges = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
+    yield from table(("set", "scale", *ranges), map(_size_row, measured))
+    yield ""
+    yield "Share of right detections among those of a score, photos as they are; where the share"
+    yield "is the score, the score is a probability:"
+    yield ""
+    yield from table(
+        ("set", *(f"{low / 10:g} to {low / 10 + 0.1:.1f}" for low in range(1, 10)), "mean error"),
+        (_score_row(part) for part in measured if part.scale == 1),
+    )
+    yield ""
+    times = ", ".join(
+        f"{milliseconds(detector, size):.0f} ms at {size[0]} x {size[1]}"
+        for size in ((640, 480), (1024, 768))
+    )
+    processor = machine(torch.device("cpu"))["cpu"]
+    yield f"Time of an image: {times} ({processor}, {torch.get_num_threads()} threads)."
+
+
+def _set_row(part: Measured, threshold: float) -> list[str]:
+    point = part.curve.at(threshold)
+    return [
+        part.name,
+        f"{part.scale:g}",
+        str(len(part.photos)),
+        str(part.curve.faces),
+        f"{part.curve.average_precision:.4f}",
+        f"{part.at_iou(0.6).average_precision:.4f}",
+        f"{point.precision:.3f}",
+        f"{point.recall:.3f}",
+    ]
+
+
+def _size_row(part: Measured) -> list[str]:
+    cells = (
+        f"{curve.average_precision:.3f} ({curve.faces})" if curve.faces else ""
+        for curve in part.by_size()
+    )
+    return [part.name, f"{part.scale:g}", *cells]
+
+
+def _score_row(part: Measured) -> list[str]:
+    scores, found = part.curve.outcomes()
+    kept = scores >= 0.1
+    steps = {int(step.score * 10): step for step in reliability(scores, found)}
+    cells = (f"{steps[low].precision:.2f}" if low in steps else "" for low in range(1, 10))
+    return [part.name, *cells, f"{calibration_error(scores[kept], found[kept]):.3f}"]
+
+
+def plot_scores(measured: Sequence[Measured], file: Path) -> None:
+    """Draws the share of right detections over the score, one line for each set at scale 1."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="score", ylabel="share that are faces")
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
+    for part in measured:
+        if part.scale == 1:
+            steps = [step for step in reliability(*part.curve.outcomes()) if step.count >= _FEWEST]
+            axes.plot([s.score for s in steps], [s.precision for s in steps], label=part.name)
+    axes.legend()
+    with whole_file(file) as opened:
+        figure.savefig(opened, format=file.suffix[1:], dpi=120)
+
+
+def into_card(card: str, lines: Iterable[str]) -> str:
+    """The text of a card with other figures.
+
+    Raises:
+        ValueError: the card has not both marks, once each and in order.
+    """
+    head, begin, rest = card.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"card: expected a line {BEGIN!r} and after it a line {END!r}")
+    return "\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.fddb is None and options.photos is None:
+        print("error: nothing to measure on; name --fddb or --photos", file=sys.stderr)
+        return 1
+    weights = options.weights or pretrained_path("light")
+    detector = FaceDetector(load_checkpoint(weights))
+    card = options.card or pretrained_path("light").with_suffix(".md")
+    measured = list(_all(detector, options))
+    text = into_card(card.read_text(encoding="utf-8"), figures(measured, detector))
+    with whole_file(card) as file:
+        file.write(text.encode())
+    if options.plot is not None:
+        plot_scores(measured, options.plot)
+    return 0
+
+
+def _all(detector: FaceDetector, options: argparse.Namespace) -> Iterator[Measured]:
+    if options.fddb is not None:
+        _say("FDDB")
+        yield measure(detector, "FDDB", read_photos(options.fddb).photos)
+    if options.photos is not None:
+        for name, photos in sets_of(read_photos(options.photos, "val").photos).items():
+            for scale in options.scales:
+                _say(f"{name} at {scale:g}")
+                yield measure(detector, name, photos, scale)
+
+
+def _say(name: str) -> None:
+    print(f"measuring {name}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, help="a checkpoint (default: the bundled light)")
+    parser.add_argument("--card", type=Path, help="the card to write into (default: its own)")
+    parser.add_argument("--fddb", type=Path, help="the folder of FDDB")
+    parser.add_argument("--photos", type=Path, help="labelled photos with a split val")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[1.0, 2.0], help="of the labelled photos"
+    )
+    parser.add_argument("--plot", type=Path, help="an image of scores and precision, .png or .svg")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

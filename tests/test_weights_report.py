@@ -1,0 +1,74 @@
+"""The report on weights: what its figures mean, and that it leaves the rest of a card alone."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s3fd.models import pretrained_path
+
+RUN = Path(__file__).parents[1] / "benchmarks" / "weights_report.py"
+if not RUN.is_file():
+    pytest.skip("the benchmarks are not here", allow_module_level=True)
+ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
+FACE = [180.0, 65, 266, 184]
+
+
+@pytest.fixture(scope="module")
+def report():
+    return runpy.run_path(str(RUN))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """One photo of a set "space" with its face, and one of a set "empty"."""
+    Image.open(ASTRONAUT).save(tmp_path / "space-1.png")
+    Image.new("RGB", (200, 100)).save(tmp_path / "empty-1.png")
+    entries = [
+        {"image": "space-1.png", "width": 512, "height": 512, "boxes": [FACE], "split": "val"},
+        {"image": "empty-1.png", "width": 200, "height": 100, "boxes": [], "split": "val"},
+    ]
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
+    return tmp_path
+
+
+def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_path):
+    card = tmp_path / "card.md"
+    card.write_text(f"# A card\n\n{report['BEGIN']}\nold\n{report['END']}\n\n## More\n")
+    plot = tmp_path / "scores.png"
+    arguments = ["--photos", str(photos), "--card", str(card), "--plot", str(plot)]
+    assert report["main"](arguments) == 0
+    text = card.read_text()
+    assert text.startswith(f"# A card\n\n{report['BEGIN']}\n")
+    assert text.endswith(f"{report['END']}\n\n## More\n")
+    assert "\nold\n" not in text
+    assert "| space | 1 | 1 | 1 | 1.0000 |" in text
+    assert "| space | 2 | 1 | 1 |" in text
+    assert "| empty | 1 | 1 | 0 | nan |" in text
+    assert "| space | 1 |  |  |  | 1.000 (1) |  |  |" in text  # 101 px
+    assert Image.open(plot).width > 100
+
+
+def test_faces_below_8_px_count_neither_way(report):
+    photo_type = report["AnnotatedImage"]
+    boxes = np.array([[0, 0, 7, 7], [50, 50, 60, 60]], np.float32)
+    photo = photo_type(Path("a.png"), 100, 100, boxes, np.empty((0, 4), np.float32))
+    found = [(boxes, np.array([0.9, 0.8], np.float32))]
+    measured = report["Measured"]("set", 1.0, [photo], found)
+    assert measured.curve.faces == 1
+    assert measured.curve.scores.tolist() == pytest.approx([0.8])
+
+
+@pytest.mark.parametrize("card", ["no marks", "END before BEGIN"])
+def test_a_card_without_its_marks_is_refused(report, card):
+    card = card.replace("END", report["END"]).replace("BEGIN", report["BEGIN"])
+    with pytest.raises(ValueError, match="card: expected a line '<!-- figures: begin -->'"):
+        report["into_card"](card, [])
+
+
+def test_nothing_to_measure_on_is_an_error(report, capsys):
+    assert report["main"]([]) == 1
+    assert "name --fddb or --photos" in capsys.readouterr().err
