@@ -1,5 +1,10 @@
 """Default settings of detection: for `FaceDetector` and the command line alike."""
 
+from typing import Literal, TypeAlias
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+"""In which a network computes: see `s3fd.FaceDetector`."""
+
 SCORE_THRESHOLD = 0.7  # where precision and recall of `light` balance best on its val split
 IOU_THRESHOLD = 0.3
 MAX_SIZE = 1024

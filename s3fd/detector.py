@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 import numpy as np
 import torch
 
-from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
+from s3fd.defaults import (
+    BATCH_SIZE,
+    IOU_THRESHOLD,
+    MAX_PIXELS,
+    MAX_SIZE,
+    SCORE_THRESHOLD,
+    Precision,
+)
 from s3fd.detections import Detections
 from s3fd.devices import Device, resolve_device
 from s3fd.images import ChannelOrder, ImageLike, ImageWarning, Source, UInt8Array
@@ -26,7 +33,7 @@ from s3fd.images.sources import (
 )
 from s3fd.models import S3FD, load_checkpoint
 from s3fd.models.checkpoint import weights_path
-from s3fd.network import Network, Precision
+from s3fd.network import Network
 from s3fd.ops._checks import check_size
 from s3fd.pipeline import in_order
 from s3fd.scaled_image import ScaledImage
@@ -61,7 +68,8 @@ class FaceDetector:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None is CUDA where there is a GPU,
             and the CPU elsewhere.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of the weights and of what the
-            network computes. Boxes and scores are float32 in any.
+            network computes; or ``"auto"``: bfloat16 on a CPU that multiplies in it, float32
+            elsewhere. Boxes and scores are float32 in any.
 
     Raises:
         ValueError: there is no such device here, or no such precision.
@@ -70,13 +78,13 @@ class FaceDetector:
         >>> import numpy as np
         >>> detector = FaceDetector.from_pretrained("light", device="cpu")
         >>> detector
-        FaceDetector('light', device='cpu', precision='float32')
+        FaceDetector('light', device='cpu', precision='...')
         >>> detector(np.zeros((48, 64, 3), dtype=np.uint8))
         Detections(boxes=tensor([], size=(0, 4)), scores=tensor([]), image_size=(48, 64))
     """
 
     def __init__(
-        self, model: S3FD, device: Device = None, *, precision: Precision = "float32"
+        self, model: S3FD, device: Device = None, *, precision: Precision = "auto"
     ) -> None:
         self._network = Network(model, resolve_device(device), precision)
 
@@ -86,7 +94,7 @@ class FaceDetector:
         name_or_path: str | os.PathLike[str] = "light",
         device: Device = None,
         *,
-        precision: Precision = "float32",
+        precision: Precision = "auto",
     ) -> FaceDetector:
         """Loads weights: bundled ones by their name, or a file in any known format.
 
@@ -121,11 +129,13 @@ class FaceDetector:
 
     @property
     def precision(self) -> Precision:
-        """Of the network."""
+        """Of the network: what ``"auto"`` came to."""
         return self._network.precision
 
     def to(self, device: Device) -> FaceDetector:
         """Moves the network to another device, and returns the detector itself.
+
+        It keeps its precision, whatever ``"auto"`` would be there.
 
         Raises:
             ValueError: there is no such device here.
@@ -339,7 +349,7 @@ class FaceDetector:
         if not is_single(images):
             return list(self._results(given, search, "raise"))
         image = next(given)
-        (found,) = search.find([search.prepare(image.read(), self._network)], self._network)
+        (found,) = search.find([search.prepare(image, self._network)], self._network)
         return replace(found, source=image.source)
 
     def _results(
@@ -354,8 +364,11 @@ class FaceDetector:
         network = self._network
 
         def prepare(image: SourcedImage) -> tuple[list[ScaledImage], UInt8Array | None]:
+            if not keep_images:
+                return search.prepare(image, network), None
             pixels = image.read()
-            return search.prepare(pixels, network), pixels if keep_images else None
+            kept = replace(image, image=pixels, channel_order="RGB")
+            return search.prepare(kept, network), pixels
 
         def work(
             prepared: list[tuple[list[ScaledImage], UInt8Array | None]],

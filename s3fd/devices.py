@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -49,3 +50,13 @@ def why_no_cuda() -> str:
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA"
     return f"torch {torch.__version__} finds no NVIDIA GPU, or no driver that fits"
+
+
+def multiplies_in_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there: not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older versions of torch can't tell what a CPU has.
+    capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+    there = capabilities() if device.type == "cpu" else {}
+    return bool(there.get("avx512_bf16") or there.get("amx_bf16"))

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import get_args
 
 import numpy as np
 import torch
 
+from s3fd.defaults import Precision
 from s3fd.detections import Detections
+from s3fd.devices import multiplies_in_bfloat16
 from s3fd.models import S3FD
 from s3fd.ops import decode_detections
 from s3fd.scaled_image import ScaledImage
-
-Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
-"""Of the weights and of what the network computes; boxes and scores are float32 in any."""
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Network:
@@ -26,24 +23,22 @@ class Network:
     Attributes:
         model: the copy, with its batch norms folded.
         device: where it is.
-        precision: of its weights.
+        precision: of its weights, which is never "auto".
         smallest_anchor: length of the longest side of the smallest anchor, in pixels.
 
     Args:
         model: is left alone.
         device: where to run.
-        precision: in which to run.
+        precision: in which to run; "auto" is decided for `device`.
 
     Raises:
         ValueError: there is no such precision.
     """
 
     def __init__(self, model: S3FD, device: torch.device, precision: Precision) -> None:
-        if precision not in _DTYPES:
-            raise ValueError(f"precision: expected one of {list(_DTYPES)}, got {precision!r}")
-        self.precision = precision
+        self.precision = _decided(precision, device)
         self.model = copy.deepcopy(model).fuse().requires_grad_(False)
-        self.model.to(_DTYPES[precision])
+        self.model.to(getattr(torch, self.precision))
         self.to(device)
         shapes = (shape for level in model.grid.shapes for shape in level)
         self.smallest_anchor = min(max(shape) for shape in shapes)
@@ -117,3 +112,12 @@ class Network:
             Detections(image.to_original(boxes[a:b]), scores[a:b].clone(), image.original_size)
             for image, a, b in zip(images, bounds[:-1], bounds[1:], strict=True)
         ]
+
+
+def _decided(precision: Precision, device: torch.device) -> Precision:
+    if precision not in get_args(Precision):
+        expected = list(get_args(Precision))
+        raise ValueError(f"precision: expected one of {expected}, got {precision!r}")
+    if precision != "auto":
+        return precision
+    return "bfloat16" if device.type == "cpu" and multiplies_in_bfloat16(device) else "float32"

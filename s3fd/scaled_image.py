@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from s3fd.images import UInt8Array
+from s3fd.images.resize import resized
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +30,7 @@ class ScaledImage:
 
     def pixels(self) -> UInt8Array:
         """The image itself, uint8 ``[H, W, 3]``: antialiased where it is shrunk."""
-        height, width = self.scaled_size
-        pixels = self.source
-        if pixels.shape[:2] != self.scaled_size:
-            resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-            pixels = np.asarray(resized)
+        pixels = resized(self.source, *self.scaled_size)
         return pixels[:, ::-1] if self.mirrored else pixels
 
     @property

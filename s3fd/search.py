@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
 from s3fd.detections import Detections
-from s3fd.images import UInt8Array
+from s3fd.images import Size
+from s3fd.images.sources import SourcedImage
 from s3fd.multiscale import LOWEST_PASS_SCORE, Pass, largest_scale, merge_passes, plan_passes
 from s3fd.ops._checks import check_integer, check_number
 from s3fd.scaled_image import ScaledImage
@@ -41,17 +42,20 @@ class SingleScale:
             return self.batch_size
         return 4 * self.batch_size
 
-    def prepare(self, pixels: UInt8Array, network: Network) -> list[ScaledImage]:
-        """What the network is going to look at, of an image uint8 ``[H, W, 3]``."""
-        height, width = pixels.shape[:2]
-        factor = 1.0
-        if self.max_size is not None:
-            factor = min(factor, self.max_size / max(height, width))
-        if self.min_face:
-            factor = min(factor, network.smallest_anchor / self.min_face)
-        size = (max(1, round(height * factor)), max(1, round(width * factor)))
-        shrunk = ScaledImage(pixels, size, (height, width)).pixels()
-        return [ScaledImage(shrunk, size, (height, width))]
+    def prepare(self, image: SourcedImage, network: Network) -> list[ScaledImage]:
+        """What the network is going to look at."""
+
+        def shrunk(size: Size) -> Size:
+            factor = 1.0
+            if self.max_size is not None:
+                factor = min(factor, self.max_size / max(size))
+            if self.min_face:
+                factor = min(factor, network.smallest_anchor / self.min_face)
+            height, width = size
+            return max(1, round(height * factor)), max(1, round(width * factor))
+
+        pixels, original_size = image.read_scaled(shrunk)
+        return [ScaledImage(pixels, shrunk(original_size), original_size)]
 
     def find(self, images: Sequence[list[ScaledImage]], network: Network) -> list[Detections]:
         """The faces of each image that `prepare` gave."""
@@ -84,8 +88,9 @@ class MultiScale:
         """Images that are searched together at most."""
         return self.batch_size
 
-    def prepare(self, pixels: UInt8Array, network: Network) -> list[ScaledImage]:
-        """What the network is going to look at, of an image uint8 ``[H, W, 3]``."""
+    def prepare(self, image: SourcedImage, network: Network) -> list[ScaledImage]:
+        """What the network is going to look at."""
+        pixels = image.read()
         return [look.scaled(pixels) for look in self._passes(pixels.shape[:2], network)]
 
     def find(self, images: Sequence[list[ScaledImage]], network: Network) -> list[Detections]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE
+from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, Precision
 from s3fd.settings import Range
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class DetectorOptions:
 
     Attributes:
         device: cpu, cuda, cuda:1, mps.
+        precision: What the network computes in; auto: bfloat16 on a CPU that multiplies in it.
         max_size: Shrink photos whose longest side is larger; 0: never.
         min_face: Leave out faces smaller than this, in pixels. Those in labels still count.
         batch_size: Photos that go through the network together.
@@ -99,6 +100,7 @@ class DetectorOptions:
     """
 
     device: Device = None
+    precision: Precision = "auto"
     max_size: Count = MAX_SIZE
     min_face: Annotated[float, number(float, Range(0))] = 0
     batch_size: AtLeastOne = BATCH_SIZE
@@ -113,7 +115,7 @@ class DetectorOptions:
         self._refuse_options_without_effect()
         device = device_of(self.device)
         try:
-            return FaceDetector.from_pretrained(model, device)
+            return FaceDetector.from_pretrained(model, device, precision=self.precision)
         except (OSError, ValueError) as error:
             raise UsageError("--model", str(error)) from None
 

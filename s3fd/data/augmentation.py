@@ -14,8 +14,8 @@ from s3fd.data.annotations import FloatArray, has_area
 from s3fd.data.colour import recolour
 from s3fd.data.patches import Patch, kept_faces
 from s3fd.data.photo import OpenPhoto
-from s3fd.data.resize import resized
 from s3fd.images import UInt8Array
+from s3fd.images.resize import resized
 
 IntArray = NDArray[np.int64]
 

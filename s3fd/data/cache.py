@@ -15,9 +15,9 @@ import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
-from s3fd.data.resize import resized
 from s3fd.files import whole_file
 from s3fd.images import ImageError, UInt8Array, open_file
+from s3fd.images.resize import resized
 
 _PIXELS, _INDEX = "pixels.bin", "index.json"
 _VERSION = 1

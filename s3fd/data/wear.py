@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s3fd.data.annotations import FloatArray
-from s3fd.data.resize import resized
 from s3fd.images import UInt8Array
+from s3fd.images.resize import resized
 
 
 def blur(image: UInt8Array, factor: float) -> UInt8Array:

@@ -2,9 +2,9 @@
 
 from s3fd.images.errors import ImageError, ImageWarning, unreadable
 from s3fd.images.files import open_file, upright
-from s3fd.images.reading import ChannelOrder, ImageLike, is_image, open_rgb, read_image
+from s3fd.images.reading import ChannelOrder, ImageLike, is_image, open_rgb, read_image, read_scaled
 from s3fd.images.source import Source
-from s3fd.images.types import AnyArray, UInt8Array
+from s3fd.images.types import AnyArray, Scaled, Size, UInt8Array
 
 __all__ = [
     "AnyArray",
@@ -12,12 +12,15 @@ __all__ = [
     "ImageError",
     "ImageLike",
     "ImageWarning",
+    "Scaled",
+    "Size",
     "Source",
     "UInt8Array",
     "is_image",
     "open_file",
     "open_rgb",
     "read_image",
+    "read_scaled",
     "unreadable",
     "upright",
 ]

@@ -17,22 +17,23 @@ from s3fd.images.arrays import from_array, on_white
 from s3fd.images.cut_jpeg import read_cut_jpeg
 from s3fd.images.errors import ImageError, reason, unreadable
 from s3fd.images.levels import doubt_dark_colours, told_by_values
-from s3fd.images.types import AnyArray, UInt8Array
+from s3fd.images.resize import resized
+from s3fd.images.types import AnyArray, Scaled, SizeOf, UInt8Array
 
 
-def read_file(path: str | os.PathLike[str], name: str | None) -> UInt8Array:
-    """The picture in a file; see `s3fd.images.read_image`."""
+def read_file(path: str | os.PathLike[str], name: str | None, size_of: SizeOf) -> Scaled:
+    """The picture in a file; see `s3fd.images.read_scaled`."""
     image, label = open_file(path, name)
     with image:
-        return decode(image, label, Path(path).read_bytes)
+        return decode(image, label, size_of, Path(path).read_bytes)
 
 
-def read_encoded(data: bytes, name: str) -> UInt8Array:
+def read_encoded(data: bytes, name: str, size_of: SizeOf) -> Scaled:
     """The picture in what a file holds."""
     if not data:
         raise ImageError(f"{name}: expected the bytes of a picture, got none")
     with _open(data, name) as image:
-        return decode(image, name, lambda: data)
+        return decode(image, name, size_of, lambda: data)
 
 
 def open_file(path: str | os.PathLike[str], name: str | None = None) -> tuple[Image.Image, str]:
@@ -92,13 +93,19 @@ def _why_unknown(file: str | bytes) -> str:
     return f"a {plugin.kind} picture, for which Pillow needs a plugin: pip install {plugin.package}"
 
 
-def decode(image: Image.Image, name: str, encoded: Callable[[], bytes] | None = None) -> UInt8Array:
+def decode(
+    image: Image.Image,
+    name: str,
+    size_of: SizeOf,
+    encoded: Callable[[], bytes] | None = None,
+) -> Scaled:
     """The pixels of an image that Pillow has opened.
 
     Args:
         image: in any mode.
         name: what to call it in errors.
-        encoded: gives the whole file that it was opened from, if it is at hand.
+        size_of: gives the size that is wanted.
+        encoded: gives the whole file that it was opened from, if the image is ours alone.
 
     Raises:
         ImageError: see `s3fd.images.read_image`.
@@ -107,22 +114,51 @@ def decode(image: Image.Image, name: str, encoded: Callable[[], bytes] | None = 
         raise ImageError(f"{name}: expected a picture, got {image.width} x {image.height} pixels")
     # What the decoder is told: colours of 16 bits get lost, but grey levels of 16 bits do not.
     deep = any(";16" in str(tile) for tile in getattr(image, "tile", []))
+    size = image.size
     try:
-        image = upright(_loaded(image, name, encoded))
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            return _from_levels(np.asarray(image), name)
-        if image.mode == "La" or image.has_transparency_data:
-            image = image.convert("LA") if image.mode == "La" else image
-            pixels = on_white(image.convert("RGBA"))
-        else:
-            pixels = np.asarray(image.convert("RGB"))
+        extent = None if encoded is None else _leave_out_detail(image, size_of)
+        loaded = _loaded(image, name, encoded)
+        if extent is None or loaded is not image:
+            size = extent = loaded.size
+        pixels = _as_rgb(loaded, name)
     except ImageError:
         raise
     except Exception as error:  # as above
         raise unreadable(error, name) from error
-    if deep:
+    if deep and not _has_levels(loaded):
         doubt_dark_colours(pixels, name)
-    return pixels
+    height, width = size_of((size[1], size[0]))
+    pixels = resized(pixels, height, width, (extent[1], extent[0]))
+    return _turned(Scaled(pixels, (size[1], size[0])), loaded)
+
+
+def _leave_out_detail(image: Image.Image, size_of: SizeOf) -> tuple[float, float] | None:
+    """Has a JPEG decoded at a half, a quarter or an eighth of its size where that is enough.
+
+    Returns:
+        width and height of the whole picture in the pixels that it will have, the last of which
+        may go beyond it; None if it is no JPEG.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return None
+    height, width = size_of((image.height, image.width))
+    drafted = image.draft(None, (width, height))  # None: whatever its mode
+    return None if drafted is None else drafted[1][2:]
+
+
+def _as_rgb(image: Image.Image, name: str) -> UInt8Array:
+    """The pixels of a loaded image, as they lie in the file."""
+    if _has_levels(image):
+        return _from_levels(np.asarray(image), name)
+    if image.mode == "La" or image.has_transparency_data:
+        image = image.convert("LA") if image.mode == "La" else image
+        return on_white(image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _has_levels(image: Image.Image) -> bool:
+    """Whether Pillow keeps more than 8 bits, as it does for grey alone."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def _from_levels(levels: AnyArray, name: str) -> UInt8Array:
@@ -142,11 +178,29 @@ def _loaded(image: Image.Image, name: str, encoded: Callable[[], bytes] | None) 
     return image
 
 
+def _turned(scaled: Scaled, image: Image.Image) -> Scaled:
+    """Turns pixels upright, as the image asks for that they are from."""
+    orientation = _orientation(image)
+    if orientation == 1:
+        return scaled
+    picture = Image.fromarray(scaled.pixels)
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    height, width = scaled.original_size
+    return Scaled(
+        np.asarray(ImageOps.exif_transpose(picture)),
+        (width, height) if orientation >= 5 else (height, width),
+    )
+
+
 def upright(image: Image.Image) -> Image.Image:
     """Turns the image as its EXIF orientation says; a damaged EXIF block says nothing."""
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Of EXIF: 2 to 8 for images that are to be turned, from 5 on by a right angle."""
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block says nothing
+        return 1
+    return orientation if orientation in range(2, 9) else 1

@@ -12,7 +12,8 @@ from torch import Tensor
 from s3fd.images.arrays import from_array, from_tensor
 from s3fd.images.errors import ImageError
 from s3fd.images.files import decode, read_encoded, read_file
-from s3fd.images.types import AnyArray, UInt8Array
+from s3fd.images.resize import resized
+from s3fd.images.types import AnyArray, Scaled, Size, SizeOf, UInt8Array
 
 ImageLike: TypeAlias = (
     str
@@ -71,21 +72,60 @@ def read_image(
         >>> read_image(np.full((2, 3), 65535, dtype=np.uint16)).shape
         (2, 3, 3)
     """
+    return read_scaled(image, _as_it_is, name, channel_order=channel_order).pixels
+
+
+def _as_it_is(size: Size) -> Size:
+    return size
+
+
+def read_scaled(
+    image: ImageLike,
+    size_of: SizeOf,
+    name: str | None = None,
+    *,
+    channel_order: ChannelOrder = "RGB",
+) -> Scaled:
+    """A picture of any kind, scaled as Pillow's antialiased bilinear filter does.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough, which
+    leaves out its finest detail and most of the work.
+
+    Args:
+        image: as for `read_image`.
+        size_of: gives the size that is wanted.
+        name: as for `read_image`.
+        channel_order: as for `read_image`.
+
+    Raises:
+        TypeError, FileNotFoundError, ImageError: as `read_image`.
+
+    Example:
+        >>> half = read_scaled(np.zeros((4, 6), np.uint8), lambda size: (size[0] // 2, 3))
+        >>> half.pixels.shape, half.original_size
+        ((2, 3, 3), (4, 6))
+    """
     check_channel_order(channel_order)
     if isinstance(image, str | os.PathLike):
-        return read_file(image, name)
+        return read_file(image, name, size_of)
     name = name or "image"
     if isinstance(image, Image.Image):
-        return decode(image, name)
+        return decode(image, name, size_of)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return read_encoded(bytes(image), name, size_of)
+    if is_file(image):
+        return read_encoded(read_open_file(image, name), name, size_of)
+    pixels = _from_memory(image, name, bgr=channel_order == "BGR")
+    size = pixels.shape[0], pixels.shape[1]
+    return Scaled(resized(pixels, *size_of(size)), size)
+
+
+def _from_memory(image: object, name: str, *, bgr: bool) -> UInt8Array:
     if isinstance(image, Tensor):
-        return from_tensor(image, name, bgr=channel_order == "BGR")
+        return from_tensor(image, name, bgr=bgr)
     if isinstance(image, np.ndarray):
         expected = "[H, W] or [H, W, 1, 3 or 4 channels]"
-        return from_array(image, name, "array", expected, bgr=channel_order == "BGR")
-    if isinstance(image, bytes | bytearray | memoryview):
-        return read_encoded(bytes(image), name)
-    if is_file(image):
-        return read_encoded(read_open_file(image, name), name)
+        return from_array(image, name, "array", expected, bgr=bgr)
     raise TypeError(
         f"{name}: expected a path, the bytes of a file, an open file, a PIL image, an array or a "
         f"tensor, got {_describe(image)}"

@@ -26,9 +26,10 @@ from s3fd.images.reading import (
     is_image,
     read_image,
     read_open_file,
+    read_scaled,
 )
 from s3fd.images.source import Source
-from s3fd.images.types import UInt8Array
+from s3fd.images.types import Scaled, SizeOf, UInt8Array
 from s3fd.images.video import Frame, read_camera, read_video
 from s3fd.photos import find_photos
 from s3fd.pipeline import read_ahead
@@ -61,9 +62,16 @@ class SourcedImage:
 
     def read(self) -> UInt8Array:
         """Its pixels, as `s3fd.images.read_image` gives them, from any thread."""
+        return read_image(self._there(), self.name, channel_order=self.channel_order)
+
+    def read_scaled(self, size_of: SizeOf) -> Scaled:
+        """Its pixels in another size, as `s3fd.images.read_scaled` gives them."""
+        return read_scaled(self._there(), size_of, self.name, channel_order=self.channel_order)
+
+    def _there(self) -> ImageLike:
         if isinstance(self.image, Exception):
             raise self.image
-        return read_image(self.image, self.name, channel_order=self.channel_order)
+        return self.image
 
 
 def is_single(images: object) -> bool:

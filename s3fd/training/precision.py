@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
+
+from s3fd.devices import multiplies_in_bfloat16
 
 
 class Precision:
@@ -25,7 +25,7 @@ class Precision:
 
     def __init__(self, name: str, device: torch.device) -> None:
         if name == "auto":
-            name = "bfloat16" if _has_bfloat16(device) else "float32"
+            name = "bfloat16" if multiplies_in_bfloat16(device) else "float32"
         self.dtype: torch.dtype = getattr(torch, name)
         self._device = device.type
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
@@ -34,12 +34,3 @@ class Precision:
         """A context in which the network runs."""
         enabled = self.dtype != torch.float32
         return torch.autocast(self._device, self.dtype if enabled else None, enabled=enabled)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # On a CPU without instructions for it, bfloat16 is emulated, and slower than float32. Older
-    # versions of torch can't tell.
-    capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
-    return device.type == "cpu" and bool(capabilities().get("avx512_bf16"))

@@ -54,7 +54,7 @@ class Validation:
             step: of the run.
         """
         paths = [photo.path for photo in self._share(self.processes.rank)]
-        detector = FaceDetector(model, self.processes.device)
+        detector = FaceDetector(model, self.processes.device, precision="float32")
         results = detector.stream(paths, score_threshold=LOWEST_SCORE, max_size=self.max_size)
         found = list(results)
         events.detections(step, paths, found)

@@ -41,9 +41,11 @@ def fddb(tmp_path):
 
 def test_annotations_are_evaluated(run, annotations, model, tmp_path):
     out = tmp_path / "result.json"
-    result = run("evaluate", "annotations", "--data", annotations, "--model", model, "--json", out)
+    options = ["--data", annotations, "--model", model, "--precision", "bfloat16", "--json", out]
+    result = run("evaluate", "annotations", *options)
     assert result.exit_code == 0, result.output
     record = json.loads(out.read_text())
+    assert record["precision"] == "bfloat16"
     counts = ("photos", "faces", "ignore_boxes", "iou_threshold")
     assert [record[name] for name in counts] == [2, 2, 2, 0.5]
     assert record["score_threshold"] == 0.01

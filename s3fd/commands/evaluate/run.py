@@ -35,6 +35,7 @@ class DetectorRun:
         self.settings: dict[str, Any] = {
             "model": model,
             "device": str(self._detector.device),
+            "precision": self._detector.precision,
             "score_threshold": LOWEST_SCORE,
             **options.record(),
             "s3fd": s3fd.__version__,
