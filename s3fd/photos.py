@@ -6,8 +6,10 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 from s3fd.file_kinds import photo_suffixes, why_passed_over
 
@@ -22,23 +24,29 @@ class Photo:
     name: Path
 
 
-@dataclass
-class Found:
-    """Photos, each once, and what else there is to say.
+@dataclass(frozen=True)
+class Problem:
+    """What was asked for but is not there, and why."""
 
-    Attributes:
-        photos: in the order of the arguments.
-        problems: what was asked for but is not there: what, and why.
-        notes: what was passed over, a sentence for each folder.
-    """
-
-    photos: list[Photo] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    what: str
+    why: str
 
 
-def find_photos(arguments: Iterable[str], *, without: Path | None = None) -> Found:
-    """The photos that a user means.
+@dataclass(frozen=True)
+class Note:
+    """What was passed over in a folder, in a sentence."""
+
+    text: str
+
+
+Found: TypeAlias = Photo | Problem | Note
+
+
+class PhotoSearch:
+    """The photos that a user means, each once, in the order of the arguments.
+
+    They are found while one asks for the next: of a folder with millions, the names in one folder
+    are in memory. What globs match is, too.
 
     Args:
         arguments: files, whatever their names; folders, for all files below them that are called
@@ -47,58 +55,97 @@ def find_photos(arguments: Iterable[str], *, without: Path | None = None) -> Fou
             ._IMG_1.jpg that macOS leaves on memory cards, are passed over.
         without: a folder of results, which is left out of the folders above it.
     """
-    found = Found()
-    seen: set[str] = set()
-    for argument in arguments:
-        for path in _matches(argument, found.problems):
-            photos = [Photo(path, Path(path.name))]
-            if path.is_dir():
-                photos = list(_photos_below(path, without, found))
-            for photo in photos:
-                absolute = str(photo.path.absolute())
-                if absolute not in seen:
-                    seen.add(absolute)
-                    found.photos.append(photo)
-    return found
+
+    def __init__(self, arguments: Iterable[str], *, without: Path | None = None) -> None:
+        self._given = [found for argument in arguments for found in _matches(argument)]
+        self._without = None if without is None else without.resolve()
+        self._suffixes = photo_suffixes()
+
+    def __iter__(self) -> Iterator[Found]:
+        files, folders = set[str](), list[Path]()  # of earlier arguments
+
+        def seen(path: Path) -> bool:
+            absolute = path.absolute()
+            return str(absolute) in files or any(
+                self._reaches(folder, absolute) for folder in folders
+            )
+
+        for given in self._given:
+            if isinstance(given, Problem):
+                yield given
+            elif given.is_dir():
+                for found in self._below(given):
+                    if not (isinstance(found, Photo) and seen(found.path)):
+                        yield found
+                folders.append(given.absolute())
+            elif not seen(given):
+                files.add(str(given.absolute()))
+                yield Photo(given, Path(given.name))
+
+    def includes(self, file: Path) -> bool:
+        """Whether a file that is there is one of these photos, by this name or another one."""
+        if not file.exists():
+            return False
+        files, folders = self._real
+        path = _real(file)
+        return str(path) in files or any(self._reaches(folder, path) for folder in folders)
+
+    @cached_property
+    def _real(self) -> tuple[set[str], list[Path]]:
+        given = [path for path in self._given if isinstance(path, Path)]
+        files = {str(_real(path)) for path in given if not path.is_dir()}
+        return files, [_real(path) for path in given if path.is_dir()]
+
+    def _reaches(self, folder: Path, path: Path) -> bool:
+        """Whether what is found below a folder has this path."""
+        if not path.is_relative_to(folder):
+            return False
+        parts = path.relative_to(folder).parts
+        if path.suffix.lower() not in self._suffixes or any(p.startswith(".") for p in parts):
+            return False
+        between = [folder.joinpath(*parts[:count]) for count in range(1, len(parts))]
+        return not any(p.is_symlink() or p.resolve() == self._without for p in between)
+
+    def _below(self, folder: Path) -> Iterator[Found]:
+        problems: list[Problem] = []
+
+        def report(error: OSError) -> None:
+            problems.append(Problem(str(error.filename), f"can't be listed ({error.strerror})"))
+
+        passed_over, empty = Counter[str](), True
+        for parent, folders, files in os.walk(folder, onerror=report):
+            below = [Path(parent, name) for name in sorted(folders) if not name.startswith(".")]
+            below = [path for path in below if path.resolve() != self._without]
+            passed_over[_LINKS] += sum(path.is_symlink() for path in below)
+            folders[:] = [path.name for path in below]
+            files.sort()
+            for name in files:
+                path = Path(parent, name)
+                if name.startswith("."):
+                    continue
+                if path.suffix.lower() in self._suffixes:
+                    empty = False
+                    yield Photo(path, path.relative_to(folder))
+                elif why := why_passed_over(path.suffix.lower()):
+                    passed_over[why] += 1
+        if empty and not problems:
+            problems.append(Problem(str(folder), "there is no photo in this folder"))
+        yield from problems
+        if passed_over := +passed_over:  # without the zeros
+            counts = sorted(passed_over.items())
+            what = ", ".join(f"{n} {kind}{'s' * (kind == _LINKS and n > 1)}" for kind, n in counts)
+            yield Note(f"{folder}: passed over {what}")
 
 
-def _matches(argument: str, problems: list[tuple[str, str]]) -> list[Path]:
+def _matches(argument: str) -> list[Path | Problem]:
     if os.path.lexists(argument):
         return [Path(argument)]
     if not glob.has_magic(argument):
-        problems.append((argument, "there is no such file"))
-        return []
+        return [Problem(argument, "there is no such file")]
     matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  # may be absolute
-    if not matches:
-        problems.append((argument, "no file matches"))
-    return [Path(match) for match in matches]
+    return [Path(match) for match in matches] or [Problem(argument, "no file matches")]
 
 
-def _photos_below(folder: Path, without: Path | None, found: Found) -> Iterator[Photo]:
-    before = len(found.problems)
-
-    def report(error: OSError) -> None:
-        found.problems.append((str(error.filename), f"can't be listed ({error.strerror})"))
-
-    results = None if without is None else without.resolve()
-    suffixes, passed_over, empty = photo_suffixes(), Counter[str](), True
-    for parent, folders, files in os.walk(folder, onerror=report):
-        below = [Path(parent, name) for name in sorted(folders) if not name.startswith(".")]
-        below = [path for path in below if path.resolve() != results]
-        passed_over[_LINKS] += sum(path.is_symlink() for path in below)
-        folders[:] = [path.name for path in below]
-        for name in sorted(files):
-            path = Path(parent, name)
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() in suffixes:
-                empty = False
-                yield Photo(path, path.relative_to(folder))
-            elif why := why_passed_over(path.suffix.lower()):
-                passed_over[why] += 1
-    if empty and len(found.problems) == before:
-        found.problems.append((str(folder), "there is no photo in this folder"))
-    if passed_over := +passed_over:  # without the zeros
-        counts = sorted(passed_over.items())
-        what = ", ".join(f"{n} {kind}{'s' * (kind == _LINKS and n > 1)}" for kind, n in counts)
-        found.notes.append(f"{folder}: passed over {what}")
+def _real(path: Path) -> Path:
+    """What a path leads to, with case folded: a and A are one file on many systems."""
+    return Path(os.path.realpath(path).casefold())

@@ -1,12 +1,15 @@
 """Which photos are meant by files, folders and globs."""
 
+import os
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from s3fd import file_kinds
-from s3fd.photos import find_photos
+from s3fd.photos import Note, Photo, PhotoSearch, Problem
 
 
 @pytest.fixture
@@ -16,6 +19,15 @@ def folder(tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no photo")
     return tmp_path
+
+
+def find_photos(arguments, without=None):
+    found = list(PhotoSearch(arguments, without=without))
+    return SimpleNamespace(
+        photos=[x for x in found if isinstance(x, Photo)],
+        problems=[(x.what, x.why) for x in found if isinstance(x, Problem)],
+        notes=[x.text for x in found if isinstance(x, Note)],
+    )
 
 
 def names(found):
@@ -75,3 +87,31 @@ def test_kinds_whose_plugin_is_installed_are_photos(folder, monkeypatch):
     found = find_photos([str(folder)])
     assert {"1.HEIC", "2.jxl"} <= set(names(found))
     assert found.notes == []
+
+
+def test_a_photo_of_an_earlier_folder_is_named_once(folder):
+    found = find_photos([str(folder / "below"), f"{folder}/b.jpg", str(folder)])
+    assert names(found) == ["c.webp", "b.jpg", "a.PNG"]
+
+
+def test_a_photo_is_known_by_all_its_names(folder, tmp_path):
+    (folder / "link.jpg").symlink_to(folder / "below" / "c.webp")
+    search = PhotoSearch([str(folder)], without=folder / "out")
+    assert search.includes(folder / "link.jpg")
+    assert search.includes(folder / "below" / ".." / "b.jpg")
+    assert not search.includes(folder / "below" / ".hidden.jpg")
+    assert not search.includes(folder / "gone.jpg")
+    assert not search.includes(folder / "notes.txt")
+
+
+def test_photos_are_found_one_by_one(tmp_path, monkeypatch):
+    def walk(folder, onerror):
+        for number in range(500):
+            yield f"{folder}/{number}", [], [f"{name:040}.jpg" for name in range(200)]
+
+    monkeypatch.setattr(os, "walk", walk)
+    tracemalloc.start()
+    assert sum(1 for _ in PhotoSearch([str(tmp_path)])) == 100_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000, "the names alone are 9 MB"

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from s3fd.commands.detect_report import DetectReport
 from s3fd.commands.files import ResultNames
-from s3fd.commands.options import DetectorOptions, Model, Share, UsageError, option
-from s3fd.commands.outputs import Folder, JsonFile, check_json_file, progress_bar, write_line
+from s3fd.commands.json_lines import JsonLines
+from s3fd.commands.options import DetectorOptions, Flag, Model, Share, UsageError, option
+from s3fd.commands.outputs import Folder, JsonFile, check_json_file, progress_bar
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
 from s3fd.file_kinds import VIDEO_SUFFIXES
-from s3fd.files import whole_file, why_not_writable
-from s3fd.photos import Photo, find_photos
+from s3fd.files import why_not_writable
+from s3fd.photos import Found, Note, Photo, PhotoSearch, Problem
 
 if TYPE_CHECKING:
     from s3fd.detector import FaceDetector
     from s3fd.images import Source
 
 _FEW = 4  # photos, for which no progress is shown
+_COUNTED = 10_000  # photos, up to which they are counted before the first one is read
 
 
 def detect(
     *photos: Annotated[str, option(name="PHOTO", required=True)],
     out: Folder = None,
     json_file: JsonFile = None,
+    resume: Flag = False,
     model: Model = "light",
     threshold: Share = SCORE_THRESHOLD,
     iou_threshold: Share = IOU_THRESHOLD,
@@ -42,23 +47,34 @@ def detect(
         photos: Photos, videos, folders (all photos in and below them), and globs.
         out: Write copies with boxes here: group.jpg gives group-faces.jpg, clip.mp4 clip-faces.mp4.
         json_file: Write JSON Lines, one object a photo or frame; - for the standard output.
+        resume: Go on with the file of --json: photos that stand in it are not done again.
         threshold: Leave out faces with a smaller score.
         iou_threshold: Of two faces that overlap more, keep the better.
     """
-    found = find_photos(photos, without=out)
-    _check_results(out, json_file, found.photos)
-    detector = options.detector(model) if found.photos else None
+    search = PhotoSearch(photos, without=out)
+    if out is not None and (why_not := why_not_writable(out)):
+        raise UsageError("--out", why_not)
+    check_json_file(json_file, search)
+    found = iter(search)
+    first = list(islice(found, _COUNTED))
+    more = len(first) == _COUNTED
+    detector = options.detector(model) if more or any(isinstance(x, Photo) for x in first) else None
     settings = options.settings(score_threshold=threshold, iou_threshold=iou_threshold)
     interrupted = False
-    with _json_lines(json_file) as write_json:
-        report = DetectReport(None if out is None else ResultNames(out, found.photos), write_json)
-        for note in found.notes:
-            report.note(note)
-        for what, why in found.problems:
-            report.fail(what, why)
+    with JsonLines(json_file, resume=resume) as lines:
+        names = None if out is None else ResultNames(out, search, taken=lines.drawn())
+
+        def is_done(photo: Photo) -> bool:
+            return photo.path in lines or (names is not None and photo.path in names)
+
+        report = DetectReport(names, lines)
+        to_do = [x for x in first if not (isinstance(x, Photo) and is_done(x))]
+        queue = _Queue(chain(to_do, found), is_done, report)
+        total = None if more else _count_images(x for x in to_do if isinstance(x, Photo))
         try:
             if detector is not None:
-                _detect_all(found.photos, detector, settings, report)
+                _detect_all(queue, total, detector, settings, report)
+            queue.finish()
         except KeyboardInterrupt:  # what is done is kept
             interrupted = True
     if json_file != "-":
@@ -66,54 +82,91 @@ def detect(
     return 130 if interrupted else 1 if report.failures else 0
 
 
-def _check_results(out: Path | None, json_file: str | None, photos: Sequence[Photo]) -> None:
-    """Finds what would keep results from being written before any work is done."""
-    if out is not None and (why_not := why_not_writable(out)):
-        raise UsageError("--out", why_not)
-    check_json_file(json_file, (photo.path for photo in photos))
+class _Queue:
+    """What was found, from when it is taken until its turn comes in the report.
+
+    Args:
+        found: photos, and what there is to say about others.
+        is_done: photos that are left out.
+        report: is told the rest when its turn comes, so that all stands in one order.
+    """
+
+    def __init__(
+        self, found: Iterable[Found], is_done: Callable[[Photo], bool], report: DetectReport
+    ) -> None:
+        self._found = iter(found)
+        self._is_done = is_done
+        self._report = report
+        self._waiting: deque[Found] = deque()
+
+    def paths(self) -> Iterator[Path]:
+        """The photos and videos that are to be done."""
+        for found in self._found:
+            if isinstance(found, Photo):
+                if self._is_done(found):
+                    continue
+                self._waiting.append(found)
+                yield found.path
+            else:
+                self._waiting.append(found)
+
+    def photo(self, path: Path | None) -> Photo:
+        """The one whose turn has come, after what stands before it."""
+        while True:
+            found = self._waiting[0]
+            if isinstance(found, Photo) and found.path == path:
+                return found
+            self._tell(self._waiting.popleft())
+
+    def finish(self) -> None:
+        """Tells what stands behind the last photo."""
+        for _ in self.paths():
+            pass
+        while self._waiting:
+            self._tell(self._waiting.popleft())
+
+    def _tell(self, found: Found) -> None:
+        if isinstance(found, Note):
+            self._report.note(found.text)
+        elif isinstance(found, Problem):
+            self._report.fail(found.what, found.why)
 
 
 def _detect_all(
-    photos: Sequence[Photo], detector: FaceDetector, settings: dict[str, Any], report: DetectReport
+    queue: _Queue,
+    total: int | None,
+    detector: FaceDetector,
+    settings: dict[str, Any],
+    report: DetectReport,
 ) -> None:
     """Finds the faces of photos and frames, and reports in their order."""
-    named = {photo.path: photo for photo in photos}
 
     def fail(source: Source, error: Exception) -> None:
-        report.fail(str(source.path), str(error).removeprefix(f"{source.path}: "))
+        photo = queue.photo(source.path)
+        report.fail(str(photo.path), str(error).removeprefix(f"{photo.path}: "))
         progress.advance(task)
 
-    total = _count_images(photos)
-    progress = progress_bar(
-        "images" if any(map(_is_video, photos)) else "photos",
-        console=report.console,
-        shown=total is None or total >= _FEW,
-    )
+    progress = progress_bar("images", console=report.console, shown=total is None or total >= _FEW)
     with progress, _notes(report), report:
         task = progress.add_task("", total=total)
         for faces in detector.stream(
-            [photo.path for photo in photos],
-            on_error=fail,
-            keep_images=report.draws,
-            **settings,
+            queue.paths(), on_error=fail, keep_images=report.draws, **settings
         ):
             assert faces.source is not None
-            assert faces.source.path is not None
-            report.add(named[faces.source.path], faces)
+            report.add(queue.photo(faces.source.path), faces)
             progress.advance(task)
 
 
-def _count_images(photos: Sequence[Photo]) -> int | None:
+def _count_images(photos: Iterable[Photo]) -> int | None:
     """How many photos and frames there are; None where a video does not say."""
     from s3fd.images.video import count_frames
 
-    counts = [count_frames(photo.path) if _is_video(photo) else 1 for photo in photos]
+    counts = [
+        count_frames(photo.path) if photo.path.suffix.lower() in VIDEO_SUFFIXES else 1
+        for photo in photos
+    ]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def _is_video(photo: Photo) -> bool:
-    return photo.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 @contextmanager
@@ -129,19 +182,3 @@ def _notes(report: DetectReport) -> Iterator[None]:
         warnings.simplefilter("always", ImageWarning)
         warnings.showwarning = show
         yield
-
-
-@contextmanager
-def _json_lines(json_file: str | None) -> Iterator[Callable[[str], None]]:
-    """Takes the lines of the JSON file, of the standard output (``-``), or of nothing (None)."""
-    if json_file is None:
-        yield lambda line: None
-    elif json_file == "-":
-        yield write_line
-    else:
-        with whole_file(Path(json_file)) as file:
-            yield lambda line: _write_line(file, line)
-
-
-def _write_line(file: IO[bytes], line: str) -> None:
-    file.write(line.encode() + b"\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from s3fd.commands.files import ResultNames
+from s3fd.commands.json_lines import JsonLines
 from s3fd.commands.outputs import error_console
 from s3fd.photos import Photo
 
 if TYPE_CHECKING:
     from s3fd.detections import Detections
     from s3fd.images import UInt8Array
+
+_MOST_ROWS = 10_000  # of the table
 
 
 @dataclass
@@ -52,24 +55,68 @@ class _Row:
         self.best = max([self.best, *faces.scores.tolist()])
 
 
+@dataclass
+class _Totals:
+    """What many rows come to.
+
+    Attributes:
+        photos: that were done.
+        videos: that were done.
+        frames: of these.
+        faces: of all.
+        drawn: copies with boxes.
+        folder: that all copies are in or below.
+    """
+
+    photos: int = 0
+    videos: int = 0
+    frames: int = 0
+    faces: int = 0
+    drawn: int = 0
+    folder: str = ""
+
+    def add(self, rows: Iterable[_Row]) -> _Totals:
+        """Counts rows that are done."""
+        for row in rows:
+            self.photos += not row.frames
+            self.videos += row.frames > 0
+            self.frames += row.frames
+            self.faces += row.count
+            if row.drawn is not None:
+                self.drawn += 1
+                self.folder = os.path.commonpath(
+                    [self.folder or row.drawn.parent, row.drawn.parent]
+                )
+        return self
+
+    def __str__(self) -> str:
+        parts = []
+        if self.photos or not self.videos:
+            parts.append(_count(self.photos, "photo"))
+        if self.videos:
+            parts.append(f"{_count(self.videos, 'video')} of {_count(self.frames, 'frame')}")
+        return f"{_count(self.faces, 'face')} in {' and '.join(parts)}"
+
+
 class DetectReport:
     """What becomes of the photos and videos, written as it comes; a context.
 
     Attributes:
         console: the standard error.
-        failures: how much could not be done.
+        failures: how much could not be done, in earlier runs too.
 
     Args:
         names: names for the copies with boxes; None for no copies.
-        write_json: takes one line of JSON.
+        lines: takes the lines of JSON.
     """
 
-    def __init__(self, names: ResultNames | None, write_json: Callable[[str], None]) -> None:
+    def __init__(self, names: ResultNames | None, lines: JsonLines) -> None:
         self.console = error_console()
-        self.failures = 0
+        self.failures = lines.failures
         self._names = names
-        self._write_json = write_json
-        self._rows: list[_Row] = []
+        self._lines = lines
+        self._rows: list[_Row] = []  # the newest
+        self._earlier = _Totals()  # of the rows before these
         self._copy = ExitStack()  # of the video that is being written
         self._write_frame: Callable[[UInt8Array, float | None], None] | None = None
 
@@ -98,9 +145,10 @@ class DetectReport:
 
     def fail(self, what: str, why: str) -> None:
         """Something that was asked for can't be done."""
-        self.failures += 1
         self.console.print(Text.assemble(("error: ", "bold red"), f"{what}: {why}"), soft_wrap=True)
-        self._write_json(json.dumps({"photo": what, "error": why}))
+        if what not in self._lines:
+            self.failures += 1
+            self._lines.write(json.dumps({"photo": what, "error": why}))
 
     def add(self, photo: Photo, faces: Detections) -> None:
         """The faces of a photo, or of the next frame of a video."""
@@ -122,7 +170,7 @@ class DetectReport:
                 self._cannot_write(row, error)
                 return
         row.add(faces)
-        self._rows.append(row)
+        self._begin(row)
         self._write_record({"photo": str(photo.path)}, row)
 
     def _add_frame(
@@ -130,7 +178,7 @@ class DetectReport:
     ) -> None:
         if not self._rows or self._rows[-1].photo is not video:
             self._end_video()
-            self._rows.append(_Row(video, faces))
+            self._begin(_Row(video, faces))
             self._begin_copy(self._rows[-1])
         row = self._rows[-1]
         if self._write_frame is not None:
@@ -144,6 +192,12 @@ class DetectReport:
         row.add(faces)
         place = {"video": str(video.path), "frame": number, "time": seconds}
         self._write_record(place, row)
+
+    def _begin(self, row: _Row) -> None:
+        if len(self._rows) == _MOST_ROWS:
+            self._earlier.add(self._rows)
+            self._rows.clear()
+        self._rows.append(row)
 
     def _begin_copy(self, row: _Row) -> None:
         from s3fd.images.video_copy import copied_video
@@ -178,37 +232,33 @@ class DetectReport:
 
     def _write_record(self, place: dict[str, Any], row: _Row) -> None:
         drawn = {} if row.drawn is None else {"drawn": str(row.drawn)}
-        self._write_json(json.dumps(place | row.faces.to_dict() | drawn))
+        self._lines.write(json.dumps(place | row.faces.to_dict() | drawn))
 
     def print_table(self) -> None:
-        """Prints the faces of one photo, or a line for each of several photos and videos."""
-        if not self._rows:
+        """Prints the faces of one photo, or a line for each of several photos and videos.
+
+        Of many thousands it only says what they come to.
+        """
+        if not self._rows and not self._lines.photos:
             return
         console = Console(highlight=False)
-        single = len(self._rows) == 1
-        count = sum(row.count for row in self._rows)
-        if not single or self._rows[0].frames:
+        listed = not self._earlier.photos and not self._earlier.videos
+        single = self._rows[0] if listed and len(self._rows) == 1 else None
+        if single is not None and not single.frames:
+            if single.count:
+                console.print(_faces_table(single.photo, single.faces))
+        elif listed and self._rows:
             console.print(_photos_table(self._rows))
-        elif count:
-            console.print(_faces_table(self._rows[0].photo, self._rows[0].faces))
-        summary = f"{_count(count, 'face')} in {_what(self._rows)}"
+        totals = self._earlier.add(self._rows)
+        summary = str(totals)
+        if self._lines.photos:
+            summary += f", {self._lines.photos} done before"
         if self.failures:
             summary += f", {_count(self.failures, 'error')}"
         console.print(summary)
-        if drawn := [row.drawn for row in self._rows if row.drawn is not None]:
-            where = f"{len(drawn)} copies in {os.path.commonpath([p.parent for p in drawn])}"
-            console.print(Text(f"Drawn: {drawn[0] if single else where}"), soft_wrap=True)
-
-
-def _what(rows: Sequence[_Row]) -> str:
-    videos = [row for row in rows if row.frames]
-    parts = []
-    if len(videos) < len(rows):
-        parts.append(_count(len(rows) - len(videos), "photo"))
-    if videos:
-        frames = _count(sum(row.frames for row in videos), "frame")
-        parts.append(f"{_count(len(videos), 'video')} of {frames}")
-    return " and ".join(parts)
+        if totals.drawn:
+            where = single.drawn if single else f"{totals.drawn} copies in {totals.folder}"
+            console.print(Text(f"Drawn: {where}"), soft_wrap=True)
 
 
 def _faces_table(photo: Photo, faces: Detections) -> Table:

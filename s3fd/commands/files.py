@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from s3fd.file_kinds import JPEG_SUFFIXES, VIDEO_FORMATS
-from s3fd.photos import Photo
+from s3fd.photos import Photo, PhotoSearch
 
 _JPEG_LONGEST = 65500
 
@@ -19,13 +19,18 @@ class ResultNames:
 
     Args:
         folder: where the results go.
-        photos: all photos of the run.
+        photos: those of the run.
+        taken: results of earlier runs.
     """
 
-    def __init__(self, folder: Path, photos: Iterable[Photo]) -> None:
+    def __init__(self, folder: Path, photos: PhotoSearch, taken: Iterable[Path] = ()) -> None:
         self._folder = folder
-        # Case is folded: a and A are one file on many systems.
-        self._taken = {os.path.realpath(photo.path).casefold() for photo in photos}
+        self._photos = photos
+        self._taken = {_real(path) for path in taken}
+
+    def __contains__(self, path: Path) -> bool:
+        """Whether a file is a result."""
+        return _real(path) in self._taken
 
     def picture(self, photo: Photo, size: tuple[int, int]) -> Path:
         """A new name for this photo of a height and width: JPEGs stay JPEGs, others become PNG."""
@@ -40,8 +45,13 @@ class ResultNames:
     def _new(self, photo: Photo, suffix: str) -> Path:
         folder = self._folder / photo.name.parent
         path, number = folder / f"{photo.name.stem}-faces{suffix}", 1
-        while os.path.realpath(path).casefold() in self._taken:
+        while path in self or self._photos.includes(path):
             number += 1
             path = folder / f"{photo.name.stem}-faces-{number}{suffix}"
-        self._taken.add(os.path.realpath(path).casefold())
+        self._taken.add(_real(path))
         return path
+
+
+def _real(path: Path) -> str:
+    """What a path leads to, with case folded: a and A are one file on many systems."""
+    return os.path.realpath(path).casefold()

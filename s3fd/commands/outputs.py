@@ -19,6 +19,7 @@ from rich.text import Text
 
 from s3fd.commands.options import RESULTS, UsageError, option
 from s3fd.files import whole_file, why_not_writable
+from s3fd.photos import PhotoSearch
 
 
 def _check_dash(_: Any, file: str | None) -> None:
@@ -109,31 +110,31 @@ def progress_bar(what: str, *, console: Console | None = None, shown: bool = Tru
     )
 
 
-def check_json_file(json_file: str | None, photos: Iterable[Path] = ()) -> None:
+def check_json_file(json_file: str | None, photos: PhotoSearch | None = None) -> None:
     """Finds what would keep ``--json`` from being written before any work is done.
 
     Args:
         json_file: a path, ``-`` for the standard output, or None.
-        photos: files that it must not replace.
+        photos: that it must not replace.
     """
     if json_file is not None and json_file != "-":
         check_output_file(Path(json_file), "--json", photos)
 
 
-def check_output_file(file: Path | None, option: str, photos: Iterable[Path] = ()) -> None:
+def check_output_file(file: Path | None, option: str, photos: PhotoSearch | None = None) -> None:
     """Finds what would keep the file of an option from being written before any work is done.
 
     Args:
         file: to be written; None for none.
         option: its name, such as ``--json``.
-        photos: files that it must not replace.
+        photos: that it must not replace.
     """
     if file is None:
         return
     path = Path(os.path.realpath(file))
     if path.is_dir():
         raise UsageError(option, f"{file} is a folder")
-    if any(os.path.realpath(photo) == str(path) for photo in photos):
+    if photos is not None and photos.includes(path):
         raise UsageError(option, f"{file} is one of the photos, which are never overwritten")
     if not path.parent.is_dir():
         raise UsageError(option, f"there is no folder {path.parent}")

@@ -31,7 +31,7 @@ from s3fd.images.reading import (
 from s3fd.images.source import Source
 from s3fd.images.types import Scaled, SizeOf, UInt8Array
 from s3fd.images.video import Frame, read_camera, read_video
-from s3fd.photos import find_photos
+from s3fd.photos import Note, PhotoSearch, Problem
 from s3fd.pipeline import read_ahead
 
 ImageSource: TypeAlias = ImageLike | int | Iterable[ImageLike]
@@ -187,16 +187,16 @@ def _files(given: str | os.PathLike[str], numbers: Iterator[int]) -> Iterator[So
     if there or not os.fspath(given):
         yield SourcedImage(Source(next(numbers), path), given)
         return
-    found = find_photos([os.fspath(given)])
-    for note in found.notes:
-        warnings.warn(note, ImageWarning, stacklevel=2)
-    for photo in found.photos:
-        if photo.path.suffix.lower() in VIDEO_SUFFIXES:
-            yield from _frames(photo.path, numbers)
+    for found in PhotoSearch([os.fspath(given)]):
+        if isinstance(found, Note):
+            warnings.warn(found.text, ImageWarning, stacklevel=2)
+        elif isinstance(found, Problem):
+            error = FileNotFoundError(f"{found.what}: {found.why}")
+            yield SourcedImage(Source(next(numbers), Path(found.what)), error)
+        elif found.path.suffix.lower() in VIDEO_SUFFIXES:
+            yield from _frames(found.path, numbers)
         else:
-            yield SourcedImage(Source(next(numbers), photo.path), photo.path)
-    for what, why in found.problems:
-        yield SourcedImage(Source(next(numbers), Path(what)), FileNotFoundError(f"{what}: {why}"))
+            yield SourcedImage(Source(next(numbers), found.path), found.path)
 
 
 def _frames(video: Path | int, numbers: Iterator[int]) -> Iterator[SourcedImage]:

@@ -1,0 +1,143 @@
+"""The lines of ``s3fd detect --json``: each written at once, so that a run can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from s3fd.commands.options import UsageError
+from s3fd.commands.outputs import write_line
+
+
+class JsonLines:
+    """Where lines go, and what earlier runs have written there; a context.
+
+    What is done stands in a table on the disk: the names of millions of photos are not in memory.
+
+    Attributes:
+        photos: how many photos and videos earlier runs have done.
+        failures: how many lines of errors they have left.
+
+    Args:
+        json_file: a file, ``-`` for the standard output, or None for nowhere.
+        resume: whether to go on with the file; otherwise it is begun anew.
+
+    Raises:
+        UsageError: the file can't be gone on with.
+    """
+
+    def __init__(self, json_file: str | None, *, resume: bool = False) -> None:
+        self.photos = self.failures = 0
+        self._file: IO[bytes] | None = None
+        self._prints = json_file == "-"
+        self._done = sqlite3.connect("")  # a temporary file
+        self._done.execute("CREATE TABLE done (name BLOB PRIMARY KEY, drawn TEXT) WITHOUT ROWID")
+        if json_file is None or self._prints:
+            if resume:
+                raise UsageError("--resume", "expected --json FILE, which it goes on with")
+            return
+        path = Path(json_file)
+        end = self._read(path) if resume and path.exists() else 0
+        self._file = path.open("r+b" if end else "wb", buffering=0)
+        if end:
+            self._file.truncate(end)
+            self._file.seek(end)
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.close()
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, line: str) -> None:
+        """Writes a line; when this returns, it is there whatever becomes of this process."""
+        if self._prints:
+            write_line(line)
+        elif self._file is not None:
+            self._file.write(line.encode() + b"\n")
+
+    def __contains__(self, name: str | Path) -> bool:
+        """Whether an earlier run has done this photo, or said that it can't be."""
+        found = self._done.execute("SELECT 1 FROM done WHERE name = ?", [_key(name)])
+        return found.fetchone() is not None
+
+    def drawn(self) -> Iterator[Path]:
+        """The copies with boxes that earlier runs have made."""
+        for (path,) in self._done.execute("SELECT drawn FROM done WHERE drawn IS NOT NULL"):
+            yield Path(path)
+
+    def _read(self, path: Path) -> int:
+        """Notes what is done, and gives the number of bytes that stay."""
+        if not path.is_file():
+            raise UsageError(
+                "--resume", f"{path} is no regular file, there is nothing to go on with"
+            )
+        end, group = 0, _Group()
+        with path.open("rb") as file, closing(self._done.cursor()) as table:
+            for number, line in enumerate(file, start=1):
+                record = _parsed(line)
+                if record is None:
+                    if file.read(1):
+                        raise UsageError(
+                            "--resume",
+                            f"{path}, line {number}: expected a line of `s3fd detect --json`; "
+                            "correct or remove it, or begin anew without --resume",
+                        )
+                    break  # it was being written when the run ended
+                name = record.get("video", record.get("photo"))
+                if name != group.name:
+                    self._note(table, group)
+                    group = _Group(name, start=end)
+                group.add(record)
+                end += len(line)
+            if group.frames:  # perhaps not all of the video: it is done anew
+                return group.start
+            self._note(table, group)
+        return end
+
+    def _note(self, table: sqlite3.Cursor, group: _Group) -> None:
+        if group.name is not None:
+            self.photos += 1
+            self.failures += group.failures
+            row = [_key(group.name), group.drawn]
+            table.execute("INSERT OR REPLACE INTO done VALUES (?, ?)", row)
+
+
+@dataclass
+class _Group:
+    """Lines that stand together, all about one photo or video."""
+
+    name: str | None = None
+    start: int = 0  # in the file
+    frames: int = 0
+    failures: int = 0
+    drawn: str | None = None
+
+    def add(self, record: dict[str, Any]) -> None:
+        self.frames += "video" in record
+        self.failures += "error" in record
+        self.drawn = record.get("drawn", self.drawn)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The record that a line is; None for anything else, and for a part of one."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    if isinstance(record, dict) and isinstance(record.get("video", record.get("photo")), str):
+        return record
+    return None
+
+
+def _key(name: str | Path) -> bytes:
+    """What a file is called from anywhere; names need not be text."""
+    return os.fsencode(Path(name).absolute())
