@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +33,54 @@ def cases(inputs: Inputs) -> Iterator[Case]:
             agree=close,
             not_compiled=DATA_DEPENDENT,
         )
+    for batch in (1,) if inputs.quick else (1, 8):
+        yield _of_classes(inputs, batch)
+
+
+def _of_classes(inputs: Inputs, batch: int) -> Case:
+    """SSD's head for 300 pixels and the 90 classes of COCO: most anchors see background."""
+    random = inputs.generator()
+    logits, deltas = [], []
+    for shapes, (rows, columns) in zip(_SSD.num_shapes, _SSD_MAPS, strict=True):
+        classes = torch.randn(batch, shapes, 91, rows, columns, generator=random)
+        classes[:, :, 0] += 9  # the background
+        objects = torch.rand(batch, shapes, rows, columns, generator=random) < 0.02
+        classes[:, :, 17] += 9 * objects
+        logits.append(classes.flatten(1, 2).to(inputs.device))
+        delta = torch.randn(batch, shapes * 4, rows, columns, generator=random)
+        deltas.append(delta.to(inputs.device))
+    options: dict[str, Any] = {"classes": 90, "score_threshold": 0.2, "return_indices": True}
+    return Case(
+        operator="decode_detections",
+        series="90 classes",
+        name=f"SSD300, batch {batch}",
+        size=8732 * batch,
+        unit="anchors",
+        arguments=(logits, deltas, _SSD),
+        ours=partial(ops.decode_detections, **options),
+        twin=partial(reference.decode_detections, **options),
+        bytes_moved=sum(level.nbytes for level in logits),
+        agree=close,
+        not_compiled=DATA_DEPENDENT,
+    )
+
+
+_SSD_MAPS = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
+_SSD_SIDES = (21, 45, 99, 153, 207, 261, 315)
+
+
+def _ssd_shapes(side: float, next_side: float, ratios: tuple[int, ...]) -> tuple[Any, ...]:
+    wide = [(side * ratio**0.5, side / ratio**0.5) for ratio in ratios]
+    return side, (side * next_side) ** 0.5, *wide, *((height, width) for width, height in wide)
+
+
+_SSD = ops.AnchorGrid(
+    (8, 16, 32, 64, 100, 300),
+    tuple(
+        _ssd_shapes(side, next_side, (2, 3) if 0 < level < 4 else (2,))
+        for level, (side, next_side) in enumerate(pairwise(_SSD_SIDES))
+    ),
+)
 
 
 def _head_maps(inputs: Inputs, size: int, batch: int) -> tuple[list[Tensor], list[Tensor]]:

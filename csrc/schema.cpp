@@ -27,6 +27,16 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "float centre_variance, float size_variance) "
       "-> (Tensor boxes, Tensor scores, Tensor counts)");
   library.def(
+      "decode_detections_labelled(Tensor[] logits, Tensor[] deltas, float[] grid, float margin, "
+      "float iou_threshold, int candidates, int keep, SymInt[]? image_sizes, "
+      "float centre_variance, float size_variance, int classes, bool sigmoid) "
+      "-> (Tensor boxes, Tensor scores, Tensor splits, Tensor labels, Tensor indices)");
+  library.def(
+      "decode_detections_labelled_padded(Tensor[] logits, Tensor[] deltas, float[] grid, "
+      "float margin, float iou_threshold, int candidates, int keep, SymInt[]? image_sizes, "
+      "float centre_variance, float size_variance, int classes, bool sigmoid) "
+      "-> (Tensor boxes, Tensor scores, Tensor counts, Tensor labels, Tensor indices)");
+  library.def(
       "encode_boxes(Tensor boxes, Tensor anchors, float centre_variance, float size_variance) "
       "-> Tensor");
   library.def(

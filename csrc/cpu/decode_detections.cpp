@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
-#include <limits>
 #include <optional>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
 #include "cpu/greedy_nms.h"
+#include "cpu/head_level.h"
+#include "cpu/order.h"
 #include "cpu/parallel.h"
-#include "shared/anchor_grid.h"
 #include "shared/checks/decode_detections.h"
 #include "shared/tensor.h"
 
@@ -23,115 +21,10 @@ namespace {
 // Logits that one task looks at, about.
 constexpr int64_t kLogitsPerTask = 32768;
 
-struct Detection {
-  float margin;  // face less strongest background: the logit of the score
-  int64_t anchor;
-  Box<float> box;
-};
-
-// By falling margin, equal ones by rising anchor: a total order.
+// By falling margin, equal ones by rising anchor, then class: a total order.
 bool goes_before(const Detection& a, const Detection& b) {
-  return a.margin != b.margin ? a.margin > b.margin : a.anchor < b.anchor;
+  return a.margin != b.margin ? a.margin > b.margin : a.pair < b.pair;
 }
-
-// Of an image, as it comes out, if it is a box.
-std::optional<Box<float>> finish(Box<float> box, int64_t image, const ImageSizes& image_sizes) {
-  if (image_sizes) {
-    const int64_t* size = image_sizes->data() + 2 * image;
-    box = clip(box, static_cast<float>(size[1]), static_cast<float>(size[0]));
-  }
-  return is_proper(box) ? std::optional(box) : std::nullopt;
-}
-
-// One level's maps and anchors.
-template <typename T>
-struct Level {
-  static constexpr int kBlock = 16;
-
-  View4<const T> logits, deltas;
-  AnchorLevel anchors;
-  int64_t first_anchor;
-
-  int64_t classes() const { return anchors.backgrounds + 1; }
-
-  // Margins of a row of one shape. A NaN among the backgrounds may be overlooked here; the few
-  // cells that go on are looked at again.
-  void margins(int64_t image, int64_t row, int64_t shape, float* out) const {
-    const T* background = logits.at(image, shape * classes(), row, 0);
-    switch (logits.stride[3]) {  // steps that compilers vectorise if they know them
-      case 1:
-        return margins(background, std::integral_constant<int64_t, 1>{}, out);
-      case 2:
-        return margins(background, std::integral_constant<int64_t, 2>{}, out);
-      case 4:
-        return margins(background, std::integral_constant<int64_t, 4>{}, out);
-      default:
-        return margins(background, logits.stride[3], out);
-    }
-  }
-
-  template <typename Step>
-  void margins(const T* background, Step step, float* __restrict out) const {
-    const int64_t columns = anchors.columns;
-    for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(background[x * step]);
-    for (int64_t k = 1; k < anchors.backgrounds; ++k) {
-      const T* other = background + k * logits.stride[1];
-      for (int64_t x = 0; x < columns; ++x) {
-        const float logit = static_cast<float>(other[x * step]);
-        out[x] = logit > out[x] ? logit : out[x];
-      }
-    }
-    const T* face = background + anchors.backgrounds * logits.stride[1];
-    for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(face[x * step]) - out[x];
-  }
-
-  bool has_nan(int64_t image, int64_t row, int64_t column, int64_t shape) const {
-    const T* logit = logits.at(image, shape * classes(), row, column);
-    for (int64_t k = 0; k < classes(); ++k) {
-      if (std::isnan(static_cast<float>(logit[k * logits.stride[1]]))) return true;
-    }
-    return false;
-  }
-
-  Delta<float> delta(int64_t image, int64_t row, int64_t column, int64_t shape) const {
-    const T* d = deltas.at(image, 4 * shape, row, column);
-    const int64_t step = deltas.stride[1];
-    return {static_cast<float>(d[0]), static_cast<float>(d[step]), static_cast<float>(d[2 * step]),
-            static_cast<float>(d[3 * step])};
-  }
-
-  // Appends what rows [begin, end) of an image hold. Margins are looked at a block at a time, as
-  // nearly all blocks hold nothing.
-  void scan(int64_t image, int64_t begin, int64_t end, const DecodeCall& call,
-            std::vector<Detection>& found) const {
-    const int64_t blocks = (anchors.columns + kBlock - 1) / kBlock;
-    std::vector<float> margin(blocks * kBlock, std::numeric_limits<float>::quiet_NaN());
-    for (int64_t row = begin; row < end; ++row) {
-      for (int64_t shape = 0; shape < anchors.num_shapes; ++shape) {
-        margins(image, row, shape, margin.data());
-        for (int64_t block = 0; block < blocks; ++block) {
-          const float* of_block = margin.data() + block * kBlock;
-          int32_t passing = 0;
-          for (int i = 0; i < kBlock; ++i) passing |= of_block[i] >= call.margin;
-          if (!passing) continue;
-          for (int i = 0; i < kBlock; ++i) {
-            if (!(of_block[i] >= call.margin)) continue;
-            decode_cell(image, row, block * kBlock + i, shape, of_block[i], call, found);
-          }
-        }
-      }
-    }
-  }
-
-  void decode_cell(int64_t image, int64_t row, int64_t column, int64_t shape, float margin,
-                   const DecodeCall& call, std::vector<Detection>& found) const {
-    if (has_nan(image, row, column, shape)) return;
-    const auto anchor = anchors.template box<float>(row, column, shape);
-    const auto decoded = decode(delta(image, row, column, shape), anchor, call.variances);
-    const auto box = finish(decoded, image, call.image_sizes);
-    if (box) found.push_back({margin, first_anchor + anchors.index(row, column, shape), *box});
-  }
-};
 
 // Some rows of one level of one image.
 struct Task {
@@ -140,101 +33,74 @@ struct Task {
   int64_t begin, end;
 };
 
-std::vector<Task> make_tasks(int64_t images, const std::vector<AnchorLevel>& levels) {
+std::vector<Task> make_tasks(const DecodeCall& call) {
   std::vector<Task> tasks;
-  for (int64_t image = 0; image < images; ++image) {
-    for (size_t l = 0; l < levels.size(); ++l) {
+  for (int64_t image = 0; image < call.num_images(); ++image) {
+    for (size_t l = 0; l < call.levels.size(); ++l) {
+      const AnchorLevel& level = call.levels[l];
       const int64_t row_size =
-          levels[l].columns * levels[l].num_shapes * (levels[l].backgrounds + 1);
+          level.columns * level.num_shapes * (call.backgrounds(l) + call.classes);
       if (row_size == 0) continue;
       const int64_t rows = kLogitsPerTask / row_size + 1;
-      for (int64_t begin = 0; begin < levels[l].rows; begin += rows) {
-        tasks.push_back({image, l, begin, std::min(begin + rows, levels[l].rows)});
+      for (int64_t begin = 0; begin < level.rows; begin += rows) {
+        tasks.push_back({image, l, begin, std::min(begin + rows, level.rows)});
       }
     }
   }
   return tasks;
 }
 
-// The best `candidates` through non-maximum suppression, `keep` of them at most.
-void suppress(std::vector<Detection>& found, int64_t candidates, int64_t keep,
-              double iou_threshold) {
-  if (static_cast<int64_t>(found.size()) > candidates) {
-    std::nth_element(found.begin(), found.begin() + candidates, found.end(), goes_before);
-    found.resize(candidates);
+std::vector<Box<float>> boxes_of(const std::vector<Detection>& detections) {
+  std::vector<Box<float>> boxes;
+  boxes.reserve(detections.size());
+  for (const Detection& detection : detections) boxes.push_back(detection.box);
+  return boxes;
+}
+
+// Which of sorted detections stay, rising, where those of different classes never meet.
+std::vector<int32_t> suppress_classes(const std::vector<Detection>& sorted, int64_t classes,
+                                      double iou_threshold, int64_t keep) {
+  const auto size = static_cast<int32_t>(sorted.size());
+  const auto class_of = [&](int32_t i) { return static_cast<uint64_t>(sorted[i].pair % classes); };
+  const std::vector<int32_t> by_class = order_by(size, class_of);
+  std::vector<char> stays(sorted.size());
+  std::vector<Box<float>> boxes;
+  for (int32_t begin = 0, end = 0; begin < size; begin = end) {
+    boxes.clear();
+    for (; end < size && class_of(by_class[end]) == class_of(by_class[begin]); ++end) {
+      boxes.push_back(sorted[by_class[end]].box);
+    }
+    for (const int32_t i : greedy_nms(boxes, iou_threshold, keep)) stays[by_class[begin + i]] = 1;
+  }
+  std::vector<int32_t> kept;
+  for (int32_t i = 0; i < size && static_cast<int64_t>(kept.size()) < keep; ++i) {
+    if (stays[i]) kept.push_back(i);
+  }
+  return kept;
+}
+
+// The best candidates through non-maximum suppression, as many as are kept at most.
+void suppress(std::vector<Detection>& found, const DecodeCall& call) {
+  if (static_cast<int64_t>(found.size()) > call.candidates) {
+    std::nth_element(found.begin(), found.begin() + call.candidates, found.end(), goes_before);
+    found.resize(call.candidates);
   }
   std::sort(found.begin(), found.end(), goes_before);
-  std::vector<Box<float>> boxes;
-  boxes.reserve(found.size());
-  for (const Detection& detection : found) boxes.push_back(detection.box);
+  const std::vector<int32_t> stay =
+      call.classes == 1 ? greedy_nms(boxes_of(found), call.iou_threshold, call.keep)
+                        : suppress_classes(found, call.classes, call.iou_threshold, call.keep);
   size_t kept = 0;
-  for (const int32_t i : greedy_nms(boxes, iou_threshold, keep)) found[kept++] = found[i];
+  for (const int32_t i : stay) found[kept++] = found[i];
   found.resize(kept);
 }
 
-Tensor make(std::initializer_list<int64_t> sizes, ScalarType dtype, const Tensor& like) {
-  return torch::stable::empty({sizes.begin(), sizes.size()}, dtype, std::nullopt, like.device());
-}
-
-// Writes the detections of one image one after the other.
-void write(const std::vector<Detection>& detections, float* box, float* score) {
-  for (const Detection& detection : detections) {
-    *box++ = detection.box.x1;
-    *box++ = detection.box.y1;
-    *box++ = detection.box.x2;
-    *box++ = detection.box.y2;
-    *score++ = 1 / (1 + std::exp(-detection.margin));
-  }
-}
-
-// All detections in a row, and where those of each image begin.
-std::tuple<Tensor, Tensor, Tensor> pack(const std::vector<std::vector<Detection>>& images,
-                                        const Tensor& like) {
-  int64_t total = 0;
-  for (const auto& image : images) total += static_cast<int64_t>(image.size());
-  Tensor boxes = make({total, 4}, ScalarType::Float, like);
-  Tensor scores = make({total}, ScalarType::Float, like);
-  Tensor splits = make({static_cast<int64_t>(images.size()) + 1}, ScalarType::Long, like);
-  float* box = static_cast<float*>(boxes.mutable_data_ptr());
-  float* score = static_cast<float*>(scores.mutable_data_ptr());
-  int64_t* split = static_cast<int64_t*>(splits.mutable_data_ptr());
-  *split = 0;
-  for (const auto& image : images) {
-    write(image, box + 4 * *split, score + *split);
-    split[1] = split[0] + static_cast<int64_t>(image.size());
-    ++split;
-  }
-  return {boxes, scores, splits};
-}
-
-// `rows` rows for each image, those behind its detections 0, and how many it has.
-std::tuple<Tensor, Tensor, Tensor> pack_padded(const std::vector<std::vector<Detection>>& images,
-                                               int64_t rows, const Tensor& like) {
-  const auto batch = static_cast<int64_t>(images.size());
-  Tensor boxes = make({batch, rows, 4}, ScalarType::Float, like);
-  Tensor scores = make({batch, rows}, ScalarType::Float, like);
-  Tensor counts = make({batch}, ScalarType::Long, like);
-  float* box = static_cast<float*>(boxes.mutable_data_ptr());
-  float* score = static_cast<float*>(scores.mutable_data_ptr());
-  int64_t* count = static_cast<int64_t*>(counts.mutable_data_ptr());
-  std::fill_n(box, boxes.numel(), 0.0f);
-  std::fill_n(score, scores.numel(), 0.0f);
-  for (const auto& image : images) {
-    write(image, box, score);
-    box += 4 * rows;
-    score += rows;
-    *count++ = static_cast<int64_t>(image.size());
-  }
-  return {boxes, scores, counts};
-}
-
 template <typename T>
-std::vector<Level<T>> make_level_views(const DecodeCall& call) {
-  std::vector<Level<T>> views;
+std::vector<HeadLevel<T>> make_head_levels(const DecodeCall& call) {
+  std::vector<HeadLevel<T>> views;
   int64_t first_anchor = 0;
   for (size_t l = 0; l < call.levels.size(); ++l) {
-    views.push_back(
-        {view4<T>(call.logits[l]), view4<T>(call.deltas[l]), call.levels[l], first_anchor});
+    views.push_back({view4<T>(call.logits[l]), view4<T>(call.deltas[l]), call.levels[l],
+                     first_anchor, call.backgrounds(l), call.classes});
     first_anchor += call.levels[l].num_anchors();
   }
   return views;
@@ -242,10 +108,10 @@ std::vector<Level<T>> make_level_views(const DecodeCall& call) {
 
 // What each image has, best first.
 std::vector<std::vector<Detection>> detect(const DecodeCall& call) {
-  const std::vector<Task> tasks = make_tasks(call.num_images(), call.levels);
+  const std::vector<Task> tasks = make_tasks(call);
   std::vector<std::vector<Detection>> found(tasks.size());
   dispatch_floating(call.logits[0].scalar_type(), "decode_detections", [&]<typename T>() {
-    const auto views = make_level_views<T>(call);
+    const auto views = make_head_levels<T>(call);
     parallel_for(0, static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Task& task = tasks[i];
@@ -259,11 +125,93 @@ std::vector<std::vector<Detection>> detect(const DecodeCall& call) {
     image.insert(image.end(), found[i].begin(), found[i].end());
   }
   parallel_for(0, call.num_images(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      suppress(by_image[i], call.candidates, call.keep, call.iou_threshold);
-    }
+    for (int64_t i = begin; i < end; ++i) suppress(by_image[i], call);
   });
   return by_image;
+}
+
+Tensor make(const std::vector<int64_t>& sizes, ScalarType dtype, const Tensor& like) {
+  return torch::stable::empty({sizes.data(), sizes.size()}, dtype, std::nullopt, like.device());
+}
+
+// A row for each detection; with classes also its label and its anchor.
+struct Rows {
+  Tensor boxes, scores;
+  std::optional<Tensor> labels, indices;
+
+  Rows(std::vector<int64_t> sizes, bool has_labels, const Tensor& like)
+      : boxes(boxes_like(sizes, like)), scores(make(sizes, ScalarType::Float, like)) {
+    if (!has_labels) return;
+    labels = make(sizes, ScalarType::Long, like);
+    indices = make(sizes, ScalarType::Long, like);
+  }
+
+  // Rows without a detection: zeros, and -1 for a label and an anchor.
+  void clear() const {
+    std::fill_n(static_cast<float*>(boxes.mutable_data_ptr()), boxes.numel(), 0.0f);
+    std::fill_n(static_cast<float*>(scores.mutable_data_ptr()), scores.numel(), 0.0f);
+    for (const auto& numbers : {labels, indices}) {
+      if (!numbers) continue;
+      std::fill_n(static_cast<int64_t*>(numbers->mutable_data_ptr()), numbers->numel(), -1);
+    }
+  }
+
+  // Writes the detections of one image one after the other.
+  void write(const std::vector<Detection>& detections, int64_t first, int64_t classes) const {
+    float* box = static_cast<float*>(boxes.mutable_data_ptr()) + 4 * first;
+    float* score = static_cast<float*>(scores.mutable_data_ptr()) + first;
+    for (const Detection& detection : detections) {
+      *box++ = detection.box.x1;
+      *box++ = detection.box.y1;
+      *box++ = detection.box.x2;
+      *box++ = detection.box.y2;
+      *score++ = 1 / (1 + std::exp(-detection.margin));
+    }
+    if (!labels) return;
+    int64_t* label = static_cast<int64_t*>(labels->mutable_data_ptr()) + first;
+    int64_t* index = static_cast<int64_t*>(indices->mutable_data_ptr()) + first;
+    for (const Detection& detection : detections) {
+      *label++ = detection.pair % classes;
+      *index++ = detection.pair / classes;
+    }
+  }
+
+ private:
+  static Tensor boxes_like(std::vector<int64_t> sizes, const Tensor& like) {
+    sizes.push_back(4);
+    return make(sizes, ScalarType::Float, like);
+  }
+};
+
+// All detections in a row, and where those of each image begin.
+std::tuple<Rows, Tensor> pack(const std::vector<std::vector<Detection>>& images,
+                              const DecodeCall& call, bool has_labels) {
+  int64_t total = 0;
+  for (const auto& image : images) total += static_cast<int64_t>(image.size());
+  const Rows rows({total}, has_labels, call.logits[0]);
+  Tensor splits = make({call.num_images() + 1}, ScalarType::Long, call.logits[0]);
+  int64_t* split = static_cast<int64_t*>(splits.mutable_data_ptr());
+  *split = 0;
+  for (const auto& image : images) {
+    rows.write(image, *split, call.classes);
+    split[1] = split[0] + static_cast<int64_t>(image.size());
+    ++split;
+  }
+  return {rows, splits};
+}
+
+// As many rows for each image, and how many of them are detections.
+std::tuple<Rows, Tensor> pack_padded(const std::vector<std::vector<Detection>>& images,
+                                     const DecodeCall& call, bool has_labels) {
+  const Rows rows({call.num_images(), call.keep}, has_labels, call.logits[0]);
+  Tensor counts = make({call.num_images()}, ScalarType::Long, call.logits[0]);
+  int64_t* count = static_cast<int64_t*>(counts.mutable_data_ptr());
+  rows.clear();
+  for (size_t i = 0; i < images.size(); ++i) {
+    rows.write(images[i], static_cast<int64_t>(i) * call.keep, call.classes);
+    count[i] = static_cast<int64_t>(images[i].size());
+  }
+  return {rows, counts};
 }
 
 template <bool kPadded>
@@ -276,13 +224,31 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(const std::vector<Tensor>& 
   const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
                         centre_variance, size_variance);
   const auto images = detect(call);
-  return kPadded ? pack_padded(images, keep, logits[0]) : pack(images, logits[0]);
+  const auto [rows, splits] =
+      kPadded ? pack_padded(images, call, false) : pack(images, call, false);
+  return {rows.boxes, rows.scores, splits};
+}
+
+template <bool kPadded>
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> decode_detections_labelled(
+    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
+    const std::vector<double>& grid, double margin, double iou_threshold, int64_t candidates,
+    int64_t keep, const ImageSizes& image_sizes, double centre_variance, double size_variance,
+    int64_t classes, bool has_sigmoid) {
+  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
+                        centre_variance, size_variance, classes, has_sigmoid);
+  const auto images = detect(call);
+  const auto [rows, splits] = kPadded ? pack_padded(images, call, true) : pack(images, call, true);
+  return {rows.boxes, rows.scores, splits, *rows.labels, *rows.indices};
 }
 
 }  // namespace
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("decode_detections", TORCH_BOX(&s3fd::cpu::decode_detections<false>));
-  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cpu::decode_detections<true>));
+  using namespace s3fd::cpu;
+  library.impl("decode_detections", TORCH_BOX(&decode_detections<false>));
+  library.impl("decode_detections_padded", TORCH_BOX(&decode_detections<true>));
+  library.impl("decode_detections_labelled", TORCH_BOX(&decode_detections_labelled<false>));
+  library.impl("decode_detections_labelled_padded", TORCH_BOX(&decode_detections_labelled<true>));
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -16,28 +17,34 @@ namespace {
 // The detections of B images, on the device.
 class Detections {
  public:
-  Detections(const DecodeCall& call, cudaStream_t stream)
+  Detections(const DecodeCall& call, bool has_labels, cudaStream_t stream)
       : call_(call),
+        has_labels_(has_labels),
         grid_(make_device_grid(call.levels)),
         stream_(stream),
         images_(call.num_images()),
-        candidates_(std::min(call.candidates, grid_.num_anchors)) {
-    STD_TORCH_CHECK(grid_.num_anchors < int64_t{1} << 32 &&
-                        candidates_ <= std::numeric_limits<int32_t>::max() - kTile,
-                    "s3fd::decode_detections: the CUDA kernels number the anchors of an image with "
-                    "32 bits, and its candidates with 31; there are ",
-                    grid_.num_anchors, " anchors");
+        pairs_(grid_.num_anchors * call.classes),
+        candidates_(std::min(call.candidates, pairs_)) {
+    STD_TORCH_CHECK(
+        pairs_ < int64_t{1} << 32 && candidates_ <= std::numeric_limits<int32_t>::max() - kTile,
+        "s3fd::decode_detections: the CUDA kernels number the anchors of an image, with each of "
+        "their classes, with 32 bits, and its candidates with 31; there are ",
+        pairs_, " of them");
     STD_TORCH_CHECK(images_ <= 65535, "s3fd::decode_detections: more than 65535 images at once");
     allocate();
     if (images_ == 0 || candidates_ == 0) return;
     dispatch_floating(call.logits[0].scalar_type(), "decode_detections",
                       [&]<typename T>() { scan<T>(); });
-    if (grid_.num_anchors > candidates_) {
+    if (pairs_ > candidates_) {
       launch(select_candidates_kernel, static_cast<unsigned>(images_), kSelectThreads, 0, stream_,
              found_, candidates_);
     }
     sort_lists(ByMargin{found_, candidates_}, sink_, sort_memory_, images_, candidates_, stream_);
-    suppress_greedily<float, false>(lists_, images_, stream_);
+    if (call.classes == 1) {
+      suppress_greedily<float, false>(lists_, images_, stream_);
+    } else {
+      suppress_greedily<float, true>(lists_, images_, stream_);
+    }
   }
 
   // int64 [B + 1].
@@ -49,14 +56,11 @@ class Detections {
   }
 
   // `rows` of each image at most; see write_detections_kernel().
-  void write(int64_t rows, const int64_t* splits, const Tensor& boxes, const Tensor& scores,
-             int64_t* counts) const {
+  void write(int64_t rows, const int64_t* splits, const DetectionRows& output) const {
     launch(write_detections_kernel,
            dim3(blocks_for(std::max<int64_t>(rows, 1), kWriteThreads).x,
                 static_cast<unsigned>(images_)),
-           kWriteThreads, 0, stream_, lists_, sink_.margins, splits, rows,
-           reinterpret_cast<StoredBox<float>*>(mutable_data<float>(boxes)),
-           mutable_data<float>(scores), counts);
+           kWriteThreads, 0, stream_, lists_, sink_, splits, rows, output);
   }
 
   int64_t most_kept() const { return lists_.keep; }
@@ -64,14 +68,17 @@ class Detections {
  private:
   void allocate() {
     const int64_t anchors = images_ * grid_.num_anchors, rows = images_ * candidates_;
+    const bool has_classes = call_.classes > 1;
     const int64_t keep = std::min(call_.keep, candidates_);
     const auto progress = workspace_.add<Progress>(images_);
     const auto found = workspace_.add<unsigned>(images_);
-    const auto entries = workspace_.add<NarrowEntry>(anchors);
+    const auto entries = workspace_.add<NarrowEntry>(anchors * call_.classes);
     const auto found_boxes = workspace_.add<StoredBox<float>>(anchors);
     const auto boxes = workspace_.add<StoredBox<float>>(rows);
     const auto margins = workspace_.add<float>(rows);
     const auto owners = workspace_.add<int32_t>(rows);
+    const auto pairs = workspace_.add<uint32_t>(has_labels_ ? rows : 0);
+    const auto classes = workspace_.add<int64_t>(has_classes ? rows : 0);
     const auto sort_memory =
         workspace_.add<NarrowEntry>(images_ * s3fd::cuda::sort_memory<NarrowEntry>(candidates_));
     const auto overlaps = workspace_.add<uint64_t>(overlap_words(images_, candidates_));
@@ -79,12 +86,17 @@ class Detections {
     workspace_.allocate(call_.logits[0]);
     workspace_.clear(progress, found, stream_);
     found_ = {workspace_.at(found), workspace_.at(entries), workspace_.at(found_boxes),
-              grid_.num_anchors};
-    sink_ = {found_, candidates_, workspace_.at(boxes), workspace_.at(margins),
-             workspace_.at(owners)};
+              grid_.num_anchors, static_cast<int>(call_.classes)};
+    sink_ = {found_,
+             candidates_,
+             workspace_.at(boxes),
+             workspace_.at(margins),
+             workspace_.at(owners),
+             has_labels_ ? workspace_.at(pairs) : nullptr,
+             has_classes ? workspace_.at(classes) : nullptr};
     sort_memory_ = workspace_.at(sort_memory);
     lists_ = {sink_.boxes,
-              nullptr,
+              sink_.classes,
               nullptr,
               found_.found,
               sink_.owners,
@@ -104,6 +116,8 @@ class Detections {
     maps.lists = found_;
     maps.variances = call_.variances;
     maps.lowest_margin = call_.margin;
+    maps.least_above_strongest = least_above_strongest(call_.margin);
+    maps.has_sigmoid = call_.has_sigmoid;
     maps.is_clipped = call_.image_sizes.has_value();
     unsigned blocks = 0;
     for (int l = 0; l < grid_.num_levels; ++l) {
@@ -119,15 +133,16 @@ class Detections {
         const int64_t* size = call_.image_sizes->data() + 2 * (first + i);
         maps.image_sizes[i] = {static_cast<float>(size[0]), static_cast<float>(size[1])};
       }
-      launch(scan_maps_kernel<T>, dim3(blocks, static_cast<unsigned>(count)), kScanThreads, 0,
-             stream_, maps);
+      launch(call_.is_plain() ? scan_maps_kernel<T> : scan_classes_kernel<T>,
+             dim3(blocks, static_cast<unsigned>(count)), kScanThreads, 0, stream_, maps);
     }
   }
 
   const DecodeCall& call_;
+  bool has_labels_;
   DeviceGrid grid_;
   cudaStream_t stream_;
-  int64_t images_, candidates_;
+  int64_t images_, pairs_, candidates_;
   Workspace workspace_;
   FoundLists found_;
   CandidateSink sink_;
@@ -135,30 +150,55 @@ class Detections {
   GreedyLists<float> lists_;
 };
 
+// A row for each detection; with classes also its label and its anchor.
+struct Rows {
+  Tensor boxes, scores;
+  std::optional<Tensor> labels, indices;
+
+  Rows(std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> sizes_of_boxes,
+       bool has_labels, const Tensor& like)
+      : boxes(empty(sizes_of_boxes, ScalarType::Float, like)),
+        scores(empty(sizes, ScalarType::Float, like)) {
+    if (!has_labels) return;
+    labels = empty(sizes, ScalarType::Long, like);
+    indices = empty(sizes, ScalarType::Long, like);
+  }
+
+  DetectionRows on_device(int64_t* counts) const {
+    return {reinterpret_cast<StoredBox<float>*>(mutable_data<float>(boxes)),
+            mutable_data<float>(scores), counts, labels ? mutable_data<int64_t>(*labels) : nullptr,
+            indices ? mutable_data<int64_t>(*indices) : nullptr};
+  }
+};
+
 // All detections in a row, and where those of each image begin.
-std::tuple<Tensor, Tensor, Tensor> pack(const Detections& detections, const DecodeCall& call,
-                                        cudaStream_t stream) {
-  const Tensor& like = call.logits[0];
+std::tuple<Rows, Tensor> pack(const DecodeCall& call, bool has_labels, cudaStream_t stream) {
+  const Detections detections(call, has_labels, stream);
   Tensor splits = detections.splits();
   const int64_t total = read_back(data<int64_t>(splits) + call.num_images(), stream);
-  Tensor boxes = empty({total, 4}, ScalarType::Float, like);
-  Tensor scores = empty({total}, ScalarType::Float, like);
+  const Rows rows({total}, {total, 4}, has_labels, call.logits[0]);
   if (total > 0) {
-    detections.write(detections.most_kept(), data<int64_t>(splits), boxes, scores, nullptr);
+    detections.write(detections.most_kept(), data<int64_t>(splits), rows.on_device(nullptr));
   }
-  return {boxes, scores, splits};
+  return {rows, splits};
 }
 
 // As many rows for each image, those behind its detections 0, and how many it has.
-std::tuple<Tensor, Tensor, Tensor> pack_padded(const Detections& detections,
-                                               const DecodeCall& call) {
-  const Tensor& like = call.logits[0];
-  Tensor boxes = empty({call.num_images(), call.keep, 4}, ScalarType::Float, like);
-  Tensor scores = empty({call.num_images(), call.keep}, ScalarType::Float, like);
-  Tensor counts = empty({call.num_images()}, ScalarType::Long, like);
+std::tuple<Rows, Tensor> pack_padded(const DecodeCall& call, bool has_labels, cudaStream_t stream) {
+  const Detections detections(call, has_labels, stream);
+  const int64_t images = call.num_images();
+  const Rows rows({images, call.keep}, {images, call.keep, 4}, has_labels, call.logits[0]);
+  Tensor counts = empty({images}, ScalarType::Long, call.logits[0]);
   // One row at least, for the counts.
-  detections.write(call.keep, nullptr, boxes, scores, mutable_data<int64_t>(counts));
-  return {boxes, scores, counts};
+  detections.write(call.keep, nullptr, rows.on_device(mutable_data<int64_t>(counts)));
+  return {rows, counts};
+}
+
+template <bool kPadded>
+std::tuple<Rows, Tensor> decode_rows(const DecodeCall& call, bool has_labels) {
+  const OnDeviceOf device(call.logits[0]);
+  return kPadded ? pack_padded(call, has_labels, device.stream())
+                 : pack(call, has_labels, device.stream());
 }
 
 template <bool kPadded>
@@ -170,15 +210,29 @@ std::tuple<Tensor, Tensor, Tensor> decode_detections(const std::vector<Tensor>& 
                                                      double centre_variance, double size_variance) {
   const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
                         centre_variance, size_variance);
-  const OnDeviceOf device(logits[0]);
-  const Detections detections(call, device.stream());
-  return kPadded ? pack_padded(detections, call) : pack(detections, call, device.stream());
+  const auto [rows, splits] = decode_rows<kPadded>(call, false);
+  return {rows.boxes, rows.scores, splits};
+}
+
+template <bool kPadded>
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> decode_detections_labelled(
+    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
+    const std::vector<double>& grid, double margin, double iou_threshold, int64_t candidates,
+    int64_t keep, const ImageSizes& image_sizes, double centre_variance, double size_variance,
+    int64_t classes, bool has_sigmoid) {
+  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
+                        centre_variance, size_variance, classes, has_sigmoid);
+  const auto [rows, splits] = decode_rows<kPadded>(call, true);
+  return {rows.boxes, rows.scores, splits, *rows.labels, *rows.indices};
 }
 
 }  // namespace
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("decode_detections", TORCH_BOX(&s3fd::cuda::decode_detections<false>));
-  library.impl("decode_detections_padded", TORCH_BOX(&s3fd::cuda::decode_detections<true>));
+  using namespace s3fd::cuda;
+  library.impl("decode_detections", TORCH_BOX(&decode_detections<false>));
+  library.impl("decode_detections_padded", TORCH_BOX(&decode_detections<true>));
+  library.impl("decode_detections_labelled", TORCH_BOX(&decode_detections_labelled<false>));
+  library.impl("decode_detections_labelled_padded", TORCH_BOX(&decode_detections_labelled<true>));
 }

@@ -1,7 +1,8 @@
 // From raw head maps to detections, image by image, without the host knowing what is found.
 //
 //  1. One launch reads the class maps of all levels and images, a thread a cell. What passes the
-//     threshold, and decodes to a box that is one, is appended to its image's list, by warps.
+//     threshold, and decodes to a box that is one, is appended to its image's list, by warps: the
+//     anchor, or where there are several classes its pair with the class.
 //  2. A block for each image that has more than the candidates selects them, by radix; not launched
 //     if images have no more anchors than that.
 //  3. The lists are sorted (sort.cuh) and suppressed (greedy_nms.cuh), all images at once.
@@ -20,6 +21,7 @@
 #include "cuda/primitives/block.cuh"
 #include "cuda/primitives/launch.h"
 #include "cuda/primitives/sort.cuh"
+#include "shared/class_scores.h"
 #include "shared/score_key.h"
 #include "shared/tensor.h"
 
@@ -38,12 +40,21 @@ struct ImageSize {
   float height, width;
 };
 
-// What is found in each image, in no order.
+// What is found in each image, in no order: pairs of an anchor and a class, class by class.
 struct FoundLists {
   unsigned* found;          // [B]: how many
-  NarrowEntry* entries;     // [B, anchors]: (key of the margin, anchor)
+  NarrowEntry* entries;     // [B, anchors * classes]: (key of the margin, pair)
   StoredBox<float>* boxes;  // [B, anchors]: of the anchors that were found
   int64_t anchors;
+  int classes;
+
+  __device__ NarrowEntry* entries_of(int64_t image) const {
+    return entries + image * anchors * classes;
+  }
+
+  __device__ int64_t anchor_of(uint32_t pair) const {
+    return classes == 1 ? pair : pair / static_cast<uint32_t>(classes);
+  }
 };
 
 // Everything that the scan needs, by value.
@@ -55,8 +66,9 @@ struct HeadMaps {
   FoundLists lists;
   Variances<float> variances;
   float lowest_margin;
+  float least_above_strongest;  // of a class in a softmax
   int first_image;
-  bool is_clipped;
+  bool is_clipped, has_sigmoid;
 };
 
 // Face less strongest background, NaN if any logit is.
@@ -84,7 +96,7 @@ __device__ Delta<float> delta_at(const View4<const T>& deltas, int64_t image, in
 
 // Appends what the lanes of a warp have found, all of which take part.
 __device__ inline void append(const FoundLists& lists, int64_t image, bool is_found, float margin,
-                              int64_t anchor, const Box<float>& box) {
+                              int64_t anchor, int c, const Box<float>& box) {
   const unsigned finding = __ballot_sync(kAllLanes, is_found);
   if (finding == 0) return;
   const unsigned lane = threadIdx.x % kWarp;
@@ -95,39 +107,48 @@ __device__ inline void append(const FoundLists& lists, int64_t image, bool is_fo
   position = __shfl_sync(kAllLanes, position, 0);
   if (!is_found) return;
   position += static_cast<unsigned>(__popc(finding & ((1u << lane) - 1)));
-  lists.entries[image * lists.anchors + position] =
-      make_entry(falling_key(margin), static_cast<uint32_t>(anchor));
+  lists.entries_of(image)[position] =
+      make_entry(falling_key(margin), static_cast<uint32_t>(anchor * lists.classes + c));
   lists.boxes[image * lists.anchors + anchor] = {box};
 }
 
-// Grid: blocks of cells, level by level; images.
+// The cell of a level that a thread looks at, if it exists. Grid: blocks of cells, level by level;
+// images.
 template <typename T>
-__global__ void __launch_bounds__(kScanThreads)
-    scan_maps_kernel(const S3FD_GRID_CONSTANT HeadMaps<T> maps) {
-  int l = maps.grid.num_levels - 1;
-  while (blockIdx.x < maps.levels[l].first_block) --l;
-  const LevelMaps<T>& level = maps.levels[l];
-  const auto columns = static_cast<unsigned>(maps.grid.levels[l].columns);
-  const auto rows = static_cast<unsigned>(maps.grid.levels[l].rows);
-  const unsigned cell = (blockIdx.x - level.first_block) * kScanThreads + threadIdx.x;
-  const bool exists = cell < rows * columns;
-  const int64_t row = exists ? cell / columns : 0, column = exists ? cell % columns : 0;
-  const int64_t image = maps.first_image + int64_t{blockIdx.y};
-  const int num_shapes = maps.grid.levels[l].num_shapes;
-  const int classes = maps.grid.levels[l].backgrounds + 1;
-  for (int shape = 0; shape < num_shapes; ++shape) {
-    float margin = NAN;
-    if (exists) {
-      margin = margin_of(level.logits.at(image, shape * classes, row, column),
-                         level.logits.stride[1], classes);
-    }
-    bool is_found = margin >= maps.lowest_margin;
-    if (!__any_sync(kAllLanes, is_found)) continue;
+struct HeadCell {
+  const HeadMaps<T>& maps;
+  int l;
+  bool exists;
+  int64_t image, row, column;
+
+  __device__ explicit HeadCell(const HeadMaps<T>& maps) : maps(maps), l(maps.grid.num_levels - 1) {
+    while (blockIdx.x < maps.levels[l].first_block) --l;
+    const auto columns = static_cast<unsigned>(maps.grid.levels[l].columns);
+    const auto rows = static_cast<unsigned>(maps.grid.levels[l].rows);
+    const unsigned cell = (blockIdx.x - maps.levels[l].first_block) * kScanThreads + threadIdx.x;
+    exists = cell < rows * columns;
+    row = exists ? cell / columns : 0;
+    column = exists ? cell % columns : 0;
+    image = maps.first_image + int64_t{blockIdx.y};
+  }
+
+  __device__ const DeviceGrid::Level& anchors() const { return maps.grid.levels[l]; }
+
+  // The first logit of an anchor, of so many.
+  __device__ const T* logits(int shape, int channels) const {
+    return maps.levels[l].logits.at(image, shape * channels, row, column);
+  }
+
+  __device__ int64_t step() const { return maps.levels[l].logits.stride[1]; }
+
+  // Decodes the anchors that the warp has found, and appends those that are boxes.
+  __device__ void append_found(int shape, int c, float margin, bool is_found) const {
+    if (!__any_sync(kAllLanes, is_found)) return;
     Box<float> box{};
-    const int64_t anchor =
-        maps.grid.levels[l].first_anchor + (row * columns + column) * num_shapes + shape;
+    const int64_t cell = row * anchors().columns + column;
+    const int64_t anchor = anchors().first_anchor + cell * anchors().num_shapes + shape;
     if (is_found) {
-      box = decode(delta_at(level.deltas, image, shape, row, column),
+      box = decode(delta_at(maps.levels[l].deltas, image, shape, row, column),
                    maps.grid.template box<float>(l, row, column, shape), maps.variances);
       if (maps.is_clipped) {
         const ImageSize& size = maps.image_sizes[blockIdx.y];
@@ -135,7 +156,54 @@ __global__ void __launch_bounds__(kScanThreads)
       }
       is_found = is_proper(box);
     }
-    append(maps.lists, image, is_found, margin, anchor, box);
+    append(maps.lists, image, is_found, margin, anchor, c, box);
+  }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(kScanThreads)
+    scan_maps_kernel(const S3FD_GRID_CONSTANT HeadMaps<T> maps) {
+  const HeadCell<T> cell(maps);
+  const int channels = cell.anchors().backgrounds + 1;
+  for (int shape = 0; shape < cell.anchors().num_shapes; ++shape) {
+    float margin = NAN;
+    if (cell.exists) margin = margin_of(cell.logits(shape, channels), cell.step(), channels);
+    cell.append_found(shape, 0, margin, margin >= maps.lowest_margin);
+  }
+}
+
+// The logit of a class's score, or NaN where that is too low for certain. best: the largest logit
+// of the anchor.
+template <typename T>
+__device__ float margin_of_class(const HeadMaps<T>& maps, const T* logits, int64_t step,
+                                 int backgrounds, int c, float best) {
+  const float own = static_cast<float>(logits[(backgrounds + c) * step]);
+  if (maps.has_sigmoid) return own;
+  const float above = own == best ? 0 : own - best;
+  if (!(above >= maps.least_above_strongest)) return NAN;
+  return softmax_margin(logits, step, backgrounds, maps.lists.classes, c);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kScanThreads)
+    scan_classes_kernel(const S3FD_GRID_CONSTANT HeadMaps<T> maps) {
+  const HeadCell<T> cell(maps);
+  const int backgrounds = maps.has_sigmoid ? 0 : cell.anchors().backgrounds;
+  const int classes = maps.lists.classes;
+  for (int shape = 0; shape < cell.anchors().num_shapes; ++shape) {
+    const T* logits = cell.logits(shape, backgrounds + classes);
+    float best = -INFINITY;
+    for (int k = 0; cell.exists && !maps.has_sigmoid && k < backgrounds + classes; ++k) {
+      const float logit = static_cast<float>(logits[k * cell.step()]);
+      if (logit > best) best = logit;
+    }
+    for (int c = 0; c < classes; ++c) {
+      float margin = NAN;
+      if (cell.exists) {
+        margin = margin_of_class(maps, logits, cell.step(), backgrounds, c, best);
+      }
+      cell.append_found(shape, c, margin, margin >= maps.lowest_margin);
+    }
   }
 }
 
@@ -196,7 +264,7 @@ __global__ void __launch_bounds__(kSelectThreads)
     select_candidates_kernel(FoundLists lists, int64_t candidates) {
   const unsigned count = lists.found[blockIdx.x];
   if (count <= candidates) return;
-  NarrowEntry* entries = lists.entries + blockIdx.x * lists.anchors;
+  NarrowEntry* entries = lists.entries_of(blockIdx.x);
   const NarrowEntry last = entry_of_rank(entries, count, static_cast<unsigned>(candidates));
   unsigned selected = 0;
   for (unsigned first = 0; first < count; first += kSelectThreads) {
@@ -224,9 +292,7 @@ struct ByMargin {
     return found < candidates ? found : candidates;
   }
 
-  __device__ Entry operator()(int64_t image, int64_t i) const {
-    return lists.entries[image * lists.anchors + i];
-  }
+  __device__ Entry operator()(int64_t image, int64_t i) const { return lists.entries_of(image)[i]; }
 };
 
 struct CandidateSink {
@@ -235,12 +301,18 @@ struct CandidateSink {
   StoredBox<float>* boxes;  // [B, candidates], as all below
   float* margins;
   int32_t* owners;
+  uint32_t* pairs;   // null if nobody asks
+  int64_t* classes;  // null if there is one
 
   __device__ void operator()(int64_t image, int64_t rank, NarrowEntry entry) const {
     const int64_t row = image * candidates + rank;
-    boxes[row] = lists.boxes[image * lists.anchors + number_of(entry)];
+    const uint32_t pair = number_of(entry);
+    const int64_t anchor = lists.anchor_of(pair);
+    boxes[row] = lists.boxes[image * lists.anchors + anchor];
     margins[row] = score_of_falling_key(static_cast<uint32_t>(entry >> 32));
     owners[row] = kOpen;
+    if (pairs != nullptr) pairs[row] = pair;
+    if (classes != nullptr) classes[row] = pair - anchor * lists.classes;
   }
 };
 
@@ -261,23 +333,37 @@ __global__ void __launch_bounds__(kWarp)
   if (threadIdx.x == 0) splits[images] = end;
 }
 
+// Where detections are written: a row each, or as many rows for each image, and how many of these
+// are detections. Labels and indices are null if nobody asks.
+struct DetectionRows {
+  StoredBox<float>* boxes;
+  float* scores;
+  int64_t *counts, *labels, *indices;
+};
+
 // Grid: blocks of rows, images. With splits an image's rows begin there; without, every image has
 // as many, those behind its detections 0, and their number is written too.
 __global__ void __launch_bounds__(kWriteThreads)
-    write_detections_kernel(GreedyLists<float> lists, const float* margins, const int64_t* splits,
-                            int64_t rows, StoredBox<float>* boxes, float* scores, int64_t* counts) {
+    write_detections_kernel(GreedyLists<float> lists, CandidateSink candidates,
+                            const int64_t* splits, int64_t rows, DetectionRows output) {
   const int64_t image = blockIdx.y, i = int64_t{blockIdx.x} * kWriteThreads + threadIdx.x;
   const int32_t kept = lists.progress[image].kept_end;
-  if (i == 0 && counts != nullptr) counts[image] = kept;
+  if (i == 0 && output.counts != nullptr) output.counts[image] = kept;
   if (i >= (splits == nullptr ? rows : kept)) return;
   const int64_t row = (splits == nullptr ? image * rows : splits[image]) + i;
   if (i < kept) {
     const int64_t from = image * lists.capacity + lists.kept[image * lists.keep + i];
-    boxes[row] = lists.boxes[from];
-    scores[row] = 1 / (1 + std::exp(-margins[from]));
+    output.boxes[row] = lists.boxes[from];
+    output.scores[row] = 1 / (1 + std::exp(-candidates.margins[from]));
+    if (output.labels == nullptr) return;
+    const uint32_t pair = candidates.pairs[from];
+    const int64_t anchor = candidates.lists.anchor_of(pair);
+    output.labels[row] = pair - anchor * candidates.lists.classes;
+    output.indices[row] = anchor;
   } else {
-    boxes[row] = {};
-    scores[row] = 0;
+    output.boxes[row] = {};
+    output.scores[row] = 0;
+    if (output.labels != nullptr) output.labels[row] = output.indices[row] = -1;
   }
 }
 

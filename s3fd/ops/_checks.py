@@ -136,6 +136,20 @@ def check_variances(value: object) -> None:
         raise ValueError(f"{expected}, got {value!r}")
 
 
+def check_box_weights(value: object) -> tuple[float, float]:
+    """Checks weights of the box code, as torchvision has them, and returns them as variances."""
+    expected = "box_weights: expected four positive numbers such as (10, 10, 5, 5)"
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if len(value) != 4 or not all(isinstance(w, Real) and 0 < float(w) < math.inf for w in value):
+        raise ValueError(f"{expected}, got {value!r}")
+    if value[0] != value[1] or value[2] != value[3]:
+        raise ValueError(
+            f"{expected}, of which x and y share one, and width and height, got {value!r}"
+        )
+    return 1 / value[0], 1 / value[2]
+
+
 def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple[int, int]:
     """Checks two integers >= 0 and returns them; symbolic ones under torch.compile are fine."""
     if (

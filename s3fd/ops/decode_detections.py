@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import (
+    check_box_weights,
     check_integer,
     check_number,
     check_size,
@@ -19,7 +20,51 @@ from s3fd.ops._checks import (
     describe,
 )
 from s3fd.ops.grid import GridDescription, unpack_grid
-from s3fd.ops.reference.decode_detections import decode_above_margin, score_to_margin
+from s3fd.ops.reference.decode_detections import (
+    decode_above_margin,
+    score_to_margin,
+    wanted_results,
+)
+
+
+@overload
+def decode_detections(
+    logits: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    grid: GridDescription,
+    *,
+    score_threshold: float = 0.5,
+    iou_threshold: float = 0.3,
+    candidates: int = 5000,
+    keep: int = 750,
+    image_sizes: Sequence[tuple[int, int]] | None = None,
+    variances: tuple[float, float] = (0.1, 0.2),
+    box_weights: tuple[float, float, float, float] | None = None,
+    padded: bool = False,
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    classes: None = None,
+    return_indices: Literal[False] = False,
+) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+@overload
+def decode_detections(
+    logits: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    grid: GridDescription,
+    *,
+    score_threshold: float = 0.5,
+    iou_threshold: float = 0.3,
+    candidates: int = 5000,
+    keep: int = 750,
+    image_sizes: Sequence[tuple[int, int]] | None = None,
+    variances: tuple[float, float] = (0.1, 0.2),
+    box_weights: tuple[float, float, float, float] | None = None,
+    padded: bool = False,
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    classes: int | None = None,
+    return_indices: bool = False,
+) -> tuple[Tensor, ...]: ...
 
 
 def decode_detections(
@@ -33,8 +78,12 @@ def decode_detections(
     keep: int = 750,
     image_sizes: Sequence[tuple[int, int]] | None = None,
     variances: tuple[float, float] = (0.1, 0.2),
+    box_weights: tuple[float, float, float, float] | None = None,
     padded: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    classes: int | None = None,
+    return_indices: bool = False,
+) -> tuple[Tensor, ...]:
     """Does all that stands between a head and its detections.
 
     Max-out background (S3FD, section 3.3), softmax, threshold, box decoding, clipping, top-k and
@@ -43,10 +92,14 @@ def decode_detections(
     that margin is at least ``log(t / (1 - t))``, so that all but a few cells are rejected by one
     comparison, and only the others meet an exponential, an anchor or a box.
 
+    With ``classes`` it serves SSD and RetinaNet too: an anchor may be several detections, one of
+    each class whose score passes, and boxes of different classes do not suppress each other.
+
     Args:
-        logits (list of Tensor[B, S_l * (k_l + 1), H_l, W_l]): class maps of every level: of each of
+        logits (list of Tensor[B, S_l * (k_l + C), H_l, W_l]): class maps of every level: of each of
             the ``S_l`` shapes of a cell, as many backgrounds ``k_l`` as the grid says, and then the
-            face. float16, bfloat16, float32 or float64 (computed in float32), in any memory layout.
+            classes: the face alone, unless told. float16, bfloat16, float32 or float64 (computed in
+            float32), in any memory layout.
         deltas (list of Tensor[B, S_l * 4, H_l, W_l]): ``(dx, dy, dw, dh)`` of each shape.
         grid: the anchors of the maps, and how many backgrounds each level has.
         score_threshold: lowest score, in [0, 1]; a NaN never passes.
@@ -56,8 +109,15 @@ def decode_detections(
         image_sizes: height and width of each image in pixels, to which its boxes are clipped; None
             for no clipping. Smaller than the maps cover where images were padded.
         variances: those that the deltas were encoded with.
+        box_weights: the same as torchvision has it, such as ``(10, 10, 5, 5)``: inverse variances
+            of x, y, width and height. None for ``variances``.
         padded: whether to return tensors whose sizes do not depend on what is found. Then the host
             never waits for a GPU, and a whole detector can be captured in a CUDA graph.
+        activation: how logits become scores. ``"softmax"``: over the strongest background and the
+            classes. ``"sigmoid"``: each class for itself. Then maps have no background, whatever
+            the grid says: ``S_l * C`` channels.
+        classes: how many there are, ``C``; None for one that needs no label.
+        return_indices: whether to say which anchor a detection comes from.
 
     Returns:
         ``(boxes, scores, splits)``: float32 ``[N, 4]`` (``(x1, y1, x2, y2)`` in pixels), float32
@@ -69,6 +129,16 @@ def decode_detections(
         With ``padded``, ``(boxes, scores, counts)``: float32 ``[B, keep, 4]``, float32
         ``[B, keep]`` and int64 ``[B]``. The first ``counts[b]`` rows of image ``b`` are its
         detections, the others 0.
+
+        Then, with ``classes``, ``labels``: int64 from 0 to ``C - 1``, backgrounds not counted. And
+        then, with ``return_indices``, ``indices``: int64, of the anchors in the order of
+        :meth:`s3fd.ops.AnchorGrid.anchors`, by which landmarks, masks or embeddings of the same
+        anchors can be gathered. Both are ``[N]``, or padded ``[B, keep]`` with -1 behind the
+        detections.
+
+        ``candidates`` and ``keep`` count the detections of all classes of an image together, by
+        falling score; equals go by the lower anchor, then the lower class. A NaN among an anchor's
+        logits drops all of its classes, under a sigmoid its own.
 
     Raises:
         TypeError: an argument is of the wrong kind.
@@ -85,17 +155,22 @@ def decode_detections(
         >>> boxes, scores, splits = decode_detections([logits], [torch.zeros(1, 4, 1, 2)], grid)
         >>> boxes, splits
         (tensor([[16.,  0., 32., 16.]]), tensor([0, 1]))
+        >>> *_, labels, indices = decode_detections(
+        ...     [logits], [torch.zeros(1, 4, 1, 2)], grid,
+        ...     activation="sigmoid", score_threshold=0.9, classes=2, return_indices=True)
+        >>> labels, indices
+        (tensor([0, 1]), tensor([0, 1]))
     """
-    _check_maps(logits, deltas, grid)
+    _check_kinds(activation, classes)
+    _check_maps(logits, deltas, grid, activation == "sigmoid", 1 if classes is None else classes)
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     check_integer("candidates", candidates, minimum=1)
     check_integer("keep", keep, minimum=1)
+    if box_weights is not None:
+        variances = check_box_weights(box_weights)
     check_variances(variances)
-    operator = (
-        torch.ops.s3fd.decode_detections_padded if padded else torch.ops.s3fd.decode_detections
-    )
-    result: tuple[Tensor, Tensor, Tensor] = operator(
+    arguments = (
         [level.detach() for level in logits],
         [level.detach() for level in deltas],
         grid.packed,
@@ -107,10 +182,32 @@ def decode_detections(
         float(variances[0]),
         float(variances[1]),
     )
-    return result
+    results: tuple[Tensor, ...]
+    if classes is None and activation == "softmax" and not return_indices:
+        plain = torch.ops.s3fd
+        results = (plain.decode_detections_padded if padded else plain.decode_detections)(
+            *arguments
+        )
+        return results
+    labelled = (
+        torch.ops.s3fd.decode_detections_labelled_padded
+        if padded
+        else torch.ops.s3fd.decode_detections_labelled
+    )
+    results = labelled(*arguments, 1 if classes is None else int(classes), activation == "sigmoid")
+    return wanted_results(results, classes is not None, return_indices)
 
 
-def _check_maps(logits: object, deltas: object, grid: object) -> None:
+def _check_kinds(activation: object, classes: object) -> None:
+    if activation not in ("softmax", "sigmoid"):
+        raise ValueError(f"activation: expected 'softmax' or 'sigmoid', got {activation!r}")
+    if classes is not None:
+        check_integer("classes", classes, minimum=1)
+
+
+def _check_maps(
+    logits: object, deltas: object, grid: object, has_sigmoid: bool, classes: int
+) -> None:
     if not isinstance(grid, GridDescription):
         raise TypeError(f"grid: expected an AnchorGrid, got {describe(grid)}")
     for name, maps in (("logits", logits), ("deltas", deltas)):
@@ -131,13 +228,9 @@ def _check_maps(logits: object, deltas: object, grid: object) -> None:
         check_tensor(name, logits[level], ("B", "C", "H", "W"))
         check_tensor(f"deltas[{level}]", deltas[level], ("B", 4 * shapes, "H", "W"))
         batch, channels, height, width = logits[level].shape
-        if channels != shapes * (backgrounds + 1):
-            raise ValueError(
-                f"{name}: expected {shapes * (backgrounds + 1)} channels, of each of {shapes} "
-                f"shapes {backgrounds} background logits and the face's, "
-                f"got {describe(logits[level])}; if the head has others, tell the grid: "
-                "AnchorGrid(..., backgrounds=...)"
-            )
+        of_anchor = classes if has_sigmoid else backgrounds + classes
+        if channels != shapes * of_anchor:
+            raise ValueError(_channels_expected(name, logits[level], shapes, of_anchor, classes))
         if deltas[level].shape != (batch, 4 * shapes, height, width):
             raise ValueError(
                 f"deltas[{level}]: expected [{batch}, {4 * shapes}, {height}, {width}] like "
@@ -150,6 +243,16 @@ def _check_maps(logits: object, deltas: object, grid: object) -> None:
                     f"{name}, deltas[{level}]: expected the batch size, dtype and device of "
                     f"logits[0] ({describe(first)}), got {describe(other)}"
                 )
+
+
+def _channels_expected(name: str, level: Tensor, shapes: int, of_anchor: int, classes: int) -> str:
+    foreground = "the face's" if classes == 1 else f"those of {classes} classes"
+    return (
+        f"{name}: expected {shapes * of_anchor} channels, of each of {shapes} shapes "
+        f"{of_anchor - classes} background logits and {foreground}, got {describe(level)}; "
+        "if the head has others, tell the grid: AnchorGrid(..., backgrounds=...), "
+        "or this function: classes=..., activation='sigmoid' for no background"
+    )
 
 
 def _flat_sizes(image_sizes: object, batch: int) -> list[int] | None:
@@ -169,17 +272,29 @@ def _flat_sizes(image_sizes: object, batch: int) -> list[int] | None:
 
 @_registration.fake("s3fd::decode_detections")
 def _fake(logits: list[Tensor], *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _fake_labelled(logits)[:3]
+
+
+@_registration.fake("s3fd::decode_detections_labelled")
+def _fake_labelled(logits: list[Tensor], *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     like = logits[0]
     found = torch.library.get_ctx().new_dynamic_size()
     return (
         like.new_empty((found, 4), dtype=torch.float32),
         like.new_empty((found,), dtype=torch.float32),
         like.new_empty((like.shape[0] + 1,), dtype=torch.int64),
+        like.new_empty((found,), dtype=torch.int64),
+        like.new_empty((found,), dtype=torch.int64),
     )
 
 
 @_registration.fake("s3fd::decode_detections_padded")
-def _fake_padded(
+def _fake_padded(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _fake_labelled_padded(*arguments)[:3]
+
+
+@_registration.fake("s3fd::decode_detections_labelled_padded")
+def _fake_labelled_padded(
     logits: list[Tensor],
     deltas: list[Tensor],
     grid: list[float],
@@ -188,13 +303,15 @@ def _fake_padded(
     candidates: int,
     keep: int,
     *_: Any,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     like = logits[0]
-    batch = like.shape[0]
+    rows = (like.shape[0], keep)
     return (
-        like.new_empty((batch, keep, 4), dtype=torch.float32),
-        like.new_empty((batch, keep), dtype=torch.float32),
-        like.new_empty((batch,), dtype=torch.int64),
+        like.new_empty((*rows, 4), dtype=torch.float32),
+        like.new_empty(rows, dtype=torch.float32),
+        like.new_empty(rows[:1], dtype=torch.int64),
+        like.new_empty(rows, dtype=torch.int64),
+        like.new_empty(rows, dtype=torch.int64),
     )
 
 
@@ -209,9 +326,11 @@ def _elsewhere(
     image_sizes: list[int] | None,
     centre_variance: float,
     size_variance: float,
+    classes: int = 1,
+    sigmoid: bool = False,
     *,
     padded: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return decode_above_margin(
         logits,
         deltas,
@@ -225,10 +344,16 @@ def _elsewhere(
         else list(zip(image_sizes[::2], image_sizes[1::2], strict=True)),
         (centre_variance, size_variance),
         padded,
+        classes,
+        sigmoid,
     )
 
 
-_registration.run_elsewhere("s3fd::decode_detections", _elsewhere)
-_registration.run_elsewhere(
-    "s3fd::decode_detections_padded", functools.partial(_elsewhere, padded=True)
-)
+def _plain_elsewhere(*arguments: Any, padded: bool = False) -> tuple[Tensor, ...]:
+    return _elsewhere(*arguments, padded=padded)[:3]
+
+
+for _suffix, _twin in (("", _plain_elsewhere), ("_labelled", _elsewhere)):
+    _name = f"s3fd::decode_detections{_suffix}"
+    _registration.run_elsewhere(_name, _twin)
+    _registration.run_elsewhere(f"{_name}_padded", functools.partial(_twin, padded=True))

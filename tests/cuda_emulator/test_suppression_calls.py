@@ -21,6 +21,9 @@ grid = AnchorGrid((16,), (16,))
 calls(decode_detections, [logits], [deltas], grid)
 calls(decode_detections, [logits], [deltas], grid, padded=True)
 calls(decode_detections, [logits], [deltas], grid, padded=True, candidates=1000)
+labelled = {"activation": "sigmoid", "classes": 2, "return_indices": True}
+calls(decode_detections, [logits], [deltas], grid, **labelled, candidates=1000)
+calls(decode_detections, [logits], [deltas], grid, **labelled, candidates=1000, padded=True)
 """
 
 
@@ -30,8 +33,8 @@ def test_only_the_size_of_an_output_is_waited_for_and_padded_forms_wait_for_noth
     done = emulated_python("-c", COUNT)
     calls = [json.loads(line).values() for line in done.stdout.splitlines()]
     launches, memsets, copies, synchronisations, allocations = zip(*calls, strict=True)
-    assert launches == (4, 6, 6, 6, 8, 6, 5, 5), done.stderr
-    assert copies == synchronisations == (1, 1, 1, 0, 1, 1, 0, 0)
-    assert memsets == (0, 0, 0, 0, 0, 1, 1, 1)
+    assert launches == (4, 6, 6, 6, 8, 6, 5, 5, 6, 5), done.stderr
+    assert copies == synchronisations == (1, 1, 1, 0, 1, 1, 0, 0, 1, 0)
+    assert memsets == (0, 0, 0, 0, 0, 1, 1, 1, 1, 1)
     # The memory of the suppression, in voting that of the groups, and the outputs.
-    assert allocations == (2, 2, 2, 3, 4, 4, 4, 4)
+    assert allocations == (2, 2, 2, 3, 4, 4, 4, 4, 6, 6)

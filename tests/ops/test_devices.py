@@ -25,6 +25,7 @@ ROWS = torch.rand(1, 6, 4)
 MAPS, LOGITS = torch.rand(2, 3, 4, 5), torch.rand(1, 6, 2)
 MATCHED = torch.zeros(1, 6, dtype=torch.int64)
 HEAD = ([torch.rand(1, 2, 2, 3)], [torch.rand(1, 4, 2, 3)])
+DECODING = (*HEAD, GRID.packed, 0.0, 0.3, 10, 10, None, 0.1, 0.2)
 SCALAR = torch.ones(())
 LOSS = (LOGITS, ROWS, BOXES, BOXES, SPLITS, MATCHED)
 KEPT = (torch.zeros(1, 6, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
@@ -33,8 +34,10 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "batched_nms": (BOXES, SCORES, torch.arange(6), 0.5),
     "decode_boxes": (ROWS, ROWS, 0.1, 0.2, None),
     "decode_boxes_backward": (ROWS, ROWS, ROWS, 0.1, 0.2, None, False),
-    "decode_detections": (*HEAD, GRID.packed, 0.0, 0.3, 10, 10, None, 0.1, 0.2),
-    "decode_detections_padded": (*HEAD, GRID.packed, 0.0, 0.3, 10, 10, None, 0.1, 0.2),
+    "decode_detections": DECODING,
+    "decode_detections_labelled": (*DECODING, 1, False),
+    "decode_detections_labelled_padded": (*DECODING, 1, False),
+    "decode_detections_padded": DECODING,
     "encode_boxes": (ROWS, ROWS, 0.1, 0.2),
     "encode_boxes_backward": (ROWS, ROWS, ROWS, 0.1, 0.2, False),
     "l2_normalize": (MAPS, torch.ones(3)),

@@ -24,11 +24,14 @@ struct DecodeCall {
   int64_t candidates, keep;
   const ImageSizes& image_sizes;
   Variances<float> variances;
+  int64_t classes;
+  bool has_sigmoid;  // each class for itself, and no background; otherwise a softmax
 
   DecodeCall(const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
              const std::vector<double>& grid, double margin, double iou_threshold,
              int64_t candidates, int64_t keep, const ImageSizes& image_sizes,
-             double centre_variance, double size_variance)
+             double centre_variance, double size_variance, int64_t classes = 1,
+             bool has_sigmoid = false)
       : logits(logits),
         deltas(deltas),
         levels(make_levels(feature_sizes(logits), grid)),
@@ -37,7 +40,11 @@ struct DecodeCall {
         candidates(candidates),
         keep(keep),
         image_sizes(image_sizes),
-        variances(Variances<float>::of(centre_variance, size_variance)) {
+        variances(Variances<float>::of(centre_variance, size_variance)),
+        classes(classes),
+        has_sigmoid(has_sigmoid) {
+    STD_TORCH_CHECK(classes >= 1 && classes < int64_t{1} << 31,
+                    "s3fd::decode_detections: expected a class at least, got ", classes);
     STD_TORCH_CHECK(!logits.empty() && logits.size() == deltas.size(),
                     "s3fd::decode_detections: expected a class map and a delta map of every level");
     for (size_t l = 0; l < levels.size(); ++l) check_level(l);
@@ -48,6 +55,12 @@ struct DecodeCall {
   }
 
   int64_t num_images() const { return logits[0].size(0); }
+
+  // Logits of an anchor that are not those of a class.
+  int64_t backgrounds(size_t level) const { return has_sigmoid ? 0 : levels[level].backgrounds; }
+
+  // Whether each anchor has a score of one kind: that of a face against its backgrounds.
+  bool is_plain() const { return classes == 1 && !has_sigmoid; }
 
  private:
   // Rows and columns of the maps in turn.
@@ -71,7 +84,7 @@ struct DecodeCall {
              map.scalar_type() == first.scalar_type();
     };
     STD_TORCH_CHECK(
-        shapes > 0 && fits(logit, levels[l].backgrounds + 1) && fits(delta, 4),
+        shapes > 0 && fits(logit, backgrounds(l) + classes) && fits(delta, 4),
         "s3fd::decode_detections: the maps of a level do not fit each other or the grid");
     check_one_device("decode_detections", first, logit, delta);
   }

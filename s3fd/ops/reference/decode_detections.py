@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,11 +12,11 @@ from torch import Tensor
 from s3fd.ops.grid import GridDescription
 from s3fd.ops.reference.anchor_grid import anchors as list_anchors
 from s3fd.ops.reference.box_coding import decode_boxes
-from s3fd.ops.reference.nms import nms
+from s3fd.ops.reference.nms import batched_nms
 
 
 def decode_detections(
-    logits: Sequence[Tensor],  # of each level [B, S * (k + 1), H, W]
+    logits: Sequence[Tensor],  # of each level [B, S * (k + C), H, W]; sigmoid: [B, S * C, H, W]
     deltas: Sequence[Tensor],  # of each level [B, S * 4, H, W]
     grid: GridDescription,
     *,
@@ -26,9 +27,12 @@ def decode_detections(
     image_sizes: Sequence[tuple[int, int]] | None = None,
     variances: tuple[float, float] = (0.1, 0.2),
     padded: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1]; padded: see below
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+    classes: int | None = None,
+    return_indices: bool = False,
+) -> tuple[Tensor, ...]:  # [N, 4], [N], int64 [B + 1]; padded: see below; perhaps two int64 [N]
     """Joins the levels, and decodes image by image what passes the threshold."""
-    return decode_above_margin(
+    results = decode_above_margin(
         logits,
         deltas,
         grid,
@@ -39,11 +43,22 @@ def decode_detections(
         image_sizes,
         variances,
         padded,
+        1 if classes is None else classes,
+        activation == "sigmoid",
     )
+    return wanted_results(results, classes is not None, return_indices)
+
+
+def wanted_results(
+    results: tuple[Tensor, ...], wants_labels: bool, wants_indices: bool
+) -> tuple[Tensor, ...]:
+    """Of boxes, scores, splits, labels and indices those that were asked for."""
+    labels = results[3:4] if wants_labels else ()
+    return *results[:3], *labels, *(results[4:] if wants_indices else ())
 
 
 def decode_above_margin(
-    logits: Sequence[Tensor],  # of each level [B, S * (k + 1), H, W]
+    logits: Sequence[Tensor],  # of each level [B, S * (k + C), H, W]
     deltas: Sequence[Tensor],  # of each level [B, S * 4, H, W]
     grid: GridDescription,
     lowest_margin: float,
@@ -53,70 +68,98 @@ def decode_above_margin(
     image_sizes: Sequence[tuple[int, int]] | None,
     variances: tuple[float, float],
     padded: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1]
-    """The same, with the threshold given as the margin of the face over the background."""
+    classes: int = 1,
+    sigmoid: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1], [N], [N]
+    """All results, with the threshold given as the logit of the score."""
     assert len(logits) == len(deltas) == grid.num_levels
 
     margins = torch.cat(
         [
-            _margins(level, backgrounds)
+            _by_anchor(level, classes) if sigmoid else _margins(level, backgrounds, classes)
             for level, backgrounds in zip(logits, grid.num_backgrounds, strict=True)
         ],
         1,
-    )  # [B, A]
+    )  # [B, A, C]
     joined = torch.cat([_by_anchor(level, 4) for level in deltas], 1)  # [B, A, 4]
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
     anchors = list_anchors(grid, feature_sizes, margins.device)  # [A, 4]
     lowest = margins.new_tensor(lowest_margin)
 
-    boxes, kept_margins = [], []
-    for image, margin in enumerate(margins):
-        passing = (margin >= lowest).nonzero()[:, 0]  # [P]
+    images = []
+    for image, of_image in enumerate(margins):
+        anchor, label = (of_image >= lowest).nonzero(as_tuple=True)  # [P], [P], by anchor
+        margin = of_image[anchor, label]  # [P]
         image_size = None if image_sizes is None else image_sizes[image]
-        box = decode_boxes(joined[image, passing], anchors[passing], variances, image_size)
+        box = decode_boxes(joined[image, anchor], anchors[anchor], variances, image_size)
         width, height = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]  # [P], [P]
         area = width * height  # [P]
         proper = (width > 0) & (height > 0) & (area > 0) & (area < torch.inf)  # [P]
-        box, margin = box[proper], margin[passing[proper]]
-        best = margin.argsort(descending=True, stable=True)[:candidates]  # [C]
-        best = best[nms(box[best], margin[best], iou_threshold)[:keep]]  # [K]
-        boxes.append(box[best])
-        kept_margins.append(margin[best])
-    if padded:
-        return _pad(boxes, kept_margins, keep, margins)
-    counts = torch.tensor([0, *map(len, boxes)], device=margins.device)  # [B + 1]
-    none = anchors.new_zeros(0, 4)
-    scores = torch.cat([none[:, 0], *kept_margins]).sigmoid()
-    return torch.cat([none, *boxes]), scores, counts.cumsum(0)
+        rows = proper.nonzero()[:, 0]  # [R]
+        best = rows[margin[rows].argsort(descending=True, stable=True)[:candidates]]  # [C]
+        kept = batched_nms(box[best], margin[best], label[best], iou_threshold)  # [K]
+        best = best[kept[:keep]]
+        images.append((box[best], margin[best].sigmoid(), label[best], anchor[best]))
+    return _pad(images, keep, margins) if padded else _join(images, margins)
+
+
+def _join(
+    images: Sequence[tuple[Tensor, ...]],  # of each [K_i, 4], [K_i], int64 [K_i], [K_i]
+    like: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1], [N], [N]
+    """All rows after each other, and where those of each image begin."""
+    none = like.new_zeros(0, 4), like.new_zeros(0), *like.new_zeros(2, 0, dtype=torch.int64)
+    boxes, scores, labels, indices = map(torch.cat, zip(none, *images, strict=True))
+    counts = torch.tensor([0, *(len(box) for box, *_ in images)], device=like.device)  # [B + 1]
+    return boxes, scores, counts.cumsum(0), labels, indices
 
 
 def _pad(
-    boxes: list[Tensor],  # of each image [K_i, 4]
-    margins: list[Tensor],  # of each image [K_i]
+    images: Sequence[tuple[Tensor, ...]],  # of each [K_i, 4], [K_i], int64 [K_i], [K_i]
     keep: int,
     like: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # [B, keep, 4], [B, keep], int64 [B]
-    """As many rows for each image, those behind its detections 0."""
-    padded_boxes = like.new_zeros(len(boxes), keep, 4)
-    scores = like.new_zeros(len(boxes), keep)
-    for image, (box, margin) in enumerate(zip(boxes, margins, strict=True)):
-        padded_boxes[image, : len(box)] = box
-        scores[image, : len(box)] = margin.sigmoid()
-    counts = torch.tensor([len(box) for box in boxes], dtype=torch.int64, device=like.device)
-    return padded_boxes, scores, counts
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """As many rows for each image, those behind its detections 0, or -1 for integers.
+
+    ``[B, keep, 4], [B, keep], int64 [B], [B, keep], [B, keep]``
+    """
+    boxes, scores = like.new_zeros(len(images), keep, 4), like.new_zeros(len(images), keep)
+    labels, indices = like.new_full((2, len(images), keep), -1, dtype=torch.int64)
+    for image, rows in enumerate(images):
+        for padded, of_image in zip((boxes, scores, labels, indices), rows, strict=True):
+            padded[image, : len(of_image)] = of_image
+    counts = torch.tensor([len(box) for box, *_ in images], dtype=torch.int64, device=like.device)
+    return boxes, scores, counts, labels, indices
 
 
 def score_to_margin(score: float) -> float:
-    """The margin of the face over the background at which its score is ``score``."""
+    """The logit of a score: the margin of a face over its background at which it has it."""
     if not 0 < score < 1:
         return -math.inf if score <= 0 else math.inf
     return math.log(score / (1 - score))
 
 
-def _margins(logits: Tensor, backgrounds: int) -> Tensor:  # [B, S * (k + 1), H, W] -> [B, A]
-    """Face less strongest background: max-out background and softmax, before the exponential."""
-    by_anchor = _by_anchor(logits, backgrounds + 1)  # [B, H * W * S, k + 1]
-    return by_anchor[..., -1] - by_anchor[..., :-1].amax(dim=-1)
+def _margins(
+    logits: Tensor,  # [B, S * (k + C), H, W]
+    backgrounds: int,
+    classes: int,
+) -> Tensor:  # [B, A, C]
+    """Logits of the softmax over the strongest background and the classes.
+
+    Each class less the logarithm of the summed exponentials of all others: of one class, the
+    difference to its background, before any exponential.
+    """
+    by_anchor = _by_anchor(logits, backgrounds + classes)  # [B, A, k + C]
+    background = by_anchor[..., :backgrounds].amax(dim=-1, keepdim=True)  # [B, A, 1]
+    if classes == 1:
+        return by_anchor[..., -1:] - background
+    competing = torch.cat([background, by_anchor[..., backgrounds:]], -1).double()  # [B, A, 1 + C]
+    margins = torch.empty_like(competing[..., 1:])  # [B, A, C]
+    for label in range(classes):
+        others = competing.clone()
+        others[..., 1 + label] = -torch.inf
+        margins[..., label] = competing[..., 1 + label] - others.logsumexp(dim=-1)
+    return margins.float()
 
 
 def _by_anchor(level: Tensor, channels: int) -> Tensor:  # [B, S * C, H, W] -> [B, H * W * S, C]
