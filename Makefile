@@ -16,6 +16,8 @@ TORCH ?= torch>=2.10
 # Build the CUDA kernels: AUTO (for the GPUs of this machine), ON (for all) or OFF.
 CUDA ?= AUTO
 WARNINGS_AS_ERRORS ?= ON
+# More extras of pyproject.toml for the tests: EXTRAS="ray demo browser".
+EXTRAS ?=
 PHOTO ?= s3fd/assets/astronaut.jpg
 OUT ?= detected
 
@@ -86,6 +88,7 @@ extra = $(PIP) --quiet $$($(BIN)/python -c "from importlib.metadata import requi
 
 .venv/test.stamp: .venv/s3fd.stamp
 	$(call extra,test)
+	$(foreach name,$(EXTRAS),$(call extra,$(name)) && ) true
 	touch $@
 
 .venv/lint.stamp: .venv/test.stamp

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from unittest import SkipTest
 
@@ -54,7 +55,7 @@ def wider_face(folder, request):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_all_python_blocks_run(path, folder, wider_face):
     document = SYBIL.parse(path)
-    document.namespace["Path"] = Path
+    document.namespace.update(Path=Path, find_spec=find_spec)
     skipped = []
     for example in document.examples():
         try:

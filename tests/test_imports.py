@@ -17,7 +17,7 @@ LAYERS = """
     commands
     __init__
     training analysis
-    evaluation
+    evaluation ray
     data detector
     search
     multiscale network

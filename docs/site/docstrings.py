@@ -9,7 +9,17 @@ import griffe
 
 MODULES = [
     f"s3fd{name}"
-    for name in ("", ".images", ".ops", ".models", ".data", ".training", ".evaluation", ".analysis")
+    for name in (
+        "",
+        ".images",
+        ".ray",
+        ".ops",
+        ".models",
+        ".data",
+        ".training",
+        ".evaluation",
+        ".analysis",
+    )
 ]
 # A function whose module is called like it has the path of both.
 PATHS = {

@@ -10,15 +10,26 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from s3fd.commands.detect_ray import detect_on_ray, everywhere
 from s3fd.commands.detect_report import DetectReport
 from s3fd.commands.files import ResultNames
 from s3fd.commands.json_lines import JsonLines
-from s3fd.commands.options import DetectorOptions, Flag, Model, Share, UsageError, option
+from s3fd.commands.options import (
+    RAY,
+    DetectorOptions,
+    Flag,
+    Model,
+    Share,
+    UsageError,
+    number,
+    option,
+)
 from s3fd.commands.outputs import Folder, JsonFile, check_json_file, progress_bar
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
 from s3fd.file_kinds import VIDEO_SUFFIXES
 from s3fd.files import why_not_writable
 from s3fd.photos import Found, Note, Photo, PhotoSearch, Problem
+from s3fd.settings import Range
 
 if TYPE_CHECKING:
     from s3fd.detector import FaceDetector
@@ -33,6 +44,8 @@ def detect(
     out: Folder = None,
     json_file: JsonFile = None,
     resume: Flag = False,
+    ray: Annotated[bool | str | None, option("[ADDRESS]", group=RAY, show_default=False)] = None,
+    shard_size: Annotated[int, number(int, Range(1), group=RAY)] = 1000,
     model: Model = "light",
     threshold: Share = SCORE_THRESHOLD,
     iou_threshold: Share = IOU_THRESHOLD,
@@ -48,9 +61,21 @@ def detect(
         out: Write copies with boxes here: group.jpg gives group-faces.jpg, clip.mp4 clip-faces.mp4.
         json_file: Write JSON Lines, one object a photo or frame; - for the standard output.
         resume: Go on with the file of --json: photos that stand in it are not done again.
+        ray: Work on a Ray cluster, and write Parquet files to --out; those that are there already
+            are not made again. PHOTO may be Parquet with a column image, bytes or path, too.
+            Without an address: the cluster that Ray finds, or one on this machine.
+        shard_size: Photos of one of these files.
         threshold: Leave out faces with a smaller score.
         iou_threshold: Of two faces that overlap more, keep the better.
     """
+    settings = options.settings(score_threshold=threshold, iou_threshold=iou_threshold)
+    if ray:
+        if out is None or json_file is not None or resume:
+            raise UsageError("--ray", "expected --out DIR, without --json and --resume")
+        options.detector(model)  # finds mistakes before a cluster does
+        arguments = {"model": everywhere(model), "device": options.device, **settings}
+        arguments["precision"] = options.precision
+        return detect_on_ray(photos, out, ray, shard_size, arguments)
     search = PhotoSearch(photos, without=out)
     if out is not None and (why_not := why_not_writable(out)):
         raise UsageError("--out", why_not)
@@ -59,7 +84,6 @@ def detect(
     first = list(islice(found, _COUNTED))
     more = len(first) == _COUNTED
     detector = options.detector(model) if more or any(isinstance(x, Photo) for x in first) else None
-    settings = options.settings(score_threshold=threshold, iou_threshold=iou_threshold)
     interrupted = False
     with JsonLines(json_file, resume=resume) as lines:
         names = None if out is None else ResultNames(out, search, taken=lines.drawn())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OPTIONS = Group.create_default_parameters("Options")
 DETECTOR = Group("Detector", sort_key=1)
 RESULTS = Group("Results", sort_key=2)
+RAY = Group("Many machines", sort_key=3)
 
 # The version of cyclopts for Python 3.10 shows no names of values.
 _HAS_METAVAR = "metavar" in signature(Parameter).parameters

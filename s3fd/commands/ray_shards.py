@@ -1,0 +1,133 @@
+"""The shards of ``s3fd detect --ray``: what each holds, and the file that is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s3fd.files import remove_unfinished, whole_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_TOGETHER = 64  # photos that an actor holds at a time
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of the photos, the results of which become one file.
+
+    Attributes:
+        number: from 0.
+        paths: of photos; or the one of a Parquet file with a row a photo.
+        group: of rows in the Parquet file; None for photos.
+    """
+
+    number: int
+    paths: tuple[str, ...]
+    group: int | None = None
+
+    def file(self, settings: Mapping[str, Any]) -> str:
+        """Its name, which tells other photos and other settings apart."""
+        about = json.dumps([asdict(self), dict(settings)], sort_keys=True, default=str)
+        return f"{self.stem}{hashlib.sha256(about.encode()).hexdigest()[:16]}.parquet"
+
+    @property
+    def stem(self) -> str:
+        """How its file begins, whatever it holds."""
+        return f"part-{self.number:06}-"
+
+
+def photo_shards(paths: Iterable[Path], size: int) -> Iterator[Shard]:
+    """Shards of so many photos, in their order."""
+    rest, number = iter(paths), 0
+    while some := tuple(str(path.absolute()) for path in islice(rest, size)):
+        yield Shard(number, some)
+        number += 1
+
+
+def parquet_shards(files: Sequence[Path]) -> Iterator[Shard]:
+    """A shard for each group of rows."""
+    import pyarrow.parquet as parquet
+
+    number = 0
+    for file in files:
+        try:
+            groups = parquet.ParquetFile(file).metadata.num_row_groups
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file}: no Parquet file ({error})") from None
+        for group in range(groups):
+            yield Shard(number, (str(file.absolute()),), group)
+            number += 1
+
+
+class FindInShards:
+    """Makes the files of shards, in an actor of Ray.
+
+    A file appears when it is whole: an actor that dies leaves none, and another one makes it.
+
+    Args:
+        folder: where files go.
+        naming: settings that are part of their names.
+        detector: arguments of `s3fd.ray.DetectFaces`.
+    """
+
+    def __init__(self, folder: str, naming: Mapping[str, Any], detector: Mapping[str, Any]) -> None:
+        from s3fd.ray import DetectFaces
+
+        self._folder = Path(folder)
+        self._naming = naming
+        self._find = DetectFaces(**detector)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[int]]:
+        """Takes shards as JSON, and says what was found."""
+        counts: dict[str, list[int]] = {"photos": [], "faces": [], "errors": []}
+        for text in batch["shard"]:
+            values = json.loads(text)
+            shard = Shard(values["number"], tuple(values["paths"]), values["group"])
+            photos, faces, errors = self._make(shard)
+            counts["photos"].append(photos)
+            counts["faces"].append(faces)
+            counts["errors"].append(errors)
+        return counts
+
+    def _make(self, shard: Shard) -> tuple[int, int, int]:
+        import pyarrow.parquet as parquet
+
+        photos = faces = errors = 0
+        path = self._folder / shard.file(self._naming)
+        remove_unfinished(path)  # of an actor that died
+        with whole_file(path) as file:
+            writer = None
+            for batch in _batches(shard):
+                found = self._find(batch)
+                if writer is None:
+                    writer = parquet.ParquetWriter(file, found.schema)
+                writer.write_table(found.cast(writer.schema))
+                photos += found.num_rows
+                faces += sum(map(len, found["scores"].to_pylist()))
+                errors += found.num_rows - found["error"].null_count
+            if writer is not None:
+                writer.close()
+        return photos, faces, errors
+
+
+def _batches(shard: Shard) -> Iterator[dict[str, Any]]:
+    if shard.group is None:
+        for start in range(0, len(shard.paths), _TOGETHER):
+            yield {"path": list(shard.paths[start : start + _TOGETHER])}
+        return
+    import pyarrow.parquet as parquet
+
+    file = parquet.ParquetFile(shard.paths[0])
+    for batch in file.iter_batches(_TOGETHER, row_groups=[shard.group]):
+        yield _columns(batch)
+
+
+def _columns(batch: pa.RecordBatch) -> dict[str, Any]:
+    return {name: batch.column(name).to_pylist() for name in batch.schema.names}

@@ -1,0 +1,190 @@
+"""Faces in millions of photos with Ray Data: `DetectFaces` is what ``map_batches`` takes.
+
+Needs Ray (``pip install 's3fd[ray]'``); importing this module does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s3fd.defaults import Precision
+from s3fd.detections import Detections
+from s3fd.detector import FaceDetector
+from s3fd.devices import Device
+from s3fd.images import ImageLike, Source
+from s3fd.images.errors import reason
+from s3fd.search import chosen_search
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from typing_extensions import Unpack
+
+    from s3fd.search import StreamSettings
+
+__all__ = ["DetectFaces"]
+
+_PHOTO = ("image", "bytes", "path")  # the first of these columns with a value is the photo
+_RESULTS = ("boxes", "scores", "width", "height", "error")
+
+
+class DetectFaces:
+    """Finds the faces of each row, for ``ray.data.Dataset.map_batches``.
+
+    An actor loads the model once. A batch of Ray goes through the network in batches of one padded
+    size. A photo that can't be read is a row that says why: no row is lost, and none comes twice.
+
+    Args:
+        model: as for `FaceDetector.from_pretrained`; a file has to be there on every machine.
+        device: as there. An actor with ``num_gpus=1`` sees its GPU alone.
+        precision: as there.
+        multi_scale: whether to search as `FaceDetector.detect_multiscale` does.
+        settings: those of calling the detector, or of `FaceDetector.detect_multiscale`.
+
+    Raises:
+        ImportError: pyarrow, which Ray Data brings, is not there.
+        FileNotFoundError, ValueError: as `FaceDetector.from_pretrained`; or a setting is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> find = DetectFaces(device="cpu", score_threshold=0.8)
+        >>> grey = np.full((2, 48, 64, 3), 128, dtype=np.uint8)
+        >>> try:
+        ...     table = find({"image": grey, "id": np.array([7, 8])})
+        ... except ImportError:
+        ...     print("needs Ray Data")
+    """
+
+    def __init__(
+        self,
+        model: str = "light",
+        *,
+        device: Device = None,
+        precision: Precision = "auto",
+        multi_scale: bool = False,
+        **settings: Unpack[StreamSettings],
+    ) -> None:
+        _arrow()
+        chosen_search(settings, multi_scale=multi_scale)  # finds mistakes before the model is read
+        self._detector = FaceDetector.from_pretrained(model, device, precision=precision)
+        self._multi_scale = multi_scale
+        self._settings = settings
+
+    def __call__(self, batch: Mapping[str, Any]) -> pa.Table:
+        """Finds the faces of the rows of a batch.
+
+        Args:
+            batch: columns, as ``map_batches`` gives them. The photo of a row is in ``image`` (uint8
+                ``[H, W, 3]``, RGB), in ``bytes`` (of a file), or in ``path``: the first of these
+                that has a value.
+
+        Returns:
+            A row for each, in their order: the columns that were given but the pixels (``image``
+            and ``bytes``), and
+
+            - ``boxes``: lists of ``[x1, y1, x2, y2]`` in pixels, by falling score;
+            - ``scores``: as many, in 0 .. 1;
+            - ``width`` and ``height`` of the photo, null where it can't be read;
+            - ``error``: why it can't be read, or null.
+
+        Raises:
+            TypeError: the batch is no mapping of columns.
+            ValueError: it has no photos, or a column that is called like one of the results.
+        """
+        rows = _check(batch)
+        photos = [column for column in _PHOTO if column in batch]
+        readable: list[int] = []  # rows whose photo is at hand
+        found: dict[int, Detections] = {}
+        errors: dict[int, str] = {}
+
+        def images() -> Iterator[ImageLike]:
+            for row in range(rows):
+                try:
+                    image = _image(batch, photos, row)
+                except Exception as error:
+                    errors[row] = reason(error)
+                else:
+                    readable.append(row)
+                    yield image
+
+        def fail(source: Source, error: Exception) -> None:
+            errors[readable[source.index]] = reason(error).removeprefix(f"source[{source.index}]: ")
+
+        for faces in self._detector.stream(
+            images(), on_error=fail, multi_scale=self._multi_scale, **self._settings
+        ):
+            assert faces.source is not None
+            found[readable[faces.source.index]] = faces
+        return _table(batch, [found.get(row) for row in range(rows)], errors)
+
+
+def _check(batch: Mapping[str, Any]) -> int:
+    """Looks at the columns, and gives the number of rows."""
+    if not isinstance(batch, Mapping):
+        raise TypeError(
+            f"batch: expected columns by name, got {type(batch).__name__}; "
+            'use map_batches(…, batch_format="numpy")'
+        )
+    if not any(column in batch for column in _PHOTO):
+        raise ValueError(
+            f"batch: expected a column {', '.join(map(repr, _PHOTO))}, got {sorted(batch)}; "
+            "rename yours (Dataset.rename_columns)"
+        )
+    if taken := [column for column in _RESULTS if column in batch]:
+        raise ValueError(
+            f"batch: {', '.join(map(repr, taken))} would be replaced by the results; rename "
+            "or drop it (Dataset.rename_columns, Dataset.drop_columns)"
+        )
+    return len(next(iter(batch.values())))
+
+
+def _image(batch: Mapping[str, Any], columns: list[str], row: int) -> ImageLike:
+    """The photo of a row."""
+    for column in columns:
+        value = batch[column][row]
+        if value is None:
+            continue
+        if column == "path":
+            if not Path(value).exists():
+                raise FileNotFoundError("there is no such file")
+            return Path(value).read_bytes()
+        return np.asarray(value) if column == "image" else bytes(value)
+    raise ValueError(f"no photo: {', '.join(columns)} without a value")
+
+
+def _table(
+    batch: Mapping[str, Any], found: list[Detections | None], errors: Mapping[int, str]
+) -> pa.Table:
+    pa = _arrow()
+    columns = {
+        name: pa.array(_plain(values))
+        for name, values in batch.items()
+        if name not in ("image", "bytes")
+    }
+    boxes = [[] if faces is None else faces.boxes.tolist() for faces in found]
+    scores = [[] if faces is None else faces.scores.tolist() for faces in found]
+    sizes = [(None, None) if faces is None else faces.image_size for faces in found]
+    columns["boxes"] = pa.array(boxes, pa.list_(pa.list_(pa.float32())))
+    columns["scores"] = pa.array(scores, pa.list_(pa.float32()))
+    columns["width"] = pa.array([width for _, width in sizes], pa.int32())
+    columns["height"] = pa.array([height for height, _ in sizes], pa.int32())
+    columns["error"] = pa.array([errors.get(row) for row in range(len(found))], pa.string())
+    return pa.table(columns)
+
+
+def _plain(values: Any) -> Any:
+    """A column as pyarrow takes it: tensors become lists of lists."""
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
+        return values
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise ImportError("s3fd.ray needs Ray Data: pip install 's3fd[ray]'") from None
+    return pyarrow
