@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,13 +12,21 @@ from s3fd.ops import _registration
 from s3fd.ops._checks import (
     check_boxes_of_batch,
     check_device,
+    check_indices,
     check_number,
     check_tensor,
     check_variances,
+    describe,
 )
 from s3fd.ops._ragged import splits_of
 from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
-from s3fd.ops.reference.multibox_loss import kept_losses, mine
+from s3fd.ops.reference.multibox_loss import (
+    classes_of_anchors,
+    kept_losses,
+    kept_per_positive,
+    mine,
+    own_class_against_others,
+)
 from s3fd.ops.reference.multibox_loss import multibox_loss as _twin
 from s3fd.ops.reference.multibox_loss import multibox_loss_backward as _twin_backward
 
@@ -32,6 +40,8 @@ def multibox_loss(
     *,
     negative_ratio: float = 3,
     variances: tuple[float, float] = (0.1, 0.2),
+    labels: Sequence[Tensor] | None = None,
+    normalize_by: Literal["kept", "positives"] = "kept",
 ) -> tuple[Tensor, Tensor]:
     """Classification and box loss of a batch, with the hardest backgrounds only.
 
@@ -44,7 +54,13 @@ def multibox_loss(
     - ``box_loss``: smooth L1 (beta 1) between ``deltas`` and the encoded boxes, the four
       coordinates added, summed over the positives and divided by their number.
 
-    The paper's total is ``class_loss + 4 * box_loss``.
+    The paper's total is ``class_loss + 4 * box_loss``. SSD divides both sums by the number of
+    positives, as torchvision does: ``normalize_by="positives"``.
+
+    With ``labels`` there are several classes: the cross-entropy is that of a softmax over
+    background and classes, and the backgrounds of largest cross-entropy are mined. It is brought
+    to two logits by PyTorch, those of the anchor's own class and of all others together, so that
+    the rest is the same operator.
 
     Of backgrounds with equal losses the lower index is kept. The loss of a background,
     ``log(1 + exp(face - background))``, grows with that difference of logits; the differences are
@@ -54,7 +70,8 @@ def multibox_loss(
     batch, or without images or anchors, both losses are 0 and all gradients 0.
 
     Args:
-        logits (Tensor[B, A, 2]): background and face, any floating-point dtype.
+        logits (Tensor[B, A, 2]): background and face, any floating-point dtype; with ``labels``
+            ``[B, A, 1 + C]``, background and classes.
         deltas (Tensor[B, A, 4]): predicted offsets ``(dx, dy, dw, dh)``, see
             :func:`s3fd.ops.encode_boxes`.
         anchors (Tensor[A, 4]): ``(x1, y1, x2, y2)`` in pixels.
@@ -64,6 +81,11 @@ def multibox_loss(
         negative_ratio: backgrounds for each positive of an image, at least 0; the product is
             rounded down. ``math.inf`` keeps all backgrounds of images with a positive.
         variances: what the box code divides centre offsets and log sizes by.
+        labels (list of Tensor[G_i]): the class of each box, integers from 0 to ``C - 1``, the
+            background not counted, as :func:`s3fd.ops.decode_detections` returns them. None for
+            faces and background.
+        normalize_by: what the class loss is divided by: the number of anchors that are ``"kept"``,
+            or that of the ``"positives"`` among them.
 
     Returns:
         tuple[Tensor, Tensor]: ``class_loss`` and ``box_loss``, two scalars, differentiable in
@@ -90,7 +112,7 @@ def multibox_loss(
         >>> multibox_loss(logits, deltas, anchors, boxes, matched)
         (tensor(0.6931), tensor(2.))
     """
-    check_tensor("logits", logits, ("B", "A", 2))
+    check_tensor("logits", logits, ("B", "A", 2 if labels is None else "1 + C"))
     batch, num_anchors = logits.shape[:2]
     check_tensor("deltas", deltas, (batch, num_anchors, 4))
     check_tensor("anchors", anchors, (num_anchors, 4))
@@ -103,19 +125,59 @@ def multibox_loss(
         check_device(f"boxes[{index}]", of_image, "logits", device)
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
+    if normalize_by not in ("kept", "positives"):
+        raise ValueError(f"normalize_by: expected 'kept' or 'positives', got {normalize_by!r}")
+    if labels is not None:
+        labels = _checked_labels(labels, boxes, logits)
+        if _can_look(matched) and not is_transformed(logits, deltas):
+            _check_indices(matched, [len(b) for b in boxes])
+        logits = own_class_against_others(logits, classes_of_anchors(matched, labels))
     if is_transformed(logits, deltas):
         logits, deltas = as_under_autocast(logits, deltas)
-        return _transformed(logits, deltas, anchors, boxes, matched, negative_ratio, variances)
+        return _transformed(
+            logits, deltas, anchors, boxes, matched, negative_ratio, variances, normalize_by
+        )
     rows, splits = _joined(boxes, anchors, deltas.dtype)
     settings = (float(negative_ratio), float(variances[0]), float(variances[1]))
     try:
-        class_loss, box_loss, _, _ = torch.ops.s3fd.multibox_loss(
+        class_loss, box_loss, _, counts = torch.ops.s3fd.multibox_loss(
             logits, deltas, anchors.detach().to(rows.dtype), rows, splits, matched, *settings
         )
     except RuntimeError:
         _check_indices(matched, [len(b) for b in boxes])
         raise
+    if normalize_by == "positives":
+        class_loss = class_loss * kept_per_positive(counts[0], counts[1], class_loss)
     return class_loss, box_loss
+
+
+def _checked_labels(labels: object, boxes: Sequence[Tensor], logits: Tensor) -> list[Tensor]:
+    """The labels of each image's boxes as int64. Their values are looked at on the CPU alone."""
+    expected = "labels: expected a list with one tensor [G_i] of integers for each image"
+    if not isinstance(labels, Sequence) or isinstance(labels, str):
+        raise TypeError(f"{expected}, got {describe(labels)}")
+    if len(labels) != len(boxes):
+        raise ValueError(f"{expected}: {len(boxes)} images, got {len(labels)} tensors")
+    classes = logits.shape[2] - 1
+    checked = []
+    for index, (of_image, of_boxes) in enumerate(zip(labels, boxes, strict=True)):
+        name = f"labels[{index}]"
+        numbers = check_indices(name, of_image)
+        check_tensor(name, numbers, (of_boxes.shape[0],), dtype=torch.int64)
+        check_device(name, numbers, "logits", logits.device)
+        outside = (numbers < 0) | (numbers >= classes)
+        if _can_look(numbers) and bool(outside.any()):
+            raise ValueError(
+                f"{name}: expected classes from 0 to {classes - 1}, as logits are "
+                f"{describe(logits)}, the background first, got {int(numbers[outside][0])}"
+            )
+        checked.append(numbers)
+    return checked
+
+
+def _can_look(numbers: Tensor) -> bool:
+    """Whether their values are known at once: not on a GPU, nor to the compiler."""
+    return numbers.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _transformed(
@@ -126,6 +188,7 @@ def _transformed(
     matched: Tensor,
     negative_ratio: float,
     variances: tuple[float, float],
+    normalize_by: Literal["kept", "positives"],
 ) -> tuple[Tensor, Tensor]:
     anchors, boxes = anchors.detach(), [b.detach() for b in boxes]
     try:
@@ -137,6 +200,7 @@ def _transformed(
             matched,
             negative_ratio=negative_ratio,
             variances=variances,
+            normalize_by=normalize_by,
         )
     except RuntimeError as error:
         if "vmap" not in str(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from s3fd.ops.reference.box_coding import encode_boxes
 
 
 def multibox_loss(
-    logits: Tensor,  # [B, A, 2]: background, face
+    logits: Tensor,  # [B, A, 2]: background, face; with labels [B, A, 1 + C]
     deltas: Tensor,  # [B, A, 4]
     anchors: Tensor,  # [A, 4]
     boxes: Sequence[Tensor],  # B tensors [G_i, 4]
@@ -20,16 +21,58 @@ def multibox_loss(
     *,
     negative_ratio: float = 3,
     variances: tuple[float, float] = (0.1, 0.2),
+    labels: Sequence[Tensor] | None = None,  # B tensors, int64 [G_i]
+    normalize_by: Literal["kept", "positives"] = "kept",
 ) -> tuple[Tensor, Tensor]:  # scalars
     """Twin of :func:`s3fd.ops.multibox_loss`: mining by the k-th value, not by sorting."""
     batch, num_anchors = matched.shape
+    if labels is not None:
+        logits = own_class_against_others(logits, classes_of_anchors(matched, labels))
     assert logits.shape == (batch, num_anchors, 2)
     assert deltas.shape == (batch, num_anchors, 4)
     assert anchors.shape == (num_anchors, 4)
     assert len(boxes) == batch
 
     kept = mine(logits, matched, negative_ratio)
-    return kept_losses(logits, deltas, anchors, boxes, matched, kept, variances)
+    class_loss, box_loss = kept_losses(logits, deltas, anchors, boxes, matched, kept, variances)
+    if normalize_by == "positives":
+        class_loss = class_loss * kept_per_positive((kept > 0).sum(), (kept == 2).sum(), class_loss)
+    return class_loss, box_loss
+
+
+def kept_per_positive(kept: Tensor, positives: Tensor, like: Tensor) -> Tensor:  # scalars
+    """What makes a mean over all anchors that are kept one over the positives."""
+    return kept.to(like.dtype) / positives.clamp(min=1).to(like.dtype)
+
+
+@torch.no_grad()
+def classes_of_anchors(
+    matched: Tensor,  # int64 [B, A]
+    labels: Sequence[Tensor],  # B tensors, int64 [G_i]
+) -> Tensor:  # int64 [B, A]: 0 without a box, and one more than the label of the box
+    """What an anchor shall be taken for."""
+    counts = [0, *map(len, labels)]
+    if sum(counts) == 0:
+        return torch.zeros_like(matched)
+    first = torch.tensor(counts[:-1], device=matched.device).cumsum(0)  # [B]
+    box = (first[:, None] + matched).clamp(0, sum(counts) - 1)  # [B, A]
+    return (torch.cat([*labels])[box] + 1).where(matched >= 0, 0)
+
+
+def own_class_against_others(
+    logits: Tensor,  # [B, A, 1 + C]
+    classes: Tensor,  # int64 [B, A], 0 for background
+) -> Tensor:  # [B, A, 2]
+    """Two logits with the same cross-entropy: a softmax of many is one of its class and the rest.
+
+    The rest is the logarithm of its summed exponentials. The class stands second, but background
+    first, so that two logits stay what they are.
+    """
+    logits = _at_least_float32(logits)
+    own = logits.gather(2, classes[..., None])  # [B, A, 1]
+    others = logits.scatter(2, classes[..., None], -torch.inf).logsumexp(2, keepdim=True)
+    is_background = classes[..., None] == 0  # [B, A, 1]
+    return torch.cat([own.where(is_background, others), others.where(is_background, own)], dim=2)
 
 
 @torch.no_grad()
