@@ -58,7 +58,8 @@ def nms(
 
     Args:
         boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels. float16, bfloat16 (computed in
-            float32), float32 or float64 (computed as they are), under autocast too.
+            float32), float32 or float64 (computed as they are), under autocast too. Quantized
+            ones are dequantized; integers are refused, as torchvision does.
         scores (Tensor[N]): of any floating-point dtype. Of equal scores the lower index goes first;
             a NaN goes before all numbers, as in :func:`torch.sort`.
         iou_threshold: in [0, 1]; compared as a double, and only a larger IoU suppresses.
@@ -137,12 +138,17 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 
 
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
-    """Boxes and scores without their history."""
+    """Boxes and scores without their history, and not quantized."""
+    boxes, scores = _dequantized(boxes), _dequantized(scores)
     check_tensor("boxes", boxes, ("N", 4))
     check_tensor("scores", scores, (boxes.shape[0],))
     check_device("scores", scores, "boxes", boxes.device)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     return boxes.detach(), scores.detach()
+
+
+def _dequantized(tensor: Tensor) -> Tensor:
+    return tensor.dequantize() if getattr(tensor, "is_quantized", False) else tensor
 
 
 @_registration.fake("s3fd::nms")
