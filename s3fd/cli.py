@@ -19,6 +19,7 @@ from s3fd.commands.analyze import analyze
 from s3fd.commands.convert import convert
 from s3fd.commands.detect import detect
 from s3fd.commands.evaluate import evaluate
+from s3fd.commands.export import export
 from s3fd.commands.info import info
 from s3fd.commands.options import OPTIONS, UsageError
 from s3fd.commands.train import train
@@ -40,6 +41,7 @@ app.command(train, sort_key=1)
 app.command(evaluate)
 app.command(analyze)
 app.command(convert, sort_key=4)
+app.command(export, sort_key=4)
 app.command(info, sort_key=5)
 app.register_install_completion_command()
 

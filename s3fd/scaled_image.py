@@ -11,6 +11,9 @@ from torch import Tensor
 from s3fd.images import UInt8Array
 from s3fd.images.resize import resized
 
+PADDING_STEPS = ((256, 32), (1024, 64), (math.inf, 128))
+"""Up to which length a side is padded to a multiple of what."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScaledImage:
@@ -37,7 +40,7 @@ class ScaledImage:
     def padded_size(self) -> tuple[int, int]:
         """What it is padded to; it depends on `scaled_size` alone."""
         height, width = self.scaled_size
-        return _padded(height), _padded(width)
+        return padded_length(height), padded_length(width)
 
     def to_original(self, boxes: Tensor) -> Tensor:
         """Boxes ``[N, 4]`` of the scaled image in pixels of the original one."""
@@ -51,11 +54,11 @@ class ScaledImage:
         return scaled
 
 
-def _padded(length: int) -> int:
+def padded_length(length: int) -> int:
     """The padded length of a side: a multiple of 32, in coarser steps the longer it is.
 
     It must depend on nothing else, since a network sees the end of its image: features beside
     padding differ from features at a border.
     """
-    step = 32 if length <= 256 else 64 if length <= 1024 else 128
+    step = next(step for longest, step in PADDING_STEPS if length <= longest)
     return math.ceil(length / step) * step

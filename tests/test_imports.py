@@ -16,7 +16,7 @@ LAYERS = """
     cli
     commands
     __init__
-    training analysis
+    training analysis export
     evaluation ray
     data detector
     search

@@ -1,0 +1,242 @@
+"""The operators of s3fd, written in those of ONNX.
+
+Each function takes `op`, which makes a node of every standard operator that is called on it:
+`onnxscript`'s opset while torch exports a model, `s3fd.export.graph.Graph` for a file of our own.
+Other arguments that are values of the graph are of type `Any`, as they differ between these two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    import onnxscript  # noqa: F401  # which torch.onnx.export needs
+    from onnx import TensorProto, numpy_helper
+except ImportError as error:
+    raise ImportError(
+        "s3fd.export: ONNX needs packages that are not installed: pip install 's3fd[export]'"
+    ) from error
+
+from s3fd.ops.grid import GridDescription
+from s3fd.ops.reference.l2_normalize import EPSILON, TINY
+
+OPSET = 18
+"""The version of the standard operators that all is written in."""
+
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+class Suppression(NamedTuple):
+    """How many boxes stay, and which."""
+
+    lowest_margin: float
+    iou_threshold: float
+    candidates: int
+    keep: int
+
+
+class Found(NamedTuple):
+    """The detections of a batch, one image's after the other's, best first.
+
+    Attributes:
+        boxes: float32 ``[N, 4]``.
+        scores: float32 ``[N]``.
+        images: int64 ``[N, 1]``, the image of each.
+        splits: int64 ``[B + 1]``: image ``b`` has rows ``splits[b]`` to ``splits[b + 1]``.
+    """
+
+    boxes: Any
+    scores: Any
+    images: Any
+    splits: Any
+
+
+def constant(op: Any, value: npt.ArrayLike, dtype: npt.DTypeLike) -> Any:
+    """A tensor that is part of the graph."""
+    return op.Constant(value=numpy_helper.from_array(np.array(value, dtype)))
+
+
+def integers(op: Any, *values: int) -> Any:
+    """Integers that are part of the graph, as ``[n]``."""
+    return constant(op, values, np.int64)
+
+
+def length(op: Any, value: Any, axis: int) -> Any:
+    """The size of one dimension, int64 ``[1]``."""
+    return op.Shape(value, start=axis, end=axis + 1)
+
+
+def decode_detections(
+    op: Any,
+    logits: Sequence[Any],  # of each level [B, S * (k + 1), H, W]
+    deltas: Sequence[Any],  # of each level [B, S * 4, H, W]
+    grid: GridDescription,
+    limits: Any | None,  # float32 [B or 1, 1, 4]: width and height twice
+    variances: tuple[float, float],
+    suppression: Suppression,
+) -> Found:
+    """`s3fd.ops.decode_detections`; boxes are clipped to `limits`."""
+    lowest, iou_threshold, candidates, keep = suppression
+    levels = range(grid.num_levels)
+    margins = op.Concat(
+        *(_margins(op, logits[i], grid.num_backgrounds[i]) for i in levels), axis=1
+    )  # [B, A]
+    boxes = op.Concat(
+        *(_boxes(op, deltas[i], grid, i, variances) for i in levels), axis=1
+    )  # [B, A, 4]
+    if limits is not None:
+        boxes = op.Min(op.Max(boxes, constant(op, 0, np.float32)), limits)
+
+    passes = op.And(
+        op.GreaterOrEqual(margins, constant(op, lowest, np.float32)), _has_area(op, boxes)
+    )
+    margins = op.Where(passes, margins, constant(op, -math.inf, np.float32))
+    count = op.Min(integers(op, candidates), length(op, margins, 1))
+    margins, best = op.TopK(margins, count, axis=1)  # [B, C], [B, C]
+    boxes = op.GatherND(boxes, op.Unsqueeze(best, integers(op, 2)), batch_dims=1)  # [B, C, 4]
+    chosen = op.NonMaxSuppression(
+        boxes,
+        op.Unsqueeze(margins, integers(op, 1)),
+        integers(op, keep),
+        constant(op, [iou_threshold], np.float32),
+        constant(op, [_LOWEST], np.float32),  # which leaves out what does not pass
+    )  # [N, 3]: image, class, candidate
+    where = op.Gather(chosen, integers(op, 0, 2), axis=1)  # [N, 2]
+    images = op.Gather(chosen, integers(op, 0), axis=1)  # [N, 1]
+    return Found(
+        op.GatherND(boxes, where),
+        op.Sigmoid(op.GatherND(margins, where)),
+        images,
+        _splits(op, images, length(op, margins, 0)),
+    )
+
+
+def pad_detections(op: Any, found: Found, keep: int) -> tuple[Any, Any, Any]:
+    """The same as `s3fd.ops.decode_detections` with `padded`: ``[B, keep, 4]``, ``[B, keep]``."""
+    starts = op.Slice(found.splits, integers(op, 0), integers(op, -1), integers(op, 0))  # [B]
+    ends = op.Slice(found.splits, integers(op, 1), integers(op, 2**62), integers(op, 0))  # [B]
+    rows = op.Unsqueeze(_count_up(op, length(op, found.scores, 0)), integers(op, 1))  # [N, 1]
+    places = op.Concat(found.images, op.Sub(rows, op.Gather(starts, found.images)), axis=1)
+    shape = op.Concat(length(op, starts, 0), integers(op, keep), axis=0)
+    scores = op.Expand(constant(op, 0, np.float32), shape)
+    boxes = op.Expand(constant(op, 0, np.float32), op.Concat(shape, integers(op, 4), axis=0))
+    return (
+        op.ScatterND(boxes, places, found.boxes),
+        op.ScatterND(scores, places, found.scores),
+        op.Sub(ends, starts),
+    )
+
+
+def nms(op: Any, boxes: Any, scores: Any, iou_threshold: float, keep: Any | None = None) -> Any:
+    """`s3fd.ops.nms`: int64 ``[K]``. Computed in float32; scores that are NaN are undefined."""
+    boxes = op.Cast(boxes, to=TensorProto.FLOAT)
+    # What is degenerate overlaps nothing; the operator would turn boxes that are inside out.
+    proper = op.Unsqueeze(_has_area(op, boxes), integers(op, 1))
+    boxes = op.Where(proper, boxes, constant(op, 0, np.float32))
+    scores = op.Cast(scores, to=TensorProto.FLOAT)
+    chosen = op.NonMaxSuppression(
+        op.Unsqueeze(boxes, integers(op, 0)),
+        op.Unsqueeze(scores, integers(op, 0, 1)),
+        length(op, scores, 0) if keep is None else keep,
+        constant(op, [iou_threshold], np.float32),
+    )
+    return op.Gather(chosen, constant(op, 2, np.int64), axis=1)
+
+
+def pad_indices(op: Any, kept: Any, keep: Any) -> tuple[Any, Any]:
+    """The same as `s3fd.ops.nms` with `padded`: ``[keep]``, filled with -1, and their number."""
+    count = length(op, kept, 0)
+    missing = op.Expand(integers(op, -1), op.Sub(keep, count))
+    return op.Concat(kept, missing, axis=0), op.Squeeze(count, integers(op, 0))
+
+
+def max_out_background(op: Any, logits: Any) -> Any:
+    """`s3fd.ops.max_out_background`."""
+    axis = integers(op, 1)
+    backgrounds = op.Slice(logits, integers(op, 0), integers(op, -1), axis)
+    face = op.Slice(logits, integers(op, -1), integers(op, 2**62), axis)
+    return op.Concat(op.ReduceMax(backgrounds, axis), face, axis=1)
+
+
+def l2_normalize(op: Any, features: Any, weight: Any) -> Any:
+    """`s3fd.ops.l2_normalize`, computed in float32."""
+    x = op.Cast(features, to=TensorProto.FLOAT)
+    scale = op.Unsqueeze(op.Cast(weight, to=TensorProto.FLOAT), integers(op, 1, 2))
+    squares = op.ReduceSumSquare(x, integers(op, 1))
+    norm = op.Sqrt(op.Max(squares, constant(op, TINY, np.float32)))
+    normalized = op.Div(x, op.Add(norm, constant(op, EPSILON, np.float32)))
+    return op.CastLike(op.Mul(normalized, scale), features)
+
+
+def _margins(op: Any, logits: Any, backgrounds: int) -> Any:  # -> [B, H * W * S]
+    """Face less strongest background."""
+    by_anchor = _by_anchor(op, logits, integers(op, 0, -1, backgrounds + 1))  # [B, A_l, k + 1]
+    behind = op.Gather(by_anchor, integers(op, *range(backgrounds)), axis=2)
+    face = op.Gather(by_anchor, constant(op, backgrounds, np.int64), axis=2)
+    return op.Sub(face, op.ReduceMax(behind, integers(op, 2), keepdims=0))
+
+
+def _boxes(
+    op: Any, deltas: Any, grid: GridDescription, level: int, variances: tuple[float, float]
+) -> Any:  # -> [B, H * W * S, 4]
+    shapes = grid.shapes[level]
+    by_shape = _by_anchor(op, deltas, integers(op, 0, -1, len(shapes), 4))  # [B, H * W, S, 4]
+    shift, scale = op.Split(by_shape, num_outputs=2, axis=3)
+    size = constant(op, shapes, np.float32)  # [S, 2]
+    step = op.Mul(op.Mul(shift, constant(op, variances[0], np.float32)), size)
+    centre = op.Add(_centres(op, deltas, grid, level), step)
+    grown = op.Exp(op.Mul(scale, constant(op, variances[1], np.float32)))
+    half = op.Mul(op.Mul(size, grown), constant(op, 0.5, np.float32))
+    boxes = op.Concat(op.Sub(centre, half), op.Add(centre, half), axis=3)
+    return op.Reshape(boxes, integers(op, 0, -1, 4))
+
+
+def _centres(op: Any, level_map: Any, grid: GridDescription, level: int) -> Any:
+    """``[H * W, 1, 2]``: x and y of every cell's anchors."""
+    rows, columns = length(op, level_map, 2), length(op, level_map, 3)
+    shape = op.Concat(rows, columns, axis=0)
+    offset = constant(op, grid.offset, np.float32)
+    stride_x, stride_y = grid.axis_strides[level]
+
+    def along(cells: Any, stride: int, other_axis: int) -> Any:  # [H, W, 1]
+        numbers = op.Cast(_count_up(op, cells), to=TensorProto.FLOAT)
+        places = op.Mul(op.Add(numbers, offset), constant(op, stride, np.float32))
+        places = op.Expand(op.Unsqueeze(places, integers(op, other_axis)), shape)
+        return op.Unsqueeze(places, integers(op, 2))
+
+    centres = op.Concat(along(columns, stride_x, 0), along(rows, stride_y, 1), axis=2)
+    return op.Reshape(centres, integers(op, -1, 1, 2))
+
+
+def _by_anchor(op: Any, level_map: Any, shape: Any) -> Any:
+    """Channels last, in float32."""
+    channels_last = op.Transpose(op.Cast(level_map, to=TensorProto.FLOAT), perm=[0, 2, 3, 1])
+    return op.Reshape(channels_last, shape)
+
+
+def _has_area(op: Any, boxes: Any) -> Any:  # [..., 4] -> [...]
+    """Whether width, height and area are positive, and the area finite."""
+    zero = constant(op, 0, np.float32)
+    corners = [op.Gather(boxes, constant(op, i, np.int64), axis=-1) for i in range(4)]
+    width, height = op.Sub(corners[2], corners[0]), op.Sub(corners[3], corners[1])
+    area = op.Mul(width, height)
+    finite = op.Less(area, constant(op, math.inf, np.float32))
+    sides = op.And(op.Greater(width, zero), op.Greater(height, zero))
+    return op.And(sides, op.And(op.Greater(area, zero), finite))
+
+
+def _splits(op: Any, images: Any, batch: Any) -> Any:  # [N, 1], [1] -> [B + 1]
+    """How many detections belong to the images before each, and to all."""
+    numbers = _count_up(op, op.Add(batch, integers(op, 1)))  # [B + 1]
+    before = op.Cast(op.Less(images, numbers), to=TensorProto.INT64)  # [N, B + 1]
+    return op.ReduceSum(before, integers(op, 0), keepdims=0)
+
+
+def _count_up(op: Any, count: Any) -> Any:  # int64 [1] -> int64 [n]
+    zero, one = constant(op, 0, np.int64), constant(op, 1, np.int64)
+    return op.Range(zero, op.Squeeze(count, integers(op, 0)), one)

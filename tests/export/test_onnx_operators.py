@@ -1,0 +1,195 @@
+"""The operators of s3fd in those of ONNX, run by ONNX Runtime."""
+
+import math
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from s3fd import ops
+from s3fd.export import onnx_operators
+from s3fd.export.graph import Graph
+from s3fd.export.onnx_operators import OPSET, Suppression, constant
+from s3fd.ops import AnchorGrid
+from s3fd.ops.reference.decode_detections import score_to_margin
+
+GRID = AnchorGrid(
+    strides=(4, (8, 16), 32),
+    sizes=(16, (32, (40, 20)), 128),
+    offset=0.4,
+    backgrounds=(3, 1, 2),
+)
+CELLS = [(12, 20), (3, 10), (2, 3)]
+
+
+def run(build, *inputs):
+    """The outputs of a graph that `build` makes of its inputs."""
+    graph = Graph("")
+    names = [f"input{index}" for index in range(len(inputs))]
+    outputs = build(graph, *names)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    kinds = {torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64}
+    made = helper.make_graph(
+        graph.nodes,
+        "test",
+        [
+            helper.make_tensor_value_info(name, kinds[value.dtype], [None] * value.dim())
+            for name, value in zip(names, inputs, strict=True)
+        ],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    return [torch.from_numpy(np.asarray(output)) for output in session.run(None, feeds)]
+
+
+def random_maps(batch, seed, cells=CELLS):
+    generator = torch.Generator().manual_seed(seed)
+    logits, deltas = [], []
+    for (rows, columns), shapes, behind in zip(
+        cells, GRID.num_shapes, GRID.num_backgrounds, strict=True
+    ):
+        normal = torch.randn(batch, shapes * (behind + 5), rows, columns, generator=generator)
+        logits.append(2 * normal[:, : shapes * (behind + 1)])
+        deltas.append(normal[:, -4 * shapes :])
+    return logits, deltas
+
+
+def decode(logits, deltas, *, limits=None, padded=False, **settings):
+    """The detections that a graph of ONNX finds in maps."""
+    suppression = Suppression(
+        score_to_margin(settings.get("score_threshold", 0.5)),
+        settings.get("iou_threshold", 0.3),
+        settings.get("candidates", 5000),
+        settings.get("keep", 750),
+    )
+
+    def build(graph, *maps):
+        bounds = None if limits is None else constant(graph, limits, np.float32)
+        half = len(maps) // 2
+        found = onnx_operators.decode_detections(
+            graph, maps[:half], maps[half:], GRID, bounds, (0.1, 0.2), suppression
+        )
+        if padded:
+            return onnx_operators.pad_detections(graph, found, suppression.keep)
+        return found.boxes, found.scores, found.splits
+
+    return run(build, *logits, *deltas)
+
+
+def assert_same(actual, expected):
+    assert len(actual) == len(expected) == 3
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"score_threshold": 0.0, "iou_threshold": 0.9},
+        {"score_threshold": 0.999999},
+        {"candidates": 20},
+        {"keep": 3, "iou_threshold": 0.0},
+    ],
+)
+def test_decoding_finds_what_the_operator_finds(batch, settings):
+    logits, deltas = random_maps(batch, seed=batch)
+    expected = ops.decode_detections(logits, deltas, GRID, **settings)
+    assert_same(decode(logits, deltas, **settings), expected)
+
+
+def test_boxes_are_clipped_before_they_are_compared():
+    logits, deltas = random_maps(2, seed=5)
+    sizes = [(30, 50), (41, 66)]
+    limits = [[[width, height, width, height]] for height, width in sizes]
+    expected = ops.decode_detections(logits, deltas, GRID, image_sizes=sizes)
+    assert_same(decode(logits, deltas, limits=limits), expected)
+
+
+def test_the_padded_form_is_that_of_the_operator():
+    logits, deltas = random_maps(3, seed=7)
+    logits = [level.clone() for level in logits]
+    for level in logits:
+        level[1] = -level[1].abs()  # an image without a face between others
+        level[1, :1] = 9
+    expected = ops.decode_detections(logits, deltas, GRID, padded=True, keep=40)
+    assert_same(decode(logits, deltas, padded=True, keep=40), expected)
+
+
+def test_what_is_no_number_or_no_box_is_left_out():
+    logits, deltas = random_maps(1, seed=3)
+    logits[0][0, :, 3, 4] = math.nan
+    deltas[0][0, 2, 5] = math.inf
+    deltas[1][0, 3, 1] = -2000.0
+    deltas[2][0, :, 0] = math.nan
+    expected = ops.decode_detections(logits, deltas, GRID)
+    assert_same(decode(logits, deltas), expected)
+
+
+def test_of_equal_scores_the_lower_anchor_goes_first():
+    logits, deltas = random_maps(1, seed=4)
+    logits = [level.round() for level in logits]
+    expected = ops.decode_detections(logits, deltas, GRID, iou_threshold=0.2)
+    assert_same(decode(logits, deltas, iou_threshold=0.2), expected)
+
+
+def test_levels_of_one_cell_are_decoded():
+    logits, deltas = random_maps(2, seed=6, cells=[(1, 1), (1, 2), (1, 1)])
+    expected = ops.decode_detections(logits, deltas, GRID, score_threshold=0.1)
+    assert_same(decode(logits, deltas, score_threshold=0.1), expected)
+
+
+def random_boxes(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(count, 2, generator=generator) * 100
+    boxes = torch.cat([corner, corner + torch.rand(count, 2, generator=generator) * 40], dim=1)
+    return boxes, torch.rand(count, generator=generator)
+
+
+@pytest.mark.parametrize("count", [0, 1, 200])
+@pytest.mark.parametrize("iou_threshold", [0.0, 0.3, 1.0])
+def test_suppression_keeps_what_the_operator_keeps(count, iou_threshold):
+    boxes, scores = random_boxes(count, seed=count)
+    scores = (scores * 20).round()  # ties
+    (kept,) = run(lambda g, b, s: onnx_operators.nms(g, b, s, iou_threshold), boxes, scores)
+    assert torch.equal(kept, ops.nms(boxes, scores, iou_threshold))
+
+
+def test_degenerate_boxes_suppress_nothing():
+    boxes, scores = random_boxes(100, seed=1)
+    boxes[::3] = boxes[::3][:, [2, 3, 0, 1]]  # inside out
+    boxes[1::9, 2] = boxes[1::9, 0]
+    boxes[2::9, 1] = math.nan
+    boxes[5::9, 3] = math.inf
+    (kept,) = run(lambda g, b, s: onnx_operators.nms(g, b, s, 0.1), boxes, scores)
+    assert torch.equal(kept, ops.nms(boxes, scores, 0.1))
+
+
+@pytest.mark.parametrize("keep", [1, 5, 300])
+def test_padded_suppression_is_that_of_the_operator(keep):
+    boxes, scores = random_boxes(100, seed=2)
+
+    def build(graph, boxes, scores):
+        most = constant(graph, [keep], np.int64)
+        kept = onnx_operators.nms(graph, boxes, scores, 0.2, most)
+        return onnx_operators.pad_indices(graph, kept, most)
+
+    indices, count = run(build, boxes, scores)
+    expected = ops.nms(boxes, scores, 0.2, padded=True, keep=keep)
+    assert torch.equal(indices, expected[0])
+    assert torch.equal(count, expected[1])
+
+
+def test_max_out_background_and_l2_normalize_are_those_of_the_operators():
+    features, weight = torch.randn(2, 4, 3, 5), torch.randn(4)
+    features[0, :, 1, 1] = 0
+    (actual,) = run(onnx_operators.max_out_background, features)
+    assert torch.equal(actual, ops.max_out_background(features))
+    (actual,) = run(onnx_operators.l2_normalize, features, weight)
+    torch.testing.assert_close(actual, ops.l2_normalize(features, weight))

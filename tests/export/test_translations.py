@@ -1,0 +1,62 @@
+"""Models of users that call `s3fd.ops`, exported by torch.onnx.export."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from s3fd import ops
+from s3fd.export import onnx_translations
+from s3fd.ops import AnchorGrid
+
+
+class Head(nn.Module):
+    """A detector with a level, which says what it finds in all forms that there are."""
+
+    grid = AnchorGrid(strides=(16,), sizes=(48,), backgrounds=2)
+
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Conv2d(3, 3, 16, stride=16)
+        self.deltas = nn.Conv2d(3, 4, 16, stride=16)
+        self.weight = nn.Parameter(torch.tensor([3.0, 4.0, 5.0]))
+
+    def forward(self, images):
+        x = ops.l2_normalize(images, self.weight)
+        logits, deltas = [self.logits(x)], [self.deltas(x)]
+        sizes = [tuple(images.shape[2:])]
+        boxes, scores, splits = ops.decode_detections(
+            logits, deltas, self.grid, image_sizes=sizes, score_threshold=0.2, iou_threshold=0.6
+        )
+        padded = ops.decode_detections(logits, deltas, self.grid, padded=True, keep=9)
+        kept = ops.nms(boxes, scores, 0.1)
+        few, count = ops.nms(boxes, scores, 0.1, padded=True, keep=40)
+        return boxes, scores, splits, *padded, kept, few, count, ops.max_out_background(logits[0])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_a_model_that_calls_the_operators_is_exported_with_free_sizes(tmp_path):
+    torch.manual_seed(0)
+    model = Head().eval()
+    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    program = torch.onnx.export(
+        model,
+        (torch.randn(1, 3, 96, 128),),
+        dynamo=True,
+        dynamic_shapes=(free,),
+        custom_translation_table=onnx_translations(),
+        opset_version=18,
+        verbose=False,
+    )
+    program.save(tmp_path / "head.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "head.onnx")
+    (name,) = [value.name for value in session.get_inputs()]
+    for size in [(96, 128), (64, 208), (160, 50)]:
+        images = torch.randn(1, 3, *size)
+        with torch.inference_mode():
+            expected = model(images)
+        assert len(expected[0]) > 5
+        actual = session.run(None, {name: images.numpy()})
+        for one, other in zip(actual, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-3, rtol=1e-4)
