@@ -163,6 +163,11 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
         isinstance(length, Integral | torch.SymInt) and not isinstance(length, bool)
         for length in value
     ):
+        if torch.jit.is_tracing():  # where sizes are tensors
+            raise TypeError(
+                f"{expected}, got tensors from torch.jit.trace, which is not supported; use "
+                "torch.export.export, or `s3fd export` for a whole detector"
+            )
         raise TypeError(f"{expected}, got {describe(value)}")
     if len(value) != 2 or not all(length >= 0 for length in value):
         raise ValueError(f"{expected}, got {value!r}")

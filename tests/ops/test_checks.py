@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3fd.ops import _checks, decode_boxes, encode_boxes
+from s3fd.ops import AnchorGrid, _checks, decode_boxes, encode_boxes
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,14 @@ def test_a_batch_of_boxes_is_a_list_with_a_tensor_for_each_image() -> None:
         _checks.check_boxes_of_batch("boxes", [torch.zeros(0, 4)], 3)
     with pytest.raises(ValueError, match=r"boxes\[1\]: expected .*\[G, 4\]"):
         _checks.check_boxes_of_batch("boxes", [torch.zeros(0, 4), torch.zeros(3, 5)])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sizes_that_jit_trace_has_made_tensors_are_refused_by_name() -> None:
+    grid = AnchorGrid(strides=(8,), sizes=(16,))
+
+    def anchors(images: torch.Tensor) -> torch.Tensor:
+        return grid.anchors(grid.feature_sizes(images.shape[2:]))
+
+    with pytest.raises(TypeError, match=r"image_size: .*torch\.jit\.trace, which is not supported"):
+        torch.jit.trace(anchors, torch.zeros(1, 3, 16, 16))
