@@ -165,7 +165,7 @@ struct Rows {
       *box++ = detection.box.y1;
       *box++ = detection.box.x2;
       *box++ = detection.box.y2;
-      *score++ = 1 / (1 + std::exp(-detection.margin));
+      *score++ = 1 / (1 + exponential(-detection.margin));
     }
     if (!labels) return;
     int64_t* label = static_cast<int64_t*>(labels->mutable_data_ptr()) + first;

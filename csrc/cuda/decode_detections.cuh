@@ -354,7 +354,7 @@ __global__ void __launch_bounds__(kWriteThreads)
   if (i < kept) {
     const int64_t from = image * lists.capacity + lists.kept[image * lists.keep + i];
     output.boxes[row] = lists.boxes[from];
-    output.scores[row] = 1 / (1 + std::exp(-candidates.margins[from]));
+    output.scores[row] = 1 / (1 + exponential(-candidates.margins[from]));
     if (output.labels == nullptr) return;
     const uint32_t pair = candidates.pairs[from];
     const int64_t anchor = candidates.lists.anchor_of(pair);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "shared/elementary.h"
 #include "shared/score_key.h"
 
 namespace s3fd {
@@ -44,11 +45,11 @@ struct TwoLogits {
   S3FD_HOST_DEVICE TwoLogits(C background, C face) : face_is_larger(!(background > face)) {
     const C larger = face_is_larger ? face : background;
     difference = (face_is_larger ? background : face) - larger;
-    smaller = std::exp(difference) + (larger - larger);
+    smaller = exponential(difference) + (larger - larger);
   }
 
   S3FD_HOST_DEVICE C cross_entropy(bool is_face) const {
-    const C normaliser = std::log(1 + smaller);
+    const C normaliser = logarithm(1 + smaller);
     return is_face == face_is_larger ? normaliser : normaliser - difference;
   }
 
