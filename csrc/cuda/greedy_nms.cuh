@@ -10,7 +10,7 @@
 // of boxes that do not meet, twice that with the division. The boxes that a block looks at share
 // bounds, and the boxes that stay but do not meet these are left out together: where `place` brings
 // boxes together that are close to each other, nearly all are. What is left is latency: a launch,
-// and the 16 steps of 64 boxes in which a tile is decided.
+// and the 16 steps of 64 boxes in which a tile is decided, whose bits are read a step ahead.
 #pragma once
 
 #include <cmath>
@@ -94,47 +94,62 @@ struct TileState {
 
 __device__ inline int first_bit(uint64_t bits) { return __ffsll(static_cast<long long>(bits)) - 1; }
 
+// What the threads of a block read of the overlaps with the boxes of one word, a step ahead of
+// their use: none of it depends on what stays.
+struct WordOverlaps {
+  uint64_t own[kWordBits / kWarp];            // of the boxes of the word, in the first warp
+  uint64_t of_later[kTile / kGreedyThreads];  // of the thread's boxes behind the word
+
+  // overlaps: of the tile.
+  __device__ void read(const uint64_t* overlaps, int word, int size) {
+    const int thread = static_cast<int>(threadIdx.x), first = word * kWordBits;
+    overlaps += word * kTile;
+#pragma unroll
+    for (int k = 0; k < kWordBits / kWarp; ++k) {
+      const int i = first + k * kWarp + thread;
+      own[k] = thread < kWarp && i < size ? overlaps[i] : 0;
+    }
+#pragma unroll
+    for (int k = 0; k < kTile / kGreedyThreads; ++k) {
+      const int i = k * kGreedyThreads + thread;
+      of_later[k] = i >= first + kWordBits && i < size ? overlaps[i] : 0;
+    }
+  }
+};
+
 // Decides the boxes of one word, by the first warp of the block.
-template <typename T>
-__device__ void decide_word_of_tile(const GreedyLists<T>& lists, int64_t list, int64_t begin,
-                                    int size, int word, TileState& state) {
+__device__ inline void decide_word_of_tile(const WordOverlaps& overlaps, int32_t* owners,
+                                           int64_t begin, int word, TileState& state) {
   const int lane = static_cast<int>(threadIdx.x), first = word * kWordBits;
-  const uint64_t* overlaps = lists.overlaps_of(list, begin / kTile) + word * kTile;
-  const int low = first + lane, high = low + kWarp;
-  const uint64_t before_low = low < size ? overlaps[low] : 0;
-  const uint64_t before_high = high < size ? overlaps[high] : 0;
   const uint64_t open = uint64_t{state.open[2 * word + 1]} << kWarp | state.open[2 * word];
-  const uint64_t kept = decide_word(open, before_low, before_high);
-  int32_t* owners = lists.owners + list * lists.capacity + begin;
-  const auto settle = [&](int i, uint64_t before) {
-    if ((open >> (i - first) & 1) == 0) return;
-    const bool stays = kept >> (i - first) & 1;
-    const int owner = stays ? i : first + first_bit(before & kept);
-    owners[i] = static_cast<int32_t>(begin + owner);
-  };
-  settle(low, before_low);
-  settle(high, before_high);
+  const uint64_t kept = decide_word(open, overlaps.own[0], overlaps.own[1]);
+#pragma unroll
+  for (int k = 0; k < kWordBits / kWarp; ++k) {
+    const int bit = k * kWarp + lane;
+    if ((open >> bit & 1) == 0) continue;
+    const bool stays = kept >> bit & 1;
+    const int owner = stays ? bit : first_bit(overlaps.own[k] & kept);
+    owners[first + bit] = static_cast<int32_t>(begin + first + owner);
+  }
   if (lane == 0) state.kept[word] = kept;
 }
 
 // Takes out the boxes of later words of the tile that overlap those kept in a word.
-template <typename T>
-__device__ void suppress_in_tile(const GreedyLists<T>& lists, int64_t list, int64_t begin, int size,
-                                 int word, TileState& state) {
+__device__ inline void suppress_in_tile(const WordOverlaps& overlaps, int32_t* owners,
+                                        int64_t begin, int word, TileState& state) {
   const uint64_t kept = state.kept[word];
-  const uint64_t* overlaps = lists.overlaps_of(list, begin / kTile) + word * kTile;
-  int32_t* owners = lists.owners + list * lists.capacity + begin;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int of_warp = (word + 1) * kWordBits + static_cast<int>(threadIdx.x) - lane; of_warp < size;
-       of_warp += kGreedyThreads) {
-    const int i = of_warp + lane;
-    const unsigned open = state.open[of_warp / kWarp];
-    const uint64_t common = open >> lane & 1 ? overlaps[i] & kept : 0;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
+#pragma unroll
+  for (int k = 0; k < kTile / kGreedyThreads; ++k) {
+    const int i = k * kGreedyThreads + thread;
+    const unsigned open = state.open[i / kWarp];
+    const uint64_t common = open >> lane & 1 ? overlaps.of_later[k] & kept : 0;
     const unsigned gone = __ballot_sync(kAllLanes, common != 0);
+    __syncwarp();  // a ballot alone does not order memory: all lanes have read what is open
     if (common != 0) {
       owners[i] = static_cast<int32_t>(begin + word * kWordBits + first_bit(common));
     }
-    if (lane == 0) state.open[of_warp / kWarp] = open & ~gone;
+    if (lane == 0 && gone != 0) state.open[i / kWarp] = open & ~gone;
   }
 }
 
@@ -170,17 +185,22 @@ __device__ void decide_tile(const GreedyLists<T>& lists, int64_t list, int64_t t
   const int64_t begin = tile * kTile, left = lists.count(list) - begin;
   const int size = static_cast<int>(left < kTile ? left : kTile);
   const int words = (size + kWordBits - 1) / kWordBits;
-  const int32_t* owners = lists.owners + list * lists.capacity + begin;
+  int32_t* owners = lists.owners + list * lists.capacity + begin;
+  const uint64_t* all_overlaps = lists.overlaps_of(list, tile);
   const int32_t already = lists.progress[list].kept_end;
+  WordOverlaps overlaps;
+  overlaps.read(all_overlaps, 0, size);
   for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kGreedyThreads) {
     const unsigned open = __ballot_sync(kAllLanes, i < size && owners[i] == kOpen);
     if (i % kWarp == 0) state.open[i / kWarp] = open;
   }
   for (int word = 0; word < words; ++word) {
+    const WordOverlaps current = overlaps;
+    if (word + 1 < words) overlaps.read(all_overlaps, word + 1, size);
     __syncthreads();
-    if (threadIdx.x < kWarp) decide_word_of_tile(lists, list, begin, size, word, state);
+    if (threadIdx.x < kWarp) decide_word_of_tile(current, owners, begin, word, state);
     __syncthreads();
-    if (state.kept[word] != 0) suppress_in_tile(lists, list, begin, size, word, state);
+    if (state.kept[word] != 0) suppress_in_tile(current, owners, begin, word, state);
   }
   __syncthreads();
   append_kept(lists, list, begin, words, state, already);
