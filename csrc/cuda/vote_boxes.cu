@@ -60,7 +60,7 @@ std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
   Tensor best_scores = empty({merged}, scores.scalar_type(), scores);
   dispatch_floating(boxes.scalar_type(), "vote_boxes", [&]<typename T>() {
     dispatch_floating(scores.scalar_type(), "vote_boxes", [&]<typename S>() {
-      launch(mean_boxes_kernel<T, S>, blocks_for(4 * merged, kMeanThreads), kMeanThreads, 0, stream,
+      launch(mean_boxes_kernel<T, S>, blocks_for(merged, kMeanWarps), kMeanThreads, 0, stream,
              given_boxes<T>(boxes), data<S>(scores), scores.stride(0), ranked.order,
              workspace.at(groups.members), size, workspace.at(groups.begins), merged,
              mutable_data<T>(mean_boxes), mutable_data<S>(best_scores));
