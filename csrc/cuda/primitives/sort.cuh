@@ -53,24 +53,57 @@ constexpr int kSortThreads = 1024, kRankThreads = 256;
 template <typename Entry>
 constexpr int kSortTile = 32768 / sizeof(Entry);
 
-// Sorts as many entries as a power of two in shared memory: Batcher's bitonic network.
+// Entries that a warp sorts by itself, without a barrier of the block.
+constexpr int kSortChunk = 4 * kWarp;
+
+// Puts a pair of entries, that lie `step` apart, into the order of the run that they are in.
+template <typename Entry>
+__device__ void order_pair(Entry* entries, int pair, int step, int run) {
+  const int low = 2 * pair - (pair & (step - 1)), high = low + step;
+  const Entry first = entries[low], second = entries[high];
+  const bool rises = (low & run) == 0;
+  if (rises ? second < first : first < second) {
+    entries[low] = second;
+    entries[high] = first;
+  }
+}
+
+// Takes runs of `first_run` to `last_run` entries, of each the steps that stay within a chunk.
+template <typename Entry>
+__device__ void sort_in_chunks(Entry* entries, int size, int first_run, int last_run) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
+  for (int begin = thread / kWarp * kSortChunk; begin < size;
+       begin += static_cast<int>(blockDim.x) / kWarp * kSortChunk) {
+    const int end = min(begin + kSortChunk, size) / 2;  // of the chunk's pairs
+    for (int run = first_run; run <= last_run; run *= 2) {
+      for (int step = min(run, kSortChunk) / 2; step > 0; step /= 2) {
+        for (int pair = begin / 2 + lane; pair < end; pair += kWarp) {
+          order_pair(entries, pair, step, run);
+        }
+        __syncwarp();
+      }
+    }
+  }
+}
+
+// Sorts as many entries as a power of two in shared memory: Batcher's bitonic network. Of its 78
+// steps for 4096 entries 15 take entries of several chunks, each with a barrier behind it; those
+// between them are a warp's own.
 template <typename Entry>
 __device__ void sort_in_block(Entry* entries, int size) {
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
   __syncthreads();
-  for (int run = 2; run <= size; run *= 2) {
-    for (int step = run / 2; step > 0; step /= 2) {
+  sort_in_chunks(entries, size, 2, min(size, kSortChunk));
+  __syncthreads();
+  for (int run = 2 * kSortChunk; run <= size; run *= 2) {
+    for (int step = run / 2; step >= kSortChunk; step /= 2) {
       for (int pair = thread; pair < size / 2; pair += threads) {
-        const int low = 2 * pair - (pair & (step - 1)), high = low + step;
-        const Entry first = entries[low], second = entries[high];
-        const bool rises = (low & run) == 0;
-        if (rises ? second < first : first < second) {
-          entries[low] = second;
-          entries[high] = first;
-        }
+        order_pair(entries, pair, step, run);
       }
       __syncthreads();
     }
+    sort_in_chunks(entries, size, run, run);
+    __syncthreads();
   }
 }
 
