@@ -48,11 +48,11 @@ void dispatch_packing(std::initializer_list<const Tensor*> maps, const Tensor& w
   }
 }
 
-// A block that takes pixels: as few warps as hold all channels, within bounds.
-dim3 pixels_block(int channels, int held, int most_warps) {
-  int warps = 8;
-  while (warps < most_warps && warps * held < channels) warps *= 2;
-  return dim3(kWarp, static_cast<unsigned>(warps));
+// A block that takes pixels: as few rows as hold all channels, within bounds.
+dim3 pixels_block(int pixels, int channels, int held, int most_rows) {
+  int rows = 8;
+  while (rows < most_rows && rows * held < channels) rows *= 2;
+  return dim3(static_cast<unsigned>(pixels), static_cast<unsigned>(rows));
 }
 
 // Warps of a block that takes whole pixels and has a sum a warp and channel; 0 if there is no room.
@@ -81,8 +81,8 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
               dim3(kWarp, kMostChannelWarps));
       });
     } else {
-      start(l2_normalize_pixels_kernel<T>, blocks_for(size, kWarp),
-            pixels_block(channels, kForwardHeld, kForwardWarps<T>));
+      start(l2_normalize_pixels_kernel<T>, blocks_for(size, kForwardPixels),
+            pixels_block(kForwardPixels, channels, kForwardHeld, kForwardRows));
     }
   });
   return output;
@@ -123,7 +123,8 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
       });
     } else {
       start(l2_normalize_backward_pixels_kernel<T>,
-            pixels_block(channels, kBackwardHeld, kBackwardWarps<T>), kWarp, 0);
+            pixels_block(kBackwardPixels, channels, kBackwardHeld, kBackwardRows<T>),
+            kBackwardPixels, 0);
     }
   });
   return {output, of_weight};

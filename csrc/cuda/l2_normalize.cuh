@@ -4,9 +4,10 @@
 // out of the L1 or L2 cache: those beyond the last 512 of a pixel, and beyond 256 of doubles.
 //
 // Two kernels each, for the two ways in which maps lie in memory:
-//  - pixels: a block takes 32 neighbouring pixels, a lane each, and shares out the channels among
-//    its warps; a warp reads the same channel of 32 pixels, a line of 128 bytes of an NCHW map.
-//    Any other strides are served too, if slower.
+//  - pixels: a block takes neighbouring pixels and shares out the channels among its rows of
+//    threads; a row reads the same channel of all of them, whole sectors of an NCHW map. Forward
+//    these are 16 pixels, so that a map of 40 x 40 keeps 100 multiprocessors busy; backward 32, for
+//    whose sums a warp exchanges. Any other strides are served too, if slower.
 //  - channels: a warp takes a pixel of a channels_last map, and reads 16 bytes a lane.
 //
 // Forward: one launch, features in, output out. Backward: features and gradient in, gradient out;
@@ -64,13 +65,13 @@ struct ChannelWeights {
   }
 };
 
-// A block that takes pixels has up to so many warps, a thread of which holds so many channels of a
+// A block that takes pixels has up to so many rows, a thread of which holds so many channels of a
 // map at a time. Backward there are two maps to hold, and a sum for each lane.
+constexpr int kForwardPixels = 16, kBackwardPixels = kWarp;
 constexpr int kForwardHeld = 16, kBackwardHeld = kWarp;
+constexpr int kForwardRows = 32;
 template <typename T>
-constexpr int kForwardWarps = std::is_same_v<T, double> ? 16 : 32;
-template <typename T>
-constexpr int kBackwardWarps = std::is_same_v<T, double> ? 8 : 16;
+constexpr int kBackwardRows = std::is_same_v<T, double> ? 8 : 16;
 
 // Channels of one pixel, `step` apart. Those that aren't there are 0.
 template <typename T, int kHeld>
@@ -86,41 +87,41 @@ struct HeldChannels {
   }
 };
 
-// Adds what the warps of a block have for each of 32 pixels. All threads call it.
-template <int kMostWarps, typename C>
-__device__ C sum_over_warps(C value) {
-  S3FD_SHARED(C[kMostWarps][kWarp], sums);
+// Adds what the rows of a block have for each of its pixels. All threads call it.
+template <int kMostRows, int kPixels, typename C>
+__device__ C sum_over_rows(C value) {
+  S3FD_SHARED(C[kMostRows][kPixels], sums);
   __syncthreads();  // the sums of the last call have been read
   sums[threadIdx.y][threadIdx.x] = value;
   __syncthreads();
   C total = 0;
-  for (unsigned warp = 0; warp < blockDim.y; ++warp) total += sums[warp][threadIdx.x];
+  for (unsigned row = 0; row < blockDim.y; ++row) total += sums[row][threadIdx.x];
   return total;
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kForwardWarps<T>* kWarp)
+__global__ void __launch_bounds__(kForwardRows* kForwardPixels)
     l2_normalize_pixels_kernel(View4<const T> features, ChannelWeights<compute_t<T>> weights,
                                View4<T> output, PixelNumbers pixels, int64_t size, int channels) {
   using C = compute_t<T>;
-  const int64_t number = int64_t{blockIdx.x} * kWarp + threadIdx.x;
+  const int64_t number = int64_t{blockIdx.x} * kForwardPixels + threadIdx.x;
   const int there = number < size ? channels : 0;  // past the last pixel nothing is
   const Pixel pixel = pixels[number < size ? number : 0];
   const T* in = features.at(pixel.image, 0, pixel.row, pixel.column);
   T* out = output.at(pixel.image, 0, pixel.row, pixel.column);
-  const int step = blockDim.y, warp = threadIdx.y, group = step * kForwardHeld;
+  const int step = blockDim.y, row = threadIdx.y, group = step * kForwardHeld;
 
   HeldChannels<T, kForwardHeld> x;
   C squares = 0;
-  int first = warp;
+  int first = row;
 #pragma unroll 1
   for (;; first += group) {
     x.read(in, features.stride[1], first, step, there);
 #pragma unroll
     for (const C value : x.values) squares += value * value;
-    if (first - warp + group >= channels) break;
+    if (first - row + group >= channels) break;
   }
-  const C scale = NormFactors<C>(sum_over_warps<kForwardWarps<T>>(squares), 0).scale;
+  const C scale = NormFactors<C>(sum_over_rows<kForwardRows, kForwardPixels>(squares), 0).scale;
 #pragma unroll 1
   for (;;) {
 #pragma unroll
@@ -144,7 +145,7 @@ struct WeightSums {
 
 // A block takes `tiles` times 32 pixels.
 template <typename T>
-__global__ void __launch_bounds__(kBackwardWarps<T>* kWarp)
+__global__ void __launch_bounds__(kBackwardRows<T>* kBackwardPixels)
     l2_normalize_backward_pixels_kernel(View4<const T> gradient, View4<const T> features,
                                         ChannelWeights<compute_t<T>> weights, View4<T> output,
                                         WeightSums<compute_t<T>> sums, PixelNumbers pixels,
@@ -176,8 +177,9 @@ __global__ void __launch_bounds__(kBackwardWarps<T>* kWarp)
       }
       if (first - warp + group >= channels) break;
     }
-    squares = sum_over_warps<kBackwardWarps<T>>(squares);
-    const NormFactors<C> factors(squares, sum_over_warps<kBackwardWarps<T>>(products));
+    squares = sum_over_rows<kBackwardRows<T>, kBackwardPixels>(squares);
+    const NormFactors<C> factors(squares,
+                                 sum_over_rows<kBackwardRows<T>, kBackwardPixels>(products));
 #pragma unroll 1
     for (;;) {
 #pragma unroll
