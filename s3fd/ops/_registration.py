@@ -41,7 +41,11 @@ def refuse_double_backward(operator: str) -> None:
 
 
 def compute_in_float32(operator: str) -> None:
-    """Under autocast, casts the floating-point inputs of ``operator`` to float32."""
+    """Under autocast, casts the floating-point inputs of ``operator`` to float32.
+
+    For coordinates, of which half precision has too few. All other operators read and write half
+    precision as it is and compute in float32, so that autocast has nothing to do for them.
+    """
     for device_type in ("cpu", "cuda"):
         torch.library.register_autocast(operator, device_type, torch.float32)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import check_device, check_tensor
-from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
+from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.l2_normalize import l2_normalize as _twin
 from s3fd.ops.reference.l2_normalize import l2_normalize_backward as _twin_backward
 
@@ -28,8 +28,8 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
         weight (Tensor[C]): any floating-point dtype.
 
     Returns:
-        Tensor[B, C, H, W]: in the dtype of ``features``; float32 under autocast. It is computed
-        in float32, or in float64 for float64 ``features``. channels_last if the channels of
+        Tensor[B, C, H, W]: in the dtype of ``features``, under autocast too. It is computed in
+        float32, or in float64 for float64 ``features``. channels_last if the channels of
         ``features`` are adjacent in memory, contiguous otherwise. Differentiable once, in both
         arguments; the same gradient whatever the number of threads. Features whose squares float32
         can't hold (from about 1e19 on) make a norm of infinity, and so an output of 0.
@@ -54,7 +54,7 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
     check_tensor("weight", weight, (features.shape[1],))
     check_device("weight", weight, "features", features.device)
     if is_transformed(features, weight):
-        return _twin(*as_under_autocast(features, weight))
+        return _twin(features, weight)
     compute = torch.float64 if features.dtype == torch.float64 else torch.float32
     if weight.dtype != compute:
         weight = weight.to(compute)
@@ -88,6 +88,5 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 torch.library.register_autograd("s3fd::l2_normalize", _backward, setup_context=_setup_context)
 _registration.refuse_double_backward("s3fd::l2_normalize_backward")
-_registration.compute_in_float32("s3fd::l2_normalize")
 _registration.run_elsewhere("s3fd::l2_normalize", _twin)
 _registration.run_elsewhere("s3fd::l2_normalize_backward", _twin_backward)

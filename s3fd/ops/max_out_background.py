@@ -9,7 +9,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import check_tensor, describe
-from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
+from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.max_out_background import max_out_background as _twin
 from s3fd.ops.reference.max_out_background import max_out_background_backward as _twin_backward
 
@@ -37,8 +37,8 @@ def max_out_background(logits: Tensor) -> Tensor:
         TypeError: ``logits`` is no floating-point tensor.
         ValueError: ``logits`` has not four dimensions, or fewer than two channels.
 
-    Under autocast it computes and answers in float32. On devices without a kernel of their own
-    (all but the CPU and CUDA) it runs its PyTorch twin.
+    Autocast changes nothing: the largest logit is one of them. On devices without a kernel of their
+    own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch
@@ -54,7 +54,7 @@ def max_out_background(logits: Tensor) -> Tensor:
             f"got {describe(logits)}"
         )
     if is_transformed(logits):
-        return _twin(*as_under_autocast(logits))
+        return _twin(logits)
     result: Tensor = torch.ops.s3fd.max_out_background(logits)
     return result
 
@@ -83,6 +83,5 @@ def _backward(ctx: Any, gradient: Tensor) -> Tensor:
 
 torch.library.register_autograd("s3fd::max_out_background", _backward, setup_context=_setup_context)
 _registration.refuse_double_backward("s3fd::max_out_background_backward")
-_registration.compute_in_float32("s3fd::max_out_background")
 _registration.run_elsewhere("s3fd::max_out_background", _twin)
 _registration.run_elsewhere("s3fd::max_out_background_backward", _twin_backward)

@@ -70,9 +70,9 @@ def positive_boxes(
     """
     counts = torch.tensor([0, *map(len, boxes)], device=matched.device)
     starts = counts.cumsum(0)  # [B + 1], where the faces of each image begin
-    faces = torch.cat([anchors[:0], *boxes]).to(deltas.dtype)
+    faces = torch.cat([anchors[:0], *boxes])
     image, anchor = (matched >= 0).nonzero(as_tuple=True)
     chosen = deltas[image, anchor]
     chosen = torch.cat([chosen[:, :2], chosen[:, 2:].clamp(max=_LARGEST_DELTA)], dim=1)
     predicted = decode_boxes(chosen, anchors[anchor])
-    return predicted, faces[starts[image] + matched[image, anchor]]
+    return predicted, faces[starts[image] + matched[image, anchor]].to(predicted.dtype)

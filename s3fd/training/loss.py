@@ -117,10 +117,9 @@ class DetectionLoss:
         """
         feature_sizes = [(level.shape[-2], level.shape[-1]) for level in logits]
         anchors = self.grid.anchors(feature_sizes, device=logits[0].device)
-        joined = flatten_maps(
-            [max_out_background(_at_least_float32(level)) for level in logits], channels=2
-        )
-        offsets = flatten_maps([_at_least_float32(level) for level in deltas], channels=4)
+        # Half precision stays as it is: the loss computes in float32 whatever it reads.
+        joined = flatten_maps([max_out_background(level) for level in logits], channels=2)
+        offsets = flatten_maps(deltas, channels=4)
         class_loss, box_loss = multibox_loss(
             joined, offsets, anchors, boxes, matched, negative_ratio=self.negative_ratio
         )
@@ -128,7 +127,3 @@ class DetectionLoss:
             predicted, faces = positive_boxes(offsets, anchors, boxes, matched)
             box_loss = iou_loss(predicted, faces, self.box_loss).sum() / max(1, len(faces))
         return torch.stack([class_loss, box_loss])
-
-
-def _at_least_float32(level: Tensor) -> Tensor:
-    return level if level.dtype == torch.float64 else level.float()

@@ -148,8 +148,10 @@ def test_forward_mode_within_a_compiled_function(name: str) -> None:
     torch.testing.assert_close(compiled(*inputs), jvp(twin, inputs, inputs)[1])
 
 
-def test_under_autocast_a_transform_answers_in_float32_too() -> None:
-    logits = torch.randn(1, 4, 2, 2, dtype=torch.bfloat16)
+@pytest.mark.parametrize("name", ["max_out_background", "encode_boxes"])
+def test_under_autocast_a_transform_answers_in_the_dtype_of_the_kernel(name: str) -> None:
+    function = getattr(ops, name)
+    inputs = [torch.rand(1, 4, 2, 4, dtype=torch.bfloat16)] * (2 if name == "encode_boxes" else 1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert ops.max_out_background(logits).dtype == torch.float32
-        assert vmap(ops.max_out_background)(logits[None]).dtype == torch.float32
+        expected = function(*inputs).dtype
+        assert vmap(function)(*[tensor[None] for tensor in inputs]).dtype == expected
