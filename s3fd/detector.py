@@ -196,9 +196,12 @@ class FaceDetector:
             iou_threshold: of two faces that overlap more, the one with the larger score stays.
             max_size: images whose longest side is larger are shrunk to it, in pixels; None for
                 images as they are. Smaller is faster, larger finds smaller faces.
-            min_face: faces whose longest side is smaller are dropped, in pixels of the original
-                image. The image may be shrunk, so that such a face meets the smallest anchors
-                (16 px), which makes large images much faster.
+            min_face: longest side of the smallest faces that are wanted, in pixels of the original
+                image; smaller ones are dropped. It sets the scale at which such a face meets the
+                smallest anchors (16 px), whatever `max_size` says: large images are shrunk to it,
+                which makes them much faster; or they are looked at more closely as well, enlarged
+                and in tiles, at most four times, which finds faces of 8 px and takes longer
+                (`s3fd.closer`).
             batch_size: images in one forward pass at most.
             channel_order: of arrays and tensors: ``"BGR"`` for those of OpenCV.
 

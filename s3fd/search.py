@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
+import torch
+
+from s3fd.closer import Tile, close_factors, tiles
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
 from s3fd.detections import Detections
 from s3fd.images import Size
 from s3fd.images.sources import SourcedImage
 from s3fd.multiscale import LOWEST_PASS_SCORE, Pass, largest_scale, merge_passes, plan_passes
+from s3fd.ops import nms
 from s3fd.ops._checks import check_integer, check_number
 from s3fd.scaled_image import ScaledImage
 
@@ -38,34 +43,55 @@ class SingleScale:
     @property
     def together(self) -> int:
         """Images that are searched together at most: enough for those of one size to meet."""
-        if self.batch_size == 1 or self.max_size is None or self.max_size > _LARGE:
+        large = self.max_size is None or self.max_size > _LARGE or self.min_face
+        if self.batch_size == 1 or large:
             return self.batch_size
         return 4 * self.batch_size
 
     def prepare(self, image: SourcedImage, network: Network) -> list[ScaledImage]:
-        """What the network is going to look at."""
+        """What the network is going to look at: the whole image first."""
+        closest = network.smallest_anchor / self.min_face if self.min_face else 1.0
 
-        def shrunk(size: Size) -> Size:
-            factor = 1.0
-            if self.max_size is not None:
-                factor = min(factor, self.max_size / max(size))
-            if self.min_face:
-                factor = min(factor, network.smallest_anchor / self.min_face)
-            height, width = size
-            return max(1, round(height * factor)), max(1, round(width * factor))
+        def furthest(size: Size) -> float:
+            fits = math.inf if self.max_size is None else self.max_size / max(size)
+            return min(1.0, closest, fits)
 
-        pixels, original_size = image.read_scaled(shrunk)
-        return [ScaledImage(pixels, shrunk(original_size), original_size)]
+        def read_at(size: Size) -> Size:
+            close = min(1.0, closest) if self.min_face else furthest(size)
+            return _times(close, size)
+
+        pixels, original_size = image.read_scaled(read_at)
+        far = furthest(original_size)
+        whole = ScaledImage(pixels, _times(far, original_size), original_size)
+        if not self.min_face:
+            return [whole]
+        shrunk = ScaledImage(whole.pixels(), whole.scaled_size, original_size)
+        factors = close_factors(closest, far)
+        return [shrunk, *(tile for f in factors for tile in tiles(pixels, f, original_size))]
 
     def find(self, images: Sequence[list[ScaledImage]], network: Network) -> list[Detections]:
         """The faces of each image that `prepare` gave."""
-        found = network.find(
-            [look for looks in images for look in looks],
-            self.score_threshold,
-            self.iou_threshold,
-            batch_size=self.batch_size,
+        found = iter(
+            network.find(
+                [look for looks in images for look in looks],
+                self.score_threshold,
+                self.iou_threshold,
+                batch_size=self.batch_size,
+            )
         )
-        return [_without_small(faces, self.min_face) for faces in found]
+        merged = (self._merged([(look, next(found)) for look in looks]) for looks in images)
+        return [_without_small(faces, self.min_face) for faces in merged]
+
+    def _merged(self, looks: Sequence[tuple[ScaledImage, Detections]]) -> Detections:
+        """One image's faces out of those of its looks; of one that several see, the surest."""
+        kept = [look.keep(found) if isinstance(look, Tile) else found for look, found in looks]
+        if len(kept) == 1:
+            return kept[0]
+        kept = [*kept[1:], kept[0]]  # of equally sure ones the first, which is seen more closely
+        boxes = torch.cat([faces.boxes for faces in kept])
+        scores = torch.cat([faces.scores for faces in kept])
+        best = nms(boxes, scores, self.iou_threshold)
+        return Detections(boxes[best], scores[best], kept[0].image_size)
 
 
 @dataclass(frozen=True)
@@ -176,6 +202,11 @@ def _check(search: Search) -> None:
     check_integer("batch_size", search.batch_size, minimum=1)
     if search.min_face is not None:
         check_number("min_face", search.min_face, minimum=0)
+
+
+def _times(factor: float, size: Size) -> Size:
+    height, width = size
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def _without_small(detections: Detections, min_face: float | None) -> Detections:

@@ -93,7 +93,7 @@ class DetectorOptions:
         device: cpu, cuda, cuda:1, mps.
         precision: What the network computes in; auto: bfloat16 on a CPU that multiplies in it.
         max_size: Shrink photos whose longest side is larger; 0: never.
-        min_face: Leave out faces smaller than this, in pixels. Those in labels still count.
+        min_face: Find faces from this size on, in pixels: shrinks large photos, or looks closer.
         batch_size: Photos that go through the network together.
         multi_scale: The paper's test: several scales and a mirror image, merged. Better, and slow.
         max_pixels: With --multi-scale, the size up to which photos are enlarged, or shrunk.
