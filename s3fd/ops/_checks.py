@@ -163,9 +163,9 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
         isinstance(length, Integral | torch.SymInt) and not isinstance(length, bool)
         for length in value
     ):
-        if torch.jit.is_tracing():  # where sizes are tensors
+        if isinstance(value, Sequence) and any(isinstance(length, Tensor) for length in value):
             raise TypeError(
-                f"{expected}, got tensors from torch.jit.trace, which is not supported; use "
+                f"{expected}, got tensors, as under torch.jit.trace, which is not supported; use "
                 "torch.export.export, or `s3fd export` for a whole detector"
             )
         raise TypeError(f"{expected}, got {describe(value)}")
