@@ -1,7 +1,8 @@
 // Every operator of torch.ops.s3fd. The kernels register themselves in cpu/ and cuda/, one file an
 // operator; what the arguments mean is written at the public function, s3fd/ops/<operator>.py. A
 // grid of anchors is one list of numbers, which s3fd/ops/grid.py packs and shared/anchor_levels.h
-// reads.
+// reads. Boxes of a batch are one tensor, [T, 4], and `splits`, [B + 1] numbers: those of image i
+// are the rows from splits[i] to splits[i + 1].
 
 #include <torch/csrc/stable/library.h>
 
@@ -47,22 +48,22 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "l2_normalize_backward(Tensor gradient, Tensor features, Tensor weight) "
       "-> (Tensor of_features, Tensor of_weight)");
   library.def(
-      "match_anchors(Tensor anchors, Tensor boxes, Tensor splits, Tensor ignore, "
-      "Tensor ignore_splits, float positive_iou, float candidate_iou, int top_n, bool keep_best, "
+      "match_anchors(Tensor anchors, Tensor boxes, SymInt[] splits, Tensor ignore, "
+      "SymInt[] ignore_splits, float positive_iou, float candidate_iou, int top_n, bool keep_best, "
       "bool ties=False) -> Tensor");
   library.def(
-      "match_grid(Tensor boxes, Tensor splits, Tensor ignore, Tensor ignore_splits, "
+      "match_grid(Tensor boxes, SymInt[] splits, Tensor ignore, SymInt[] ignore_splits, "
       "SymInt[] feature_sizes, float[] grid, float positive_iou, float candidate_iou, int top_n, "
       "bool keep_best, bool ties=False) -> Tensor");
   library.def("max_out_background(Tensor logits) -> Tensor");
   library.def("max_out_background_backward(Tensor gradient, Tensor logits) -> Tensor");
   library.def(
-      "multibox_loss(Tensor logits, Tensor deltas, Tensor anchors, Tensor boxes, Tensor splits, "
+      "multibox_loss(Tensor logits, Tensor deltas, Tensor anchors, Tensor boxes, SymInt[] splits, "
       "Tensor matched, float negative_ratio, float centre_variance, float size_variance) "
       "-> (Tensor class_loss, Tensor box_loss, Tensor kept, Tensor counts)");
   library.def(
       "multibox_loss_backward(Tensor class_gradient, Tensor box_gradient, Tensor logits, "
-      "Tensor deltas, Tensor anchors, Tensor boxes, Tensor splits, Tensor matched, Tensor kept, "
+      "Tensor deltas, Tensor anchors, Tensor boxes, SymInt[] splits, Tensor matched, Tensor kept, "
       "Tensor counts, float centre_variance, float size_variance) "
       "-> (Tensor logits_gradient, Tensor deltas_gradient)");
   library.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");

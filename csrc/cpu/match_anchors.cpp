@@ -176,13 +176,9 @@ class ImageMatcher {
   int64_t* matched_ = nullptr;
 };
 
-// The boxes of a batch, whose splits are read here.
-BoxBatch batch_of(const Tensor& boxes, const Tensor& splits) {
-  const auto* data = static_cast<const int64_t*>(splits.const_data_ptr());
-  const int64_t images = splits.size(0) - 1, size = boxes.size(0);
-  STD_TORCH_CHECK(data[0] == 0 && data[images] == size && std::is_sorted(data, data + images + 1),
-                  "s3fd::match: expected splits that rise from 0 to the number of boxes");
-  return {static_cast<const Box<float>*>(boxes.const_data_ptr()), data, size, images};
+BoxBatch batch_of(const Tensor& boxes, const Splits& splits) {
+  return {static_cast<const Box<float>*>(boxes.const_data_ptr()), splits.data(), boxes.size(0),
+          static_cast<int64_t>(splits.size()) - 1};
 }
 
 Boxes boxes_of(const BoxBatch& batch, int64_t image) {
@@ -190,8 +186,8 @@ Boxes boxes_of(const BoxBatch& batch, int64_t image) {
 }
 
 template <typename Anchors>
-Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& splits,
-                   const Tensor& ignore, const Tensor& ignore_splits, const MatchOptions& options) {
+Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& splits,
+                   const Tensor& ignore, const Splits& ignore_splits, const MatchOptions& options) {
   const BoxBatch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
   const std::array<int64_t, 2> sizes{faces.num_images, anchors.size()};
   Tensor matched = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long,
@@ -207,8 +203,8 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
   return matched;
 }
 
-Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& splits,
-                     const Tensor& ignore, const Tensor& ignore_splits, double positive_iou,
+Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Splits& splits,
+                     const Tensor& ignore, const Splits& ignore_splits, double positive_iou,
                      double candidate_iou, int64_t top_n, bool keep_best, bool ties) {
   check_box_list(anchors);
   check_matching(boxes, splits, ignore, ignore_splits);
@@ -219,8 +215,8 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& s
   return match_batch(list, boxes, splits, ignore, ignore_splits, options);
 }
 
-Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
-                  const Tensor& ignore_splits, const std::vector<int64_t>& feature_sizes,
+Tensor match_grid(const Tensor& boxes, const Splits& splits, const Tensor& ignore,
+                  const Splits& ignore_splits, const std::vector<int64_t>& feature_sizes,
                   const std::vector<double>& grid, double positive_iou, double candidate_iou,
                   int64_t top_n, bool keep_best, bool ties) {
   check_matching(boxes, splits, ignore, ignore_splits);

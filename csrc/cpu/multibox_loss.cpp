@@ -176,15 +176,10 @@ struct Targets {
 };
 
 Targets checked_targets(const Tensor& logits, const Tensor& deltas, const Tensor& anchors,
-                        const Tensor& boxes, const Tensor& splits, const Tensor& matched,
+                        const Tensor& boxes, const Splits& splits, const Tensor& matched,
                         double centre_variance, double size_variance) {
   check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
-  const int64_t batch = logits.size(0);
-  const auto* data = static_cast<const int64_t*>(splits.const_data_ptr());
-  STD_TORCH_CHECK(
-      data[0] == 0 && data[batch] == boxes.size(0) && std::is_sorted(data, data + batch + 1),
-      "s3fd::multibox_loss: expected splits that rise from 0 to the number of boxes");
-  return {deltas, anchors, boxes, matched, data, centre_variance, size_variance};
+  return {deltas, anchors, boxes, matched, splits.data(), centre_variance, size_variance};
 }
 
 // Calls visit(image) for every image of a batch; images are shared out among the threads.
@@ -209,7 +204,7 @@ Tensor scalar(double value, ScalarType dtype, const Tensor& like) {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
     const Tensor& logits, const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
-    const Tensor& splits, const Tensor& matched, double negative_ratio, double centre_variance,
+    const Splits& splits, const Tensor& matched, double negative_ratio, double centre_variance,
     double size_variance) {
   const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
                                           centre_variance, size_variance);
@@ -273,7 +268,7 @@ double value_of(const Tensor& scalar) {
 std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
                                                   const Tensor& box_gradient, const Tensor& logits,
                                                   const Tensor& deltas, const Tensor& anchors,
-                                                  const Tensor& boxes, const Tensor& splits,
+                                                  const Tensor& boxes, const Splits& splits,
                                                   const Tensor& matched, const Tensor& kept,
                                                   const Tensor& counts, double centre_variance,
                                                   double size_variance) {

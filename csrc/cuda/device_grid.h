@@ -7,16 +7,10 @@
 #include <vector>
 
 #include "cuda/primitives/divide.h"
+#include "cuda/primitives/grid_constant.h"
 #include "cuda/primitives/launch.h"
 #include "shared/anchor_grid.h"
 #include "shared/anchor_levels.h"
-
-// A kernel's parameter that is read where the launch put it, and not copied to be indexed.
-#ifdef __CUDACC__
-#define S3FD_GRID_CONSTANT __grid_constant__
-#else
-#define S3FD_GRID_CONSTANT
-#endif
 
 namespace s3fd::cuda {
 

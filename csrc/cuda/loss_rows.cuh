@@ -50,25 +50,14 @@ struct LossTargets {
   const C* anchors;
   int64_t anchor_row, anchor_column;  // strides
   const Box<C>* boxes;
-  const int64_t* splits;
-  int64_t images, num_boxes;
   Variances<C> variances;
 
-  __device__ int64_t boxes_of(int64_t image) const { return splits[image + 1] - splits[image]; }
-
-  __device__ void check_splits(int64_t image) const {
-    S3FD_DEVICE_CHECK(
-        splits[0] == 0 && splits[images] == num_boxes && splits[image] >= 0 &&
-            splits[image] <= splits[image + 1] && splits[image + 1] <= num_boxes,
-        "s3fd::multibox_loss: expected splits that rise from 0 to the number of boxes");
-  }
-
-  // What was predicted for a positive, minus the encoded box.
-  __device__ Delta<C> error(int64_t image, int64_t a, int64_t match) const {
+  // What was predicted for a positive, minus the encoded box of a row.
+  __device__ Delta<C> error(int64_t image, int64_t a, int64_t row) const {
     const C* corner = anchors + a * anchor_row;
     const Box<C> anchor{corner[0], corner[anchor_column], corner[2 * anchor_column],
                         corner[3 * anchor_column]};
-    const Delta<C> wanted = encode(boxes[splits[image] + match], anchor, variances);
+    const Delta<C> wanted = encode(boxes[row], anchor, variances);
     const Delta<C> predicted = delta(deltas.at(image, a));
     return {predicted.dx - wanted.dx, predicted.dy - wanted.dy, predicted.dw - wanted.dw,
             predicted.dh - wanted.dh};

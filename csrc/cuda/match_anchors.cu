@@ -6,14 +6,12 @@
 #include "cuda/match_list.cuh"
 #include "cuda/match_ties.cuh"
 #include "cuda/primitives/host.h"
+#include "cuda/primitives/prepare.cuh"
+#include "cuda/primitives/workspace.h"
 #include "shared/checks/match_anchors.h"
 
 namespace s3fd::cuda {
 namespace {
-
-BoxBatch batch_of(const Tensor& boxes, const Tensor& splits) {
-  return {data<Box<float>>(boxes), data<int64_t>(splits), boxes.size(0), splits.size(0) - 1};
-}
 
 // Claims name boxes and anchors by 32 bits, and a block's number is one of 31.
 void check_sizes(int64_t boxes, int64_t regions, int64_t anchors) {
@@ -24,13 +22,12 @@ void check_sizes(int64_t boxes, int64_t regions, int64_t anchors) {
                   anchors, " and ", boxes + regions);
 }
 
-// In one stage; `cells` is the output, 0.
+// In one stage; the largest IoU of each box and the output are 0.
 template <typename Anchors>
 void match_with_ties(const Anchors& anchors, const BoxBatch& boxes, const BoxBatch& regions,
-                     float positive_iou, const Tensor& matched, cudaStream_t stream) {
+                     float positive_iou, uint32_t* largest, const Tensor& matched,
+                     cudaStream_t stream) {
   auto* cells = mutable_data<Key>(matched);
-  const Tensor best = zeros({boxes.num_rows}, ScalarType::Int, matched, stream);
-  auto* largest = mutable_data<uint32_t>(best);
   launch(overlap_kernel<Anchors>, blocks_for(boxes.num_rows, 1), kMatchThreads, 0, stream, anchors,
          boxes, largest, cells);
   launch(promote_kernel<Anchors>, blocks_for(boxes.num_rows + kRegionBlocks * regions.num_rows, 1),
@@ -40,26 +37,37 @@ void match_with_ties(const Anchors& anchors, const BoxBatch& boxes, const BoxBat
 }
 
 template <typename Anchors>
-Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& splits,
-                   const Tensor& ignore, const Tensor& ignore_splits, const MatchOptions& options,
+Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& splits,
+                   const Tensor& ignore, const Splits& ignore_splits, const MatchOptions& options,
                    cudaStream_t stream) {
-  const BoxBatch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
-  check_sizes(faces.num_rows, regions.num_rows, anchors.size());
-  Tensor matched = zeros({faces.num_images, anchors.size()}, ScalarType::Long, boxes, stream);
+  const auto images = static_cast<int64_t>(splits.size()) - 1;
+  check_sizes(boxes.size(0), ignore.size(0), anchors.size());
+  Tensor matched = empty({images, anchors.size()}, ScalarType::Long, boxes);
   if (matched.numel() == 0) return matched;
+  const bool compensates = options.top_n != 0 && !options.ties;
+  Workspace workspace;
+  const auto begins = workspace.add<int64_t>(2 * (images + 1));
+  const auto largest = workspace.add<uint32_t>(options.ties ? boxes.size(0) : 0);
+  const auto counts_of_boxes = workspace.add<int>(compensates ? boxes.size(0) : 0);
+  const auto counts_of_images = workspace.add<int>(compensates ? images : 0);
+  workspace.allocate(boxes);
+  Splits all = splits;
+  all.insert(all.end(), ignore_splits.begin(), ignore_splits.end());
+  auto cleared = workspace.extents(largest, counts_of_images);
+  cleared.push_back({static_cast<unsigned char*>(matched.mutable_data_ptr()),
+                     matched.numel() * int64_t{sizeof(Key)}});
+  prepare(all, workspace.at(begins), cleared, stream);
+  const BoxBatch faces{data<Box<float>>(boxes), workspace.at(begins), boxes.size(0), images};
+  const BoxBatch regions{data<Box<float>>(ignore), faces.splits + images + 1, ignore.size(0),
+                         images};
   if (options.ties) {
-    match_with_ties(anchors, faces, regions, options.positive_iou, matched, stream);
+    match_with_ties(anchors, faces, regions, options.positive_iou, workspace.at(largest), matched,
+                    stream);
     return matched;
   }
   auto* cells = mutable_data<Key>(matched);
-  const bool compensates = options.top_n != 0;
-  const int64_t num_counts = compensates ? faces.num_rows + faces.num_images : 0;
-  const Tensor counters = zeros({num_counts}, ScalarType::Int, boxes, stream);
   MatchCounts counts{nullptr, nullptr};
-  if (compensates) {
-    counts.of_boxes = mutable_data<int>(counters);
-    counts.of_images = counts.of_boxes + faces.num_rows;
-  }
+  if (compensates) counts = {workspace.at(counts_of_boxes), workspace.at(counts_of_images)};
   const int64_t blocks = faces.num_rows + kRegionBlocks * regions.num_rows;
   launch(claim_kernel<Anchors>, blocks_for(blocks, 1), kMatchThreads, 0, stream, anchors, faces,
          regions, options, counts, cells);
@@ -72,8 +80,8 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Tensor& sp
   return matched;
 }
 
-Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& splits,
-                     const Tensor& ignore, const Tensor& ignore_splits, double positive_iou,
+Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Splits& splits,
+                     const Tensor& ignore, const Splits& ignore_splits, double positive_iou,
                      double candidate_iou, int64_t top_n, bool keep_best, bool ties) {
   check_box_list(anchors);
   check_matching(boxes, splits, ignore, ignore_splits);
@@ -89,8 +97,8 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Tensor& s
   return match_batch(list, boxes, splits, ignore, ignore_splits, options, device.stream());
 }
 
-Tensor match_grid(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
-                  const Tensor& ignore_splits, const std::vector<int64_t>& feature_sizes,
+Tensor match_grid(const Tensor& boxes, const Splits& splits, const Tensor& ignore,
+                  const Splits& ignore_splits, const std::vector<int64_t>& feature_sizes,
                   const std::vector<double>& grid, double positive_iou, double candidate_iou,
                   int64_t top_n, bool keep_best, bool ties) {
   check_matching(boxes, splits, ignore, ignore_splits);

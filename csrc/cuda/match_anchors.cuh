@@ -17,11 +17,11 @@
 // settle_kernel         claims become indices: a thread an anchor
 //
 // The output is set to 0, and read and written once more: 24 bytes an anchor and image, of which
-// the L2 cache keeps most. That, and the five launches (two of them set memory; a list of anchors
-// has a sixth for its bounds), is what small batches take. With many boxes the walks count: about
-// 40 operations a visit, one visit in stage 1 and four to seven in stage 2, of some 130 anchors in
-// the reach of a box on the paper's grid; of a list three times as many are visited, after a look
-// at the bounds of all groups of 64.
+// the L2 cache keeps most. That, and the four launches (prepare.cuh has the first; a list of
+// anchors has a fifth for its bounds), is what small batches take. With many boxes the walks count:
+// about 40 operations a visit, one visit in stage 1 and four to seven in stage 2, of some 130
+// anchors in the reach of a box on the paper's grid; of a list three times as many are visited,
+// after a look at the bounds of all groups of 64.
 #pragma once
 
 #include "cuda/device_grid.h"
@@ -60,19 +60,8 @@ __device__ inline BoxPlace place_of(const BoxBatch& batch, int64_t row) {
     first += skipped;
     count = std::min(step, count - skipped);
   }
-  const int64_t begin = batch.splits[first], end = batch.splits[first + 1];
-  S3FD_DEVICE_CHECK(begin <= row && row < end,
-                    "s3fd::match: expected splits that rise from 0 to the number of boxes");
-  return {first, begin, end - begin};
-}
-
-__device__ inline void check_splits_of(const BoxBatch& batch) {
-  for (int64_t i = threadIdx.x; i < batch.num_images; i += kMatchThreads) {
-    const int64_t begin = batch.splits[i], end = batch.splits[i + 1];
-    S3FD_DEVICE_CHECK(begin <= end && (i > 0 || begin == 0) &&
-                          (i < batch.num_images - 1 || end == batch.num_rows),
-                      "s3fd::match: expected splits that rise from 0 to the number of boxes");
-  }
+  const int64_t begin = batch.splits[first];
+  return {first, begin, batch.splits[first + 1] - begin};
 }
 
 // How many anchors each box overlaps by positive_iou or more, and how many stage 1 gives to the
@@ -162,10 +151,6 @@ __global__ void __launch_bounds__(kMatchThreads)
                  MatchOptions options, MatchCounts counts, Key* cells) {
   S3FD_SHARED(typename Anchors::Scratch, scratch);
   const int64_t row = blockIdx.x;
-  if (row == 0) {
-    check_splits_of(boxes);
-    check_splits_of(regions);
-  }
   if (row < boxes.num_rows) {
     claim_by_overlap(anchors, boxes, row, options, counts, cells, scratch);
   } else {

@@ -66,10 +66,6 @@ __global__ void __launch_bounds__(kMatchThreads)
                    const uint32_t* best, Key* cells) {
   S3FD_SHARED(typename Anchors::Scratch, scratch);
   const int64_t row = blockIdx.x;
-  if (row == 0) {
-    check_splits_of(boxes);
-    check_splits_of(regions);
-  }
   if (row < boxes.num_rows) {
     promote(anchors, boxes, row, std::bit_cast<float>(best[row]), cells, scratch);
   } else {

@@ -115,29 +115,16 @@ __device__ Selection<Key> next_selection(const Selection<Key>& before, const uin
   return next;
 }
 
-// Counts of the first digit, in shared memory. Most margins of an image begin alike: four counts a
-// bin, in neighbouring banks, let four lanes count the same digit at once.
-struct FirstDigits {
-  static constexpr int kCopies = 4;
-
-  uint4* counts;  // [bins]
-
-  __device__ void clear() const {
-    for (unsigned i = threadIdx.x; i < Digits<uint32_t>::kBins; i += kLossThreads) {
-      counts[i] = uint4{};
-    }
+// Counts of a digit, in shared memory. Most margins of an image begin alike: multiprocessors add up
+// what the lanes of a warp add to one address.
+__device__ inline void clear_counts(uint32_t* counts, unsigned bins) {
+  for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) counts[i] = 0;
+}
+__device__ inline void add_counts(const uint32_t* counts, unsigned bins, uint32_t* histogram) {
+  for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) {
+    if (counts[i] > 0) atomicAdd(histogram + i, counts[i]);
   }
-  __device__ void add(uint32_t digit) const {
-    atomicAdd(reinterpret_cast<uint32_t*>(counts + digit) + threadIdx.x % kCopies, 1u);
-  }
-  __device__ void flush(uint32_t* histogram) const {
-    for (unsigned i = threadIdx.x; i < Digits<uint32_t>::kBins; i += kLossThreads) {
-      const uint4 four = counts[i];
-      const uint32_t count = four.x + four.y + four.z + four.w;
-      if (count > 0) atomicAdd(histogram + i, count);
-    }
-  }
-};
+}
 
 // How many of its keys at the threshold a chunk takes: those of the lowest index.
 struct TiesOfChunk {

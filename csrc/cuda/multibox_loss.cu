@@ -1,10 +1,11 @@
 #include "cuda/multibox_loss.cuh"
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 
 #include "cuda/primitives/host.h"
+#include "cuda/primitives/prepare.cuh"
+#include "cuda/primitives/workspace.h"
 #include "shared/checks/multibox_loss.h"
 
 namespace s3fd::cuda {
@@ -26,13 +27,15 @@ LogitRows<T> logit_rows(const Tensor& logits) {
 
 template <typename U>
 LossTargets<U> loss_targets(const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
-                            const Tensor& splits, double centre_variance, double size_variance) {
+                            double centre_variance, double size_variance) {
   using C = compute_t<U>;
-  return {batch_rows<U>(deltas), can_be_packed(deltas, 2, 4),
-          data<C>(anchors),      anchors.stride(0),
-          anchors.stride(1),     reinterpret_cast<const Box<C>*>(data<C>(boxes)),
-          data<int64_t>(splits), deltas.size(0),
-          boxes.size(0),         Variances<C>::of(centre_variance, size_variance)};
+  return {batch_rows<U>(deltas),
+          can_be_packed(deltas, 2, 4),
+          data<C>(anchors),
+          anchors.stride(0),
+          anchors.stride(1),
+          reinterpret_cast<const Box<C>*>(data<C>(boxes)),
+          Variances<C>::of(centre_variance, size_variance)};
 }
 
 Chunks cut_into_chunks(const Tensor& kept) {
@@ -46,37 +49,27 @@ Chunks cut_into_chunks(const Tensor& kept) {
           static_cast<uint32_t>(ceil_divide(anchors, length))};
 }
 
-// The memory of a call, one tensor: what has to be 0 lies at its beginning.
+// The memory of a call, of which the counts start at 0.
 template <typename Key>
 struct MiningMemory {
-  Tensor bytes;
+  Workspace workspace;
   Mining<Key> mining;
 
   MiningMemory(const Chunks& chunks, double negative_ratio, const Tensor& like,
                cudaStream_t stream) {
     using D = Digits<Key>;
     const int64_t images = chunks.images, blocks = images * chunks.per_image;
-    const std::array<int64_t, 7> sizes{images * D::kCount * D::kBins * int64_t{sizeof(uint32_t)},
-                                       images * 2 * int64_t{sizeof(uint32_t)},
-                                       int64_t{sizeof(uint32_t)},
-                                       images * (D::kCount - 1) * int64_t{sizeof(Selection<Key>)},
-                                       blocks * D::kLastBins * int64_t{sizeof(uint32_t)},
-                                       blocks * int64_t{sizeof(double)},
-                                       blocks * int64_t{sizeof(double)}};
-    std::array<int64_t, 8> begin{};
-    for (size_t i = 0; i < sizes.size(); ++i)
-      begin[i + 1] = begin[i] + ceil_divide(sizes[i], 16) * 16;
-    bytes = empty({begin.back()}, ScalarType::Byte, like);
-    auto* memory = mutable_data<unsigned char>(bytes);
-    STD_CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<size_t>(begin[3]), stream));
-    mining = {reinterpret_cast<uint32_t*>(memory),
-              reinterpret_cast<uint32_t*>(memory + begin[1]),
-              reinterpret_cast<uint32_t*>(memory + begin[2]),
-              reinterpret_cast<Selection<Key>*>(memory + begin[3]),
-              reinterpret_cast<uint32_t*>(memory + begin[4]),
-              reinterpret_cast<double*>(memory + begin[5]),
-              reinterpret_cast<double*>(memory + begin[6]),
-              negative_ratio};
+    const auto histograms = workspace.add<uint32_t>(images * D::kCount * D::kBins);
+    const auto counts = workspace.add<uint32_t>(images * 2);
+    const auto arrived = workspace.add<uint32_t>(1);
+    const auto selections = workspace.add<Selection<Key>>(images * (D::kCount - 1));
+    const auto ties = workspace.add<uint32_t>(blocks * D::kLastBins);
+    const auto class_sums = workspace.add<double>(blocks), box_sums = workspace.add<double>(blocks);
+    workspace.allocate(like);
+    workspace.clear(histograms, arrived, stream);
+    mining = {workspace.at(histograms), workspace.at(counts), workspace.at(arrived),
+              workspace.at(selections), workspace.at(ties),   workspace.at(class_sums),
+              workspace.at(box_sums),   negative_ratio};
   }
 };
 
@@ -86,7 +79,7 @@ LossOutput loss_output(const Tensor& loss) {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
     const Tensor& logits, const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
-    const Tensor& splits, const Tensor& matched, double negative_ratio, double centre_variance,
+    const Splits& splits, const Tensor& matched, double negative_ratio, double centre_variance,
     double size_variance) {
   check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
   check_negative_ratio(negative_ratio);
@@ -105,6 +98,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
   const LossOutputs outputs{loss_output(class_loss), loss_output(box_loss),
                             mutable_data<int64_t>(counts)};
   const Chunks chunks = cut_into_chunks(kept);
+  const SplitsOnDevice begins(splits, logits, stream);
   const dim3 blocks = blocks_for(chunks.images * chunks.per_image, 1);
   dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
     using Key = MarginKey<compute_t<T>>;
@@ -113,8 +107,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
     dispatch_floating(deltas.scalar_type(), "multibox_loss", [&]<typename U>() {
       launch(label_kernel<T, U>, blocks, kLossThreads, 0, stream, rows,
              batch_rows<int64_t>(matched),
-             loss_targets<U>(deltas, anchors, boxes, splits, centre_variance, size_variance),
-             memory.mining, chunks, marks);
+             loss_targets<U>(deltas, anchors, boxes, centre_variance, size_variance),
+             begins.argument(), memory.mining, chunks, marks);
     });
     for (int digit = 1; digit < Digits<Key>::kCount; ++digit) {
       launch(count_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, digit,
@@ -129,7 +123,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
 std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
                                                   const Tensor& box_gradient, const Tensor& logits,
                                                   const Tensor& deltas, const Tensor& anchors,
-                                                  const Tensor& boxes, const Tensor& splits,
+                                                  const Tensor& boxes, const Splits& splits,
                                                   const Tensor& matched, const Tensor& kept,
                                                   const Tensor& counts, double centre_variance,
                                                   double size_variance) {
@@ -137,6 +131,7 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
   check_multibox_loss_results(class_gradient, box_gradient, logits, kept, counts);
   const OnDeviceOf device(logits);
   const int64_t images = logits.size(0), size = logits.size(1);
+  const SplitsOnDevice begins(splits, logits, device.stream());
   Tensor of_logits = empty({images, size, 2}, logits.scalar_type(), logits);
   Tensor of_deltas = empty({images, size, 4}, deltas.scalar_type(), logits);
   const LossGradients gradients{{class_gradient.const_data_ptr(), class_gradient.scalar_type()},
@@ -148,8 +143,8 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
           multibox_loss_backward_kernel<T, U>,
           blocks_for(kept.numel(), kGradientThreads * kGradientBatch), kGradientThreads, 0,
           device.stream(), gradients, logit_rows<T>(logits), batch_rows<int64_t>(matched),
-          loss_targets<U>(deltas, anchors, boxes, splits, centre_variance, size_variance),
-          data<uint8_t>(kept), size, kept.numel(),
+          loss_targets<U>(deltas, anchors, boxes, centre_variance, size_variance),
+          begins.argument(), data<uint8_t>(kept), size, kept.numel(),
           LossGradientOutputs<T, U>{reinterpret_cast<Packed<T, 2>*>(mutable_data<T>(of_logits)),
                                     reinterpret_cast<Packed<U, 4>*>(mutable_data<U>(of_deltas))});
     });

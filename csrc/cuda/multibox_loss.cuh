@@ -31,6 +31,7 @@
 #include "cuda/primitives/block.cuh"
 #include "cuda/primitives/launch.h"
 #include "cuda/primitives/packed.cuh"
+#include "cuda/primitives/prepare.cuh"
 #include "shared/multibox_loss.h"
 
 namespace s3fd::cuda {
@@ -42,14 +43,14 @@ constexpr int kGradientThreads = 256, kGradientBatch = 4;
 // The box loss of a thread's positives, from its first to its last anchor of that kind: behind the
 // loop over all anchors, which needs the registers.
 template <typename U>
-__device__ double box_loss_of(const LossTargets<U>& targets, int64_t image,
+__device__ double box_loss_of(const LossTargets<U>& targets, int64_t image, int64_t first_box,
                               const BatchRows<int64_t>& matched, const uint8_t* kept,
                               uint32_t first, uint32_t last) {
   double sum = 0;
 #pragma unroll 1
   for (uint32_t a = first; a <= last; a += kLossThreads) {
     if (kept[a] != kPositive) continue;
-    const auto error = targets.error(image, a, *matched.at(image, a));
+    const auto error = targets.error(image, a, first_box + *matched.at(image, a));
     sum += smooth_l1(error.dx);
     sum += smooth_l1(error.dy);
     sum += smooth_l1(error.dw);
@@ -61,15 +62,15 @@ __device__ double box_loss_of(const LossTargets<U>& targets, int64_t image,
 template <typename T, typename U, typename Key = MarginKey<compute_t<T>>>
 __global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 2)
     label_kernel(LogitRows<T> logits, BatchRows<int64_t> matched, LossTargets<U> targets,
-                 Mining<Key> mining, Chunks chunks, uint8_t* all_kept) {
-  S3FD_SHARED(uint4[Digits<Key>::kBins], digit_counts);
-  const FirstDigits digits{digit_counts};
+                 const S3FD_GRID_CONSTANT SplitsArgument splits, Mining<Key> mining, Chunks chunks,
+                 uint8_t* all_kept) {
+  S3FD_SHARED(uint32_t[Digits<Key>::kBins], counts);
   const int64_t image = chunks.image();
   const uint32_t end = chunks.end();
   uint8_t* kept = all_kept + image * chunks.anchors;
-  targets.check_splits(image);
-  const int64_t num_boxes = targets.boxes_of(image);
-  digits.clear();
+  const int64_t first_box = splits.begin()[image];
+  const int64_t num_boxes = splits.begin()[image + 1] - first_box;
+  clear_counts(counts, Digits<Key>::kBins);
   __syncthreads();
 
   uint32_t positives = 0, backgrounds = 0, first_face = 0, last_face = 0;
@@ -92,8 +93,8 @@ __global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 
       kept[a] = match[j] >= 0 ? kPositive : match[j] == -1 ? kNegative : kNothing;
       if (match[j] == -1) {
         ++backgrounds;
-        digits.add(static_cast<uint32_t>(rising_key(pair[j].background, pair[j].face) >>
-                                         Digits<Key>::shift(0)));
+        const Key key = rising_key(pair[j].background, pair[j].face);
+        atomicAdd(counts + static_cast<uint32_t>(key >> Digits<Key>::shift(0)), 1u);
       }
       if (match[j] >= 0) {
         if (positives++ == 0) first_face = a;
@@ -102,7 +103,8 @@ __global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 
     }
   }
   const double box_sum =
-      positives == 0 ? 0 : box_loss_of(targets, image, matched, kept, first_face, last_face);
+      positives == 0 ? 0
+                     : box_loss_of(targets, image, first_box, matched, kept, first_face, last_face);
   positives = sum_over_block<kLossThreads>(positives);  // from here on all digits are counted
   backgrounds = sum_over_block<kLossThreads>(backgrounds);
   const double box_loss = sum_over_block<kLossThreads>(box_sum);
@@ -111,7 +113,7 @@ __global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 
     if (backgrounds > 0) atomicAdd(mining.counts + 2 * image + 1, backgrounds);
     mining.box_sums[blockIdx.x] = box_loss;
   }
-  digits.flush(mining.histogram(image, 0));
+  add_counts(counts, Digits<Key>::kBins, mining.histogram(image, 0));
 }
 
 // Counts, by a digit, the backgrounds that share all bits before it with the last one wanted.
@@ -130,7 +132,7 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   if (selection.settled()) return;
 
   const unsigned bins = Digits<Key>::bins(digit);
-  for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) counts[i] = 0;
+  clear_counts(counts, bins);
   __syncthreads();
   const int shift = Digits<Key>::shift(digit);
   for (uint32_t base = chunks.begin() + threadIdx.x; base < end; base += kLossRound) {
@@ -153,11 +155,10 @@ __global__ void __launch_bounds__(kLossThreads, 2)
     }
   }
   __syncthreads();
+  add_counts(counts, bins, mining.histogram(image, digit));
+  if (digit < Digits<Key>::kCount - 1) return;
   for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) {
-    if (counts[i] > 0) atomicAdd(mining.histogram(image, digit) + i, counts[i]);
-    if (digit == Digits<Key>::kCount - 1) {
-      mining.ties[int64_t{blockIdx.x} * Digits<Key>::kLastBins + i] = counts[i];
-    }
+    mining.ties[int64_t{blockIdx.x} * Digits<Key>::kLastBins + i] = counts[i];
   }
 }
 
@@ -313,6 +314,7 @@ template <typename T, typename U>
 __global__ void __launch_bounds__(kGradientThreads, std::is_same_v<U, double> ? 2 : 4)
     multibox_loss_backward_kernel(LossGradients gradients, LogitRows<T> logits,
                                   BatchRows<int64_t> matched, LossTargets<U> targets,
+                                  const S3FD_GRID_CONSTANT SplitsArgument splits,
                                   const uint8_t* kept, int64_t anchors, int64_t size,
                                   LossGradientOutputs<T, U> outputs) {
   S3FD_SHARED(compute_t<T>, class_factor);
@@ -342,11 +344,11 @@ __global__ void __launch_bounds__(kGradientThreads, std::is_same_v<U, double> ? 
       const int64_t image = i / anchors, a = i % anchors;
       of_logits = logits_gradient<T>(logits.at(image, a), mark, class_factor);
       if (mark == kPositive) {
-        targets.check_splits(image);
         const int64_t match = *matched.at(image, a);
-        S3FD_DEVICE_CHECK(match >= 0 && match < targets.boxes_of(image),
+        const int64_t* begin = splits.begin() + image;
+        S3FD_DEVICE_CHECK(match >= 0 && match < begin[1] - begin[0],
                           "s3fd::multibox_loss_backward: matched names a box that isn't there");
-        of_deltas = deltas_gradient<U>(targets.error(image, a, match), box_factor);
+        of_deltas = deltas_gradient<U>(targets.error(image, a, begin[0] + match), box_factor);
       }
     }
     outputs.logits[i] = of_logits;

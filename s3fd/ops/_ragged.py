@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
-import torch
 from torch import Tensor
 
 
-def splits_of(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Where the rows of each tensor begin if all follow each other, and the end: int64 [B + 1].
+def splits_of(tensors: Sequence[Tensor]) -> list[int]:
+    """Where the rows of each tensor begin if all follow each other, and the end: ``B + 1`` numbers.
 
-    On CUDA nobody waits for the copy: it comes from pinned memory.
+    The host knows them, and operators take them as numbers: nothing is copied to a device.
     """
-    splits = list(accumulate((tensor.shape[0] for tensor in tensors), initial=0))
-    if device.type != "cuda" or torch.compiler.is_compiling():
-        return torch.tensor(splits, device=device)
-    return torch.tensor(splits, pin_memory=True).to(device, non_blocking=True)
+    return list(accumulate([tensor.shape[0] for tensor in tensors], initial=0))
+
+
+def sizes_of(splits: Sequence[int]) -> list[int]:
+    """How many rows each image has."""
+    return [end - begin for begin, end in pairwise(splits)]

@@ -16,7 +16,7 @@ from s3fd.ops._checks import (
     check_number,
     check_tensor,
 )
-from s3fd.ops._ragged import splits_of
+from s3fd.ops._ragged import sizes_of, splits_of
 from s3fd.ops.grid import GridDescription, unpack_grid
 
 
@@ -147,7 +147,7 @@ def match_grid(
 
 def _packed(
     boxes: Sequence[Tensor], ignore: Sequence[Tensor] | None, anchors: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, list[int], Tensor, list[int]]:
     """Boxes and splits, ignore boxes and splits, after a check of both lists.
 
     All have to be on one device: that of the anchors, or else of the first tensor.
@@ -159,22 +159,22 @@ def _packed(
         check_device(f"boxes[{index}]", tensor, name, first.device)
     packed = _joined(boxes, first.device)
     if ignore is None:
-        return *packed, packed[0].new_empty((0, 4)), torch.zeros_like(packed[1])
+        return *packed, packed[0].new_empty((0, 4)), [0] * len(packed[1])
     check_boxes_of_batch("ignore", ignore, len(boxes))
     for index, tensor in enumerate(ignore):
         check_device(f"ignore[{index}]", tensor, name, first.device)
     return *packed, *_joined(ignore, first.device)
 
 
-def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """All rows after each other, float32 [T, 4], and where each tensor's begin, int64 [B + 1]."""
+def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, list[int]]:
+    """All rows after each other, float32 [T, 4], and where each tensor's begin."""
     if len(tensors) == 1:
         rows = _float32(tensors[0])
     elif tensors:
         rows = torch.cat([_float32(tensor) for tensor in tensors])
     else:
         rows = torch.empty(0, 4, device=device)
-    return rows, splits_of(tensors, device)
+    return rows, splits_of(tensors)
 
 
 def _float32(tensor: Tensor) -> Tensor:
@@ -204,14 +204,14 @@ def _options(
 
 def _band(
     boxes: Tensor,
-    splits: Tensor,
+    splits: list[int],
     ignore: Tensor,
-    ignore_splits: Tensor,
+    ignore_splits: list[int],
     background_iou: float,
 ) -> tuple[Any, ...]:
     """Arguments that match every anchor of at least ``background_iou``, after a check of it."""
     check_number("background_iou", background_iou, minimum=0, maximum=1)
-    no_regions = (ignore[:0], torch.zeros_like(ignore_splits))
+    no_regions = (ignore[:0], [0] * len(ignore_splits))
     return boxes, splits, *no_regions, background_iou, 1.0, 0, False
 
 
@@ -221,30 +221,30 @@ def _without_band(matched: Tensor, reached: Tensor) -> Tensor:
 
 
 @_registration.fake("s3fd::match_anchors")
-def _fake(anchors: Tensor, boxes: Tensor, splits: Tensor, *others: Any) -> Tensor:
-    return splits.new_empty((splits.shape[0] - 1, anchors.shape[0]))
+def _fake(anchors: Tensor, boxes: Tensor, splits: list[int], *others: Any) -> Tensor:
+    return boxes.new_empty((len(splits) - 1, anchors.shape[0]), dtype=torch.int64)
 
 
 @_registration.fake("s3fd::match_grid")
 def _fake_of_grid(
     boxes: Tensor,
-    splits: Tensor,
+    splits: list[int],
     ignore: Tensor,
-    ignore_splits: Tensor,
+    ignore_splits: list[int],
     feature_sizes: list[int],
     grid: list[float],
     *options: Any,
 ) -> Tensor:
     total = unpack_grid(grid).num_anchors(feature_sizes)
-    return splits.new_empty((splits.shape[0] - 1, total))
+    return boxes.new_empty((len(splits) - 1, total), dtype=torch.int64)
 
 
 def _elsewhere(
     anchors: Tensor,
     boxes: Tensor,
-    splits: Tensor,
+    splits: list[int],
     ignore: Tensor,
-    ignore_splits: Tensor,
+    ignore_splits: list[int],
     positive_iou: float,
     candidate_iou: float,
     top_n: int,
@@ -253,20 +253,20 @@ def _elsewhere(
 ) -> Tensor:
     return reference.match_anchors(
         anchors,
-        boxes.split(splits.diff().tolist()),
+        boxes.split(sizes_of(splits)),
         positive_iou=positive_iou,
         candidate_iou=candidate_iou,
         top_n=None if top_n < 0 else top_n,
         keep_best="ties" if ties else keep_best,
-        ignore=ignore.split(ignore_splits.diff().tolist()),
+        ignore=ignore.split(sizes_of(ignore_splits)),
     )
 
 
 def _grid_elsewhere(
     boxes: Tensor,
-    splits: Tensor,
+    splits: list[int],
     ignore: Tensor,
-    ignore_splits: Tensor,
+    ignore_splits: list[int],
     feature_sizes: list[int],
     grid: list[float],
     *options: Any,

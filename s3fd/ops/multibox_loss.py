@@ -18,8 +18,8 @@ from s3fd.ops._checks import (
     check_variances,
     describe,
 )
-from s3fd.ops._ragged import splits_of
-from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
+from s3fd.ops._ragged import sizes_of, splits_of
+from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.multibox_loss import (
     classes_of_anchors,
     kept_losses,
@@ -133,7 +133,6 @@ def multibox_loss(
             _check_indices(matched, [len(b) for b in boxes])
         logits = own_class_against_others(logits, classes_of_anchors(matched, labels))
     if is_transformed(logits, deltas):
-        logits, deltas = as_under_autocast(logits, deltas)
         return _transformed(
             logits, deltas, anchors, boxes, matched, negative_ratio, variances, normalize_by
         )
@@ -211,14 +210,16 @@ def _transformed(
         ) from error
 
 
-def _joined(boxes: Sequence[Tensor], anchors: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """All boxes after each other, [T, 4], and where each image's begin, int64 [B + 1].
+def _joined(
+    boxes: Sequence[Tensor], anchors: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, list[int]]:
+    """All boxes after each other, [T, 4], and where each image's begin.
 
     They are in the dtype that deltas of ``dtype`` are computed in.
     """
     rows = torch.cat([*boxes] if len(boxes) > 0 else [anchors[:0]])
     rows = rows.detach().to(_compute_dtype(dtype))
-    return rows, splits_of(boxes, anchors.device)
+    return rows, splits_of(boxes)
 
 
 def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -258,14 +259,15 @@ def _fake_backward(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, _, kept, counts = output
     ctx.mark_non_differentiable(kept, counts)
-    ctx.save_for_backward(*inputs[:6], kept, counts)
-    ctx.variances = inputs[7:]
+    logits, deltas, anchors, boxes, ctx.splits, matched, _, *ctx.variances = inputs
+    ctx.save_for_backward(logits, deltas, anchors, boxes, matched, kept, counts)
 
 
 def _backward(
     ctx: Any, class_gradient: Tensor, box_gradient: Tensor, *others: Any
 ) -> tuple[Tensor | None, ...]:
-    arguments = (class_gradient, box_gradient, *ctx.saved_tensors, *ctx.variances)
+    first, last = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
+    arguments = (class_gradient, box_gradient, *first, ctx.splits, *last, *ctx.variances)
     if has_tangent(class_gradient, box_gradient):
         gradients = _backward_elsewhere(*arguments)
     else:
@@ -278,13 +280,13 @@ def _elsewhere(
     deltas: Tensor,
     anchors: Tensor,
     boxes: Tensor,
-    splits: Tensor,
+    splits: list[int],
     matched: Tensor,
     negative_ratio: float,
     centre: float,
     size: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    num_boxes = splits.diff().tolist()
+    num_boxes = sizes_of(splits)
     _check_indices(matched, num_boxes)
     kept = mine(logits, matched, negative_ratio)
     losses = kept_losses(
@@ -300,7 +302,7 @@ def _backward_elsewhere(
     deltas: Tensor,
     anchors: Tensor,
     boxes: Tensor,
-    splits: Tensor,
+    splits: list[int],
     matched: Tensor,
     kept: Tensor,
     counts: Tensor,
@@ -313,7 +315,7 @@ def _backward_elsewhere(
         logits,
         deltas,
         anchors,
-        boxes.split(splits.diff().tolist()),
+        boxes.split(sizes_of(splits)),
         matched,
         kept,
         (centre, size),
@@ -322,6 +324,5 @@ def _backward_elsewhere(
 
 torch.library.register_autograd("s3fd::multibox_loss", _backward, setup_context=_setup_context)
 _registration.refuse_double_backward("s3fd::multibox_loss_backward")
-_registration.compute_in_float32("s3fd::multibox_loss")
 _registration.run_elsewhere("s3fd::multibox_loss", _elsewhere)
 _registration.run_elsewhere("s3fd::multibox_loss_backward", _backward_elsewhere)

@@ -24,8 +24,8 @@ def on_device(tensor):
 
 corner = torch.rand(300, 2) * 100
 boxes, scores = on_device(torch.cat([corner, corner + 20], 1)), on_device(torch.rand(300))
-groups, splits = on_device(torch.arange(300) % 3), on_device(torch.tensor([0, 200, 300]))
-none, no_splits = on_device(torch.empty(1, 4))[:0], on_device(torch.zeros(3, dtype=torch.int64))
+groups, splits = on_device(torch.arange(300) % 3), [0, 200, 300]
+none, no_splits = on_device(torch.empty(1, 4))[:0], [0, 0, 0]
 anchors = on_device(torch.cat([corner, corner + 16], 1))
 matched = on_device(torch.full((2, 300), -1).index_fill(1, torch.arange(0, 300, 9), 0))
 logits, deltas = on_device(torch.randn(2, 300, 2)), on_device(torch.randn(2, 300, 4))

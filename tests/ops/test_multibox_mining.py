@@ -57,7 +57,7 @@ def kept_by_operator(logits: Tensor, matched: Tensor, negative_ratio: float = 3)
     batch, size = matched.shape
     anchors = torch.tensor(ANCHOR).expand(size, 4)
     boxes = torch.tensor(ANCHOR).repeat(batch * 3, 1)
-    splits = 3 * torch.arange(batch + 1)
+    splits = [3 * image for image in range(batch + 1)]
     deltas = torch.zeros(batch, size, 4)
     _, _, kept, counts = OPERATOR(
         logits, deltas, anchors, boxes, splits, matched, negative_ratio, 0.1, 0.2

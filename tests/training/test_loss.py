@@ -79,7 +79,7 @@ def test_the_counts_before_the_network_are_those_of_the_loss(negative_ratio):
     ignore = [NOTHING, NOTHING, torch.tensor([[0.0, 0.0, 96.0, 60.0]])]
     matched = loss.match(sizes, boxes, ignore)
     anchors = grid.anchors(sizes)
-    splits = torch.tensor([0, 2, 2, 3])
+    splits = [0, 2, 2, 3]
     logits, deltas = torch.randn(3, len(anchors), 2), torch.randn(3, len(anchors), 4)
     _, _, _, counts = torch.ops.s3fd.multibox_loss(
         logits, deltas, anchors, torch.cat(boxes), splits, matched, negative_ratio, 0.1, 0.2

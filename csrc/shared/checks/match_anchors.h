@@ -1,7 +1,10 @@
 // What the kernels of match_anchors and match_grid ask of what they get.
 #pragma once
 
+#include <cstdint>
+
 #include "shared/checks/one_device.h"
+#include "shared/checks/splits.h"
 #include "shared/tensor.h"
 
 namespace s3fd {
@@ -12,22 +15,15 @@ inline void check_box_list(const Tensor& boxes) {
                   "s3fd::match: expected boxes and anchors as contiguous float32 [N, 4]");
 }
 
-inline void check_splits(const Tensor& splits) {
-  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) >= 1 && splits.is_contiguous() &&
-                      splits.scalar_type() == ScalarType::Long,
-                  "s3fd::match: expected splits as contiguous int64 [B + 1]");
-}
-
-// All that can be told without reading a tensor's data.
-inline void check_matching(const Tensor& boxes, const Tensor& splits, const Tensor& ignore,
-                           const Tensor& ignore_splits) {
+inline void check_matching(const Tensor& boxes, const Splits& splits, const Tensor& ignore,
+                           const Splits& ignore_splits) {
   check_box_list(boxes);
-  check_splits(splits);
+  check_splits("match", splits, boxes.size(0));
   check_box_list(ignore);
-  check_splits(ignore_splits);
-  STD_TORCH_CHECK(splits.size(0) == ignore_splits.size(0),
+  check_splits("match", ignore_splits, ignore.size(0));
+  STD_TORCH_CHECK(splits.size() == ignore_splits.size(),
                   "s3fd::match: expected ignore boxes for as many images as boxes");
-  check_one_device("match", boxes, splits, ignore, ignore_splits);
+  check_one_device("match", boxes, ignore);
 }
 
 }  // namespace s3fd

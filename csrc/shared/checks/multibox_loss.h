@@ -4,13 +4,14 @@
 #include <cstdint>
 
 #include "shared/checks/one_device.h"
+#include "shared/checks/splits.h"
 #include "shared/tensor.h"
 
 namespace s3fd {
 
 // All that can be told without reading a tensor's data.
 inline void check_multibox_loss(const Tensor& logits, const Tensor& deltas, const Tensor& anchors,
-                                const Tensor& boxes, const Tensor& splits, const Tensor& matched) {
+                                const Tensor& boxes, const Splits& splits, const Tensor& matched) {
   STD_TORCH_CHECK(logits.dim() == 3 && logits.size(2) == 2 && deltas.dim() == 3 &&
                       deltas.size(2) == 4 && matched.dim() == 2 &&
                       matched.scalar_type() == ScalarType::Long && anchors.dim() == 2 &&
@@ -26,10 +27,10 @@ inline void check_multibox_loss(const Tensor& logits, const Tensor& deltas, cons
                       anchors.scalar_type() == computed_in(deltas),
                   "s3fd::multibox_loss: expected contiguous boxes [T, 4], and boxes and anchors in "
                   "the dtype that deltas are computed in");
-  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) == batch + 1 && splits.is_contiguous() &&
-                      splits.scalar_type() == ScalarType::Long,
-                  "s3fd::multibox_loss: expected splits as contiguous int64 [B + 1]");
-  check_one_device("multibox_loss", logits, deltas, anchors, boxes, splits, matched);
+  check_splits("multibox_loss", splits, boxes.size(0));
+  STD_TORCH_CHECK(static_cast<int64_t>(splits.size()) == batch + 1,
+                  "s3fd::multibox_loss: expected splits of as many images as logits");
+  check_one_device("multibox_loss", logits, deltas, anchors, boxes, matched);
 }
 
 inline void check_negative_ratio(double negative_ratio) {
