@@ -5,15 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+import torch
 from torch import Tensor
 
+from s3fd.ops._checks import DTYPES
 
-def splits_of(tensors: Sequence[Tensor]) -> list[int]:
-    """Where the rows of each tensor begin if all follow each other, and the end: ``B + 1`` numbers.
 
-    The host knows them, and operators take them as numbers: nothing is copied to a device.
+def join(
+    tensors: Sequence[Tensor], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, list[int]]:
+    """All rows after each other, contiguous ``[T, 4]``, and where each tensor's begin and end.
+
+    The host knows these ``B + 1`` numbers, and operators take them as numbers: nothing is copied to
+    a device.
+
+    Args:
+        tensors: ``[G_i, 4]``; their history is left behind.
+        dtype: of the rows.
+        device: of the rows if there is no tensor.
+
+    Raises:
+        Exception: something is no such tensor. ``check_boxes_of_batch`` says what, and why.
     """
-    return list(accumulate([tensor.shape[0] for tensor in tensors], initial=0))
+    if not DTYPES.issuperset([tensor.dtype for tensor in tensors]):
+        raise TypeError("expected floating-point boxes")
+    sizes = [size for size, _ in [tensor.shape for tensor in tensors]]  # two dimensions each
+    if not sizes:
+        return torch.empty((0, 4), dtype=dtype, device=device), [0]
+    rows = tensors[0] if len(sizes) == 1 else torch.cat(list(tensors))
+    if rows.requires_grad:
+        rows = rows.detach()
+    if rows.dtype != dtype:
+        rows = rows.to(dtype)
+    return rows.contiguous(), list(accumulate(sizes, initial=0))
 
 
 def sizes_of(splits: Sequence[int]) -> list[int]:

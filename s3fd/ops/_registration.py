@@ -28,6 +28,35 @@ def fake(operator: str) -> Callable[[_Function], _Function]:
     return register
 
 
+def differentiable(
+    operator: str, backward: Callable[..., Any], setup_context: Callable[..., None]
+) -> Callable[..., Any]:
+    """Registers the backward of ``operator``, and returns a function that calls it.
+
+    What torch makes of a registered backward looks up the schema of every argument at each call,
+    which takes several times as long as a small operator. So where a gradient is needed the
+    function goes around it; a compiler sees the operator itself.
+    """
+    torch.library.register_autograd(operator, backward, setup_context=setup_context)
+    overload = getattr(torch.ops.s3fd, operator.removeprefix("s3fd::")).default
+
+    class WithBackward(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            output = overload(*arguments)
+            setup_context(ctx, arguments, output)
+            return output
+
+    WithBackward.backward = staticmethod(backward)  # type: ignore[method-assign]
+
+    def call(*arguments: Any, needs_gradient: bool) -> Any:
+        if needs_gradient and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return WithBackward.apply(*arguments)  # type: ignore[no-untyped-call]
+        return overload(*arguments)
+
+    return call
+
+
 def refuse_double_backward(operator: str) -> None:
     """Makes the backward of the backward operator ``operator`` an error that names it."""
 

@@ -29,10 +29,3 @@ def is_transformed(*tensors: Tensor) -> bool:
         if not compiling and torch.func.debug_unwrap(tensor) is not tensor:
             return True
     return False
-
-
-def as_under_autocast(*tensors: Tensor) -> list[Tensor]:
-    """What autocast hands to an operator that computes in float32."""
-    if not torch.is_autocast_enabled(tensors[0].device.type):
-        return list(tensors)
-    return [tensor if tensor.dtype == torch.float64 else tensor.float() for tensor in tensors]

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_device, check_size, check_tensor, check_variances, describe
-from s3fd.ops._transforms import as_under_autocast, has_tangent, is_transformed
+from s3fd.ops._checks import (
+    DTYPES,
+    check_device,
+    check_size,
+    check_tensor,
+    check_variances,
+    describe,
+    explain,
+    is_checked_by_kernel,
+)
+from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference import box_coding as _twins
 
 
@@ -57,12 +66,15 @@ def encode_boxes(
     check_variances(variances)
     boxes, anchors, shape = _broadcast("boxes", boxes, anchors)
     if is_transformed(boxes, anchors):
-        boxes, anchors = as_under_autocast(boxes, anchors)
         return _twins.encode_boxes(boxes, anchors, variances).reshape(shape)
-    result: Tensor = torch.ops.s3fd.encode_boxes(
-        boxes, anchors, float(variances[0]), float(variances[1])
+    result: Tensor = _encode(
+        boxes,
+        anchors,
+        float(variances[0]),
+        float(variances[1]),
+        needs_gradient=boxes.requires_grad or anchors.requires_grad,
     )
-    return result.reshape(shape)
+    return result if len(shape) == 3 else result.reshape(shape)
 
 
 def decode_boxes(
@@ -107,32 +119,51 @@ def decode_boxes(
     size = None if image_size is None else list(check_size("image_size", image_size))
     deltas, anchors, shape = _broadcast("deltas", deltas, anchors)
     if is_transformed(deltas, anchors):
-        deltas, anchors = as_under_autocast(deltas, anchors)
         return _twins.decode_boxes(deltas, anchors, variances, image_size).reshape(shape)
-    result: Tensor = torch.ops.s3fd.decode_boxes(
-        deltas, anchors, float(variances[0]), float(variances[1]), size
+    result: Tensor = _decode(
+        deltas,
+        anchors,
+        float(variances[0]),
+        float(variances[1]),
+        size,
+        needs_gradient=deltas.requires_grad or anchors.requires_grad,
     )
-    return result.reshape(shape)
+    return result if len(shape) == 3 else result.reshape(shape)
 
 
 def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
-    """Both tensors as ``[B, A, 4]`` of one dtype, and the shape that the result has to get."""
-    check_tensor(name, values, ("...", "A", 4))
-    check_tensor("anchors", anchors, ("...", "A", 4))
+    """Both as ``[B, A, 4]`` of one dtype, and the shape that the result shall have."""
+    try:
+        if not is_checked_by_kernel(values, anchors):
+            _check(name, values, anchors)
+        shape, dtype = values.shape, values.dtype
+        if anchors.shape != shape or anchors.dtype != dtype or dtype not in DTYPES:
+            _check(name, values, anchors)
+            shape = torch.broadcast_shapes(shape, anchors.shape)
+            dtype = torch.promote_types(dtype, anchors.dtype)
+        if shape[-1] != 4 or len(shape) < 2 or anchors.device != values.device:
+            _check(name, values, anchors)
+        if dtype != torch.float64 and torch.is_autocast_enabled(values.device.type):
+            dtype = torch.float32
+    except Exception:
+        explain(_check, name, values, anchors)
+        raise
+    return _flat(values, dtype, shape), _flat(anchors, dtype, shape), shape
+
+
+def _check(name: str, values: object, anchors: object) -> None:
+    values = check_tensor(name, values, ("...", "A", 4))
+    anchors = check_tensor("anchors", anchors, ("...", "A", 4))
     try:
         if anchors.shape[-2] != values.shape[-2]:
             raise RuntimeError
-        shape = values.shape
-        if anchors.shape != shape:
-            shape = torch.broadcast_shapes(shape, anchors.shape)
+        torch.broadcast_shapes(values.shape, anchors.shape)
     except RuntimeError:
         raise ValueError(
             f"anchors: expected one for each row of {name}, {describe(values)}, "
             f"got {describe(anchors)}"
         ) from None
     check_device("anchors", anchors, name, values.device)
-    dtype = torch.promote_types(values.dtype, anchors.dtype)
-    return _flat(values, dtype, shape), _flat(anchors, dtype, shape), shape
 
 
 def _flat(tensor: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
@@ -221,11 +252,12 @@ def _decode_backward_elsewhere(
     )
 
 
-for _operator, _backward, _elsewhere, _backward_elsewhere in (
-    ("s3fd::encode_boxes", _encode_backward, _encode_elsewhere, _encode_backward_elsewhere),
-    ("s3fd::decode_boxes", _decode_backward, _decode_elsewhere, _decode_backward_elsewhere),
+_encode = _registration.differentiable("s3fd::encode_boxes", _encode_backward, _setup_context)
+_decode = _registration.differentiable("s3fd::decode_boxes", _decode_backward, _setup_context)
+for _operator, _elsewhere, _backward_elsewhere in (
+    ("s3fd::encode_boxes", _encode_elsewhere, _encode_backward_elsewhere),
+    ("s3fd::decode_boxes", _decode_elsewhere, _decode_backward_elsewhere),
 ):
-    torch.library.register_autograd(_operator, _backward, setup_context=_setup_context)
     _registration.refuse_double_backward(f"{_operator}_backward")
     _registration.compute_in_float32(_operator)
     _registration.run_elsewhere(_operator, _elsewhere)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 import torch
@@ -18,6 +18,8 @@ from s3fd.ops._checks import (
     check_tensor,
     check_variances,
     describe,
+    explain,
+    is_checked_by_kernel,
 )
 from s3fd.ops.grid import GridDescription, unpack_grid
 from s3fd.ops.reference.decode_detections import (
@@ -162,7 +164,6 @@ def decode_detections(
         (tensor([0, 1]), tensor([0, 1]))
     """
     _check_kinds(activation, classes)
-    _check_maps(logits, deltas, grid, activation == "sigmoid", 1 if classes is None else classes)
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     check_integer("candidates", candidates, minimum=1)
@@ -170,32 +171,41 @@ def decode_detections(
     if box_weights is not None:
         variances = check_box_weights(box_weights)
     check_variances(variances)
-    arguments = (
-        [level.detach() for level in logits],
-        [level.detach() for level in deltas],
-        grid.packed,
-        score_to_margin(float(score_threshold)),
-        float(iou_threshold),
-        int(candidates),
-        int(keep),
-        _flat_sizes(image_sizes, logits[0].shape[0]),
-        float(variances[0]),
-        float(variances[1]),
-    )
-    results: tuple[Tensor, ...]
-    if classes is None and activation == "softmax" and not return_indices:
-        plain = torch.ops.s3fd
-        results = (plain.decode_detections_padded if padded else plain.decode_detections)(
-            *arguments
+    kinds = (1 if classes is None else int(classes), activation == "sigmoid")
+    is_plain = classes is None and activation == "softmax" and not return_indices
+    try:
+        if not is_checked_by_kernel(*logits, *deltas):
+            _check_maps(logits, deltas, grid, *kinds)
+        results: tuple[Tensor, ...] = _operator(is_plain, padded)(
+            _without_history(logits),
+            _without_history(deltas),
+            grid.packed,
+            score_to_margin(float(score_threshold)),
+            float(iou_threshold),
+            int(candidates),
+            int(keep),
+            _flat_sizes(image_sizes, logits[0].shape[0]),
+            float(variances[0]),
+            float(variances[1]),
+            *(() if is_plain else kinds),
         )
-        return results
-    labelled = (
-        torch.ops.s3fd.decode_detections_labelled_padded
-        if padded
-        else torch.ops.s3fd.decode_detections_labelled
-    )
-    results = labelled(*arguments, 1 if classes is None else int(classes), activation == "sigmoid")
-    return wanted_results(results, classes is not None, return_indices)
+    except Exception:
+        explain(_check_maps, logits, deltas, grid, *kinds)
+        raise
+    return results if is_plain else wanted_results(results, classes is not None, return_indices)
+
+
+def _operator(is_plain: bool, padded: bool) -> Callable[..., Any]:
+    operators = torch.ops.s3fd
+    if is_plain:
+        return operators.decode_detections_padded if padded else operators.decode_detections
+    if padded:
+        return operators.decode_detections_labelled_padded
+    return operators.decode_detections_labelled
+
+
+def _without_history(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [level.detach() if level.requires_grad else level for level in maps]
 
 
 def _check_kinds(activation: object, classes: object) -> None:
@@ -206,7 +216,7 @@ def _check_kinds(activation: object, classes: object) -> None:
 
 
 def _check_maps(
-    logits: object, deltas: object, grid: object, has_sigmoid: bool, classes: int
+    logits: object, deltas: object, grid: object, classes: int, has_sigmoid: bool
 ) -> None:
     if not isinstance(grid, GridDescription):
         raise TypeError(f"grid: expected an AnchorGrid, got {describe(grid)}")

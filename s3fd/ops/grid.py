@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -121,6 +122,9 @@ class GridDescription:
         Returns:
             rows and columns of the levels in turn, and the packed grid.
         """
+        lengths = _plain_lengths(feature_sizes)
+        if lengths is not None and len(lengths) == 2 * self.num_levels:
+            return lengths, self.packed
         levels = _sequence("feature_sizes", feature_sizes)
         if len(levels) != self.num_levels:
             raise ValueError(
@@ -165,6 +169,17 @@ def unpack_grid(packed: Sequence[float]) -> GridDescription:
         sizes.append(tuple(zip(lengths[::2], lengths[1::2], strict=True)))
         backgrounds.append(of_background)
     return GridDescription(tuple(strides), tuple(sizes), offset, tuple(backgrounds))
+
+
+def _plain_lengths(sizes: object) -> list[int] | None:
+    """Rows and columns of a list of plain tuples, in turn; None for all else.
+
+    Most calls pass such a list: to check each of its levels takes as long as a small operator.
+    """
+    if type(sizes) is not list or set(map(type, sizes)) != {tuple} or set(map(len, sizes)) != {2}:
+        return None
+    lengths = list(itertools.chain.from_iterable(sizes))
+    return lengths if set(map(type, lengths)) == {int} and min(lengths) >= 0 else None
 
 
 def _sequence(name: str, value: object) -> Sequence[Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_device, check_tensor
+from s3fd.ops._checks import check_device, check_tensor, explain, is_checked_by_kernel
 from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.l2_normalize import l2_normalize as _twin
 from s3fd.ops.reference.l2_normalize import l2_normalize_backward as _twin_backward
@@ -50,16 +50,27 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
         >>> l2_normalize(features, torch.tensor([10.0, 10.0, 8.0, 8.0])).flatten()
         tensor([5., 5., 4., 4.])
     """
-    check_tensor("features", features, ("B", "C", "H", "W"))
-    check_tensor("weight", weight, (features.shape[1],))
-    check_device("weight", weight, "features", features.device)
-    if is_transformed(features, weight):
-        return _twin(features, weight)
-    compute = torch.float64 if features.dtype == torch.float64 else torch.float32
-    if weight.dtype != compute:
-        weight = weight.to(compute)
-    result: Tensor = torch.ops.s3fd.l2_normalize(features, weight)
+    if not is_checked_by_kernel(features, weight) or is_transformed(features, weight):
+        _check(features, weight)
+        if is_transformed(features, weight):
+            return _twin(features, weight)
+    try:
+        compute = torch.float64 if features.dtype == torch.float64 else torch.float32
+        if weight.dtype != compute and weight.is_floating_point():
+            weight = weight.to(compute)
+        result: Tensor = _call(
+            features, weight, needs_gradient=features.requires_grad or weight.requires_grad
+        )
+    except Exception:
+        explain(_check, features, weight)
+        raise
     return result
+
+
+def _check(features: object, weight: object) -> None:
+    features = check_tensor("features", features, ("B", "C", "H", "W"))
+    weight = check_tensor("weight", weight, (features.shape[1],))
+    check_device("weight", weight, "features", features.device)
 
 
 @_registration.fake("s3fd::l2_normalize")
@@ -86,7 +97,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
     return result
 
 
-torch.library.register_autograd("s3fd::l2_normalize", _backward, setup_context=_setup_context)
+_call = _registration.differentiable("s3fd::l2_normalize", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::l2_normalize_backward")
 _registration.run_elsewhere("s3fd::l2_normalize", _twin)
 _registration.run_elsewhere("s3fd::l2_normalize_backward", _twin_backward)

@@ -15,8 +15,10 @@ from s3fd.ops._checks import (
     check_integer,
     check_number,
     check_tensor,
+    explain,
+    is_checked_by_kernel,
 )
-from s3fd.ops._ragged import sizes_of, splits_of
+from s3fd.ops._ragged import join, sizes_of
 from s3fd.ops.grid import GridDescription, unpack_grid
 
 
@@ -111,11 +113,16 @@ def match_anchors(
         >>> match_anchors(anchors, [boxes], ignore=[crowd])
         tensor([[ 0,  0, -2]])
     """
-    check_tensor("anchors", anchors, ("A", 4))
-    packed = _packed(boxes, ignore, anchors)
     options = _options(positive_iou, candidate_iou, top_n, keep_best)
-    rows = _float32(anchors)
-    matched: Tensor = torch.ops.s3fd.match_anchors(rows, *packed, *options)
+    try:
+        if not is_checked_by_kernel(anchors, *boxes, *(ignore or ())):
+            _check(boxes, ignore, anchors)
+        rows, _ = join([anchors], torch.float32, anchors.device)
+        packed = _packed(boxes, ignore, anchors.device)
+        matched: Tensor = torch.ops.s3fd.match_anchors(rows, *packed, *options)
+    except Exception:
+        explain(_check, boxes, ignore, anchors)
+        raise
     if background_iou is None:
         return matched
     band = _band(*packed, background_iou)
@@ -136,9 +143,15 @@ def match_grid(
 ) -> Tensor:
     """Matches the anchors of a grid: :meth:`s3fd.ops.AnchorGrid.match`."""
     description = grid.operator_arguments(feature_sizes)
-    packed = _packed(boxes, ignore)
     options = _options(positive_iou, candidate_iou, top_n, keep_best)
-    matched: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)
+    try:
+        if not is_checked_by_kernel(*boxes, *(ignore or ())):
+            _check(boxes, ignore)
+        packed = _packed(boxes, ignore, boxes[0].device if boxes else torch.get_default_device())
+        matched: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)
+    except Exception:
+        explain(_check, boxes, ignore)
+        raise
     if background_iou is None:
         return matched
     band = _band(*packed, background_iou)
@@ -146,39 +159,29 @@ def match_grid(
 
 
 def _packed(
-    boxes: Sequence[Tensor], ignore: Sequence[Tensor] | None, anchors: Tensor | None = None
+    boxes: Sequence[Tensor], ignore: Sequence[Tensor] | None, device: torch.device
 ) -> tuple[Tensor, list[int], Tensor, list[int]]:
-    """Boxes and splits, ignore boxes and splits, after a check of both lists.
+    """Boxes and splits, ignore boxes and splits."""
+    rows, splits = join(boxes, torch.float32, device)
+    if ignore is None:
+        return rows, splits, rows[:0], [0] * len(splits)
+    return rows, splits, *join(ignore, torch.float32, device)
+
+
+def _check(boxes: object, ignore: object, anchors: object = None) -> None:
+    """Checks lists of boxes.
 
     All have to be on one device: that of the anchors, or else of the first tensor.
     """
-    check_boxes_of_batch("boxes", boxes)
-    name = "boxes[0]" if anchors is None else "anchors"
-    first = anchors if anchors is not None else boxes[0] if boxes else torch.empty(0)
-    for index, tensor in enumerate(boxes):
-        check_device(f"boxes[{index}]", tensor, name, first.device)
-    packed = _joined(boxes, first.device)
-    if ignore is None:
-        return *packed, packed[0].new_empty((0, 4)), [0] * len(packed[1])
-    check_boxes_of_batch("ignore", ignore, len(boxes))
-    for index, tensor in enumerate(ignore):
-        check_device(f"ignore[{index}]", tensor, name, first.device)
-    return *packed, *_joined(ignore, first.device)
-
-
-def _joined(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, list[int]]:
-    """All rows after each other, float32 [T, 4], and where each tensor's begin."""
-    if len(tensors) == 1:
-        rows = _float32(tensors[0])
-    elif tensors:
-        rows = torch.cat([_float32(tensor) for tensor in tensors])
-    else:
-        rows = torch.empty(0, 4, device=device)
-    return rows, splits_of(tensors)
-
-
-def _float32(tensor: Tensor) -> Tensor:
-    return tensor.detach().float().contiguous()
+    name, first = "boxes[0]", None
+    if anchors is not None:
+        name, first = "anchors", check_tensor("anchors", anchors, ("A", 4))
+    boxes = check_boxes_of_batch("boxes", boxes)
+    first = first if first is not None else boxes[0] if boxes else torch.empty(0)
+    regions = () if ignore is None else check_boxes_of_batch("ignore", ignore, len(boxes))
+    for kind, tensors in (("boxes", boxes), ("ignore", regions)):
+        for index, tensor in enumerate(tensors):
+            check_device(f"{kind}[{index}]", tensor, name, first.device)
 
 
 def _options(

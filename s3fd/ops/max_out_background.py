@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_tensor, describe
+from s3fd.ops._checks import check_tensor, describe, explain, is_checked_by_kernel
 from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.max_out_background import max_out_background as _twin
 from s3fd.ops.reference.max_out_background import max_out_background_backward as _twin_backward
@@ -47,16 +47,25 @@ def max_out_background(logits: Tensor) -> Tensor:
         >>> max_out_background(logits).flatten()
         tensor([2., 3.])
     """
-    check_tensor("logits", logits, ("B", "k + 1", "H", "W"))
+    if not is_checked_by_kernel(logits) or is_transformed(logits):
+        _check(logits)
+        if is_transformed(logits):
+            return _twin(logits)
+    try:
+        result: Tensor = _call(logits, needs_gradient=logits.requires_grad)
+    except Exception:
+        explain(_check, logits)
+        raise
+    return result
+
+
+def _check(logits: object) -> None:
+    logits = check_tensor("logits", logits, ("B", "k + 1", "H", "W"))
     if logits.shape[1] < 2:
         raise ValueError(
             "logits: expected at least two channels, the backgrounds and then the face, "
             f"got {describe(logits)}"
         )
-    if is_transformed(logits):
-        return _twin(logits)
-    result: Tensor = torch.ops.s3fd.max_out_background(logits)
-    return result
 
 
 @_registration.fake("s3fd::max_out_background")
@@ -81,7 +90,7 @@ def _backward(ctx: Any, gradient: Tensor) -> Tensor:
     return result
 
 
-torch.library.register_autograd("s3fd::max_out_background", _backward, setup_context=_setup_context)
+_call = _registration.differentiable("s3fd::max_out_background", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::max_out_background_backward")
 _registration.run_elsewhere("s3fd::max_out_background", _twin)
 _registration.run_elsewhere("s3fd::max_out_background_backward", _twin_backward)

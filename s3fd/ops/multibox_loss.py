@@ -17,8 +17,10 @@ from s3fd.ops._checks import (
     check_tensor,
     check_variances,
     describe,
+    explain,
+    is_checked_by_kernel,
 )
-from s3fd.ops._ragged import sizes_of, splits_of
+from s3fd.ops._ragged import join, sizes_of
 from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.multibox_loss import (
     classes_of_anchors,
@@ -112,42 +114,74 @@ def multibox_loss(
         >>> multibox_loss(logits, deltas, anchors, boxes, matched)
         (tensor(0.6931), tensor(2.))
     """
-    check_tensor("logits", logits, ("B", "A", 2 if labels is None else "1 + C"))
-    batch, num_anchors = logits.shape[:2]
-    check_tensor("deltas", deltas, (batch, num_anchors, 4))
-    check_tensor("anchors", anchors, (num_anchors, 4))
-    check_boxes_of_batch("boxes", boxes, batch)
-    check_tensor("matched", matched, (batch, num_anchors), dtype=torch.int64)
-    device = logits.device
-    for name, value in (("deltas", deltas), ("anchors", anchors), ("matched", matched)):
-        check_device(name, value, "logits", device)
-    for index, of_image in enumerate(boxes):
-        check_device(f"boxes[{index}]", of_image, "logits", device)
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
     if normalize_by not in ("kept", "positives"):
         raise ValueError(f"normalize_by: expected 'kept' or 'positives', got {normalize_by!r}")
     if labels is not None:
+        _check(logits, deltas, anchors, boxes, matched, "1 + C")
         labels = _checked_labels(labels, boxes, logits)
         if _can_look(matched) and not is_transformed(logits, deltas):
             _check_indices(matched, [len(b) for b in boxes])
         logits = own_class_against_others(logits, classes_of_anchors(matched, labels))
-    if is_transformed(logits, deltas):
-        return _transformed(
-            logits, deltas, anchors, boxes, matched, negative_ratio, variances, normalize_by
-        )
-    rows, splits = _joined(boxes, anchors, deltas.dtype)
-    settings = (float(negative_ratio), float(variances[0]), float(variances[1]))
     try:
-        class_loss, box_loss, _, counts = torch.ops.s3fd.multibox_loss(
-            logits, deltas, anchors.detach().to(rows.dtype), rows, splits, matched, *settings
+        if not is_checked_by_kernel(logits, deltas, anchors, matched, *boxes):
+            _check(logits, deltas, anchors, boxes, matched)
+        if is_transformed(logits, deltas):
+            _check(logits, deltas, anchors, boxes, matched)
+            return _transformed(
+                logits, deltas, anchors, boxes, matched, negative_ratio, variances, normalize_by
+            )
+        dtype = _compute_dtype(deltas.dtype)
+        rows, splits = join(boxes, dtype, anchors.device)
+        class_loss, box_loss, _, counts = _call(
+            logits,
+            deltas,
+            _without_history(anchors, dtype),
+            rows,
+            splits,
+            matched,
+            float(negative_ratio),
+            float(variances[0]),
+            float(variances[1]),
+            needs_gradient=logits.requires_grad or deltas.requires_grad,
         )
-    except RuntimeError:
-        _check_indices(matched, [len(b) for b in boxes])
+    except Exception:
+        explain(_check, logits, deltas, anchors, boxes, matched)
+        explain(_check_indices, matched, [len(b) for b in boxes])
         raise
     if normalize_by == "positives":
         class_loss = class_loss * kept_per_positive(counts[0], counts[1], class_loss)
     return class_loss, box_loss
+
+
+def _check(
+    logits: object,
+    deltas: object,
+    anchors: object,
+    boxes: object,
+    matched: object,
+    classes: int | str = 2,
+) -> None:
+    logits = check_tensor("logits", logits, ("B", "A", classes))
+    batch, num_anchors = logits.shape[:2]
+    tensors = {
+        "deltas": check_tensor("deltas", deltas, (batch, num_anchors, 4)),
+        "anchors": check_tensor("anchors", anchors, (num_anchors, 4)),
+        "matched": check_tensor("matched", matched, (batch, num_anchors), dtype=torch.int64),
+    }
+    for index, of_image in enumerate(check_boxes_of_batch("boxes", boxes, batch)):
+        tensors[f"boxes[{index}]"] = of_image
+    for name, tensor in tensors.items():
+        check_device(name, tensor, "logits", logits.device)
+
+
+def _without_history(anchors: Tensor, dtype: torch.dtype) -> Tensor:
+    if not anchors.is_floating_point():
+        raise TypeError("expected floating-point anchors")
+    if anchors.requires_grad:
+        anchors = anchors.detach()
+    return anchors if anchors.dtype == dtype else anchors.to(dtype)
 
 
 def _checked_labels(labels: object, boxes: Sequence[Tensor], logits: Tensor) -> list[Tensor]:
@@ -208,18 +242,6 @@ def _transformed(
             "multibox_loss: torch.func.vmap can't run over it, as mining keeps another number of "
             "anchors of each sample; pass all samples as one batch, or loop over them"
         ) from error
-
-
-def _joined(
-    boxes: Sequence[Tensor], anchors: Tensor, dtype: torch.dtype
-) -> tuple[Tensor, list[int]]:
-    """All boxes after each other, [T, 4], and where each image's begin.
-
-    They are in the dtype that deltas of ``dtype`` are computed in.
-    """
-    rows = torch.cat([*boxes] if len(boxes) > 0 else [anchors[:0]])
-    rows = rows.detach().to(_compute_dtype(dtype))
-    return rows, splits_of(boxes)
 
 
 def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -322,7 +344,7 @@ def _backward_elsewhere(
     )
 
 
-torch.library.register_autograd("s3fd::multibox_loss", _backward, setup_context=_setup_context)
+_call = _registration.differentiable("s3fd::multibox_loss", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::multibox_loss_backward")
 _registration.run_elsewhere("s3fd::multibox_loss", _elsewhere)
 _registration.run_elsewhere("s3fd::multibox_loss_backward", _backward_elsewhere)

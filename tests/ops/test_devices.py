@@ -20,7 +20,7 @@ from s3fd.ops import AnchorGrid
 
 GRID = AnchorGrid(strides=(16,), sizes=(16,))
 BOXES, SCORES = torch.rand(6, 4), torch.rand(6)
-SPLITS = torch.tensor([0, 6])
+SPLITS = [0, 6]
 ROWS = torch.rand(1, 6, 4)
 MAPS, LOGITS = torch.rand(2, 3, 4, 5), torch.rand(1, 6, 2)
 MATCHED = torch.zeros(1, 6, dtype=torch.int64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loss_cases import ANCHOR, batch_of, kept_anchors, one_image, replay, results_of
 
 from s3fd.ops import AnchorGrid, match_anchors, multibox_loss, reference
-from s3fd.ops.multibox_loss import _joined
+from s3fd.ops._ragged import join
 
 OPERATOR = torch.ops.s3fd.multibox_loss.default
 BACKWARD = torch.ops.s3fd.multibox_loss_backward.default
@@ -188,7 +188,7 @@ def test_logits_and_deltas_may_differ_in_dtype(types: tuple[torch.dtype, torch.d
 
 def operator_arguments(dtype: torch.dtype = torch.float32) -> tuple:
     logits, deltas, anchors, boxes, matched = batch_of(2, 40, seed=3, dtype=dtype)
-    return logits, deltas, anchors, *_joined(boxes, anchors, dtype), matched, 3.0, 0.1, 0.2
+    return logits, deltas, anchors, *join(boxes, dtype, anchors.device), matched, 3.0, 0.1, 0.2
 
 
 def backward_arguments(dtype: torch.dtype = torch.float32) -> tuple:
