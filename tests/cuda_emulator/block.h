@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,10 +11,11 @@
 #include "emulator.h"
 #include "fiber.h"
 #include "order.h"
+#include "races.h"
+#include "shared_memory.h"
+#include "store_buffer.h"
 
 namespace s3fd::emulator {
-
-constexpr unsigned kLanes = 32;
 
 using Fibers = std::vector<std::unique_ptr<Fiber>>;
 
@@ -40,12 +40,17 @@ inline const char* name_of(Collective collective) {
   }
 }
 
+// Where a block of a kernel has its threads and its memory; the next one uses them again.
+struct Place {
+  Fibers fibers;
+  SharedMemory shared;
+};
+
 // The threads of one block, until all of them have exited.
 class Block {
  public:
-  // Fibers are made where there are too few, and used again by the next block.
-  Block(Order& order, Fibers& fibers, Index3 size, const std::function<void()>& body)
-      : order_(order), fibers_(fibers) {
+  Block(uint64_t number, uint3 index, Order& order, Place& place, Index3 size, const Body& body)
+      : number(number), place(place), index_(index), order_(order) {
     for (unsigned z = 0; z < size.z; ++z) {
       for (unsigned y = 0; y < size.y; ++y) {
         for (unsigned x = 0; x < size.x; ++x) add({x, y, z}, body);
@@ -53,36 +58,50 @@ class Block {
     }
     left_ = threads_.size();
     ready_.resize((threads_.size() + kLanes - 1) / kLanes);
+    for (size_t i = 0; i < threads_.size(); ++i) ready_[i / kLanes].push_back(threads_[i]);
   }
 
-  void run() {
-    for (size_t i = 0; i < threads_.size(); ++i) ready_[i / kLanes].push_back(threads_[i]);
-    while (left_ > 0) {
-      std::vector<size_t> warps;
-      for (size_t warp = 0; warp < ready_.size(); ++warp) {
-        if (!ready_[warp].empty()) warps.push_back(warp);
-      }
-      if (warps.empty()) {
-        if (!release_barrier()) explain_standstill();
-        continue;
-      }
-      run_warp(order_.pick(warps));
+  // It gets its turn, and gives it away.
+  void enter() {
+    blockIdx = index_;
+    seen.exchange();
+  }
+  void leave() { seen.exchange(); }
+
+  // Some threads go on; false when all have exited.
+  bool step() {
+    std::vector<size_t> warps;
+    for (size_t warp = 0; warp < ready_.size(); ++warp) {
+      if (!ready_[warp].empty()) warps.push_back(warp);
     }
+    if (!warps.empty()) {
+      run_warp(order_.pick(warps, picked_));
+    } else if (!release_barrier()) {
+      explain_standstill();
+    }
+    return left_ > 0;
   }
 
   void forget() {
     for (Fiber* thread : threads_) thread->forget();
   }
 
+  const uint64_t number;
+  Place& place;
+  StoreBuffer seen;
+  BlockOrder behind;  // what of other blocks is behind it
+
  private:
-  void add(uint3 index, const std::function<void()>& body) {
+  void add(uint3 index, const Body& body) {
     const size_t i = threads_.size();
-    if (i == fibers_.size()) fibers_.push_back(std::make_unique<Fiber>());
-    threads_.push_back(fibers_[i].get());
-    threads_.back()->start(index, &body);
+    Fibers& fibers = place.fibers;
+    if (i == fibers.size()) fibers.push_back(std::make_unique<Fiber>());
+    threads_.push_back(fibers[i].get());
+    threads_.back()->start(index, static_cast<unsigned>(i), &body);
   }
 
-  // The warp that is picked goes on until it waits for the block: others may be far behind.
+  // A warp that is picked goes on until it waits for the block, as long as no thread gives its turn
+  // away: others may be far behind.
   void run_warp(size_t warp) {
     std::vector<Fiber*> turn;
     turn.swap(ready_[warp]);
@@ -90,7 +109,11 @@ class Block {
     for (Fiber* thread : turn) {
       thread->go_on();
       if (thread->error) std::rethrow_exception(thread->error);
-      if (thread->exited) --left_;
+      if (thread->exited) {
+        --left_;
+      } else if (!thread->meeting) {
+        ready_[warp].push_back(thread);
+      }
     }
     release_warp(warp * kLanes, ready_[warp]);
   }
@@ -109,7 +132,10 @@ class Block {
       if (!same_place(*first->meeting, *thread->meeting)) return false;
       total += thread->meeting->value;
     }
-    for (size_t i = 0; i < threads_.size(); ++i) finish(threads_[i], total, ready_[i / kLanes]);
+    for (size_t i = 0; i < threads_.size(); ++i) {
+      ++threads_[i]->moment.epoch;
+      finish(threads_[i], total, ready_[i / kLanes]);
+    }
     return true;
   }
 
@@ -145,6 +171,10 @@ class Block {
     std::vector<Meeting> meetings(kLanes);
     for (size_t lane = 0; lane < kLanes; ++lane) {
       if (mask >> lane & 1) meetings[lane] = *threads_[first + lane]->meeting;
+    }
+    // Nothing else orders memory, and this only where all lanes take part.
+    if (mask == ~0u && meetings[0].collective == Collective::kSyncWarp) {
+      for (size_t lane = 0; lane < kLanes; ++lane) ++threads_[first + lane]->moment.warp_epoch;
     }
     for (size_t lane = 0; lane < kLanes; ++lane) {
       if (mask >> lane & 1) {
@@ -223,11 +253,12 @@ class Block {
          there.where);
   }
 
+  uint3 index_;
   Order& order_;
-  Fibers& fibers_;
   std::vector<Fiber*> threads_;
   std::vector<std::vector<Fiber*>> ready_;  // of each warp, the threads that can go on
   size_t left_ = 0;
+  size_t picked_ = 0;  // the warp that went on last
 };
 
 }  // namespace s3fd::emulator

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,25 +20,27 @@ ORDERS = ("forward", "reverse", "random:1")
 
 @pytest.fixture(scope="session")
 def build_emulator() -> Callable[..., Path]:
-    """Builds the emulator: ``_C.so``, the operators, and ``_faults.so``."""
+    """Builds the emulator: ``_kernels.so``, the operators' kernels, and ``_faults.so``.
+
+    ``kind``: ``plain``; ``watched``, in which every access to memory is; or the sanitizers, such as
+    ``address,undefined``, that it is built with.
+    """
     return _build
 
 
-@pytest.fixture(scope="session")
-def emulator_folder() -> Path:
-    return _build("")
-
-
-def _build(sanitizers: str, *targets: str) -> Path:
-    """The folder with the emulator built with ``sanitizers``: what has changed, and no more."""
+@functools.cache
+def _build(kind: str, *targets: str) -> Path:
+    """The folder with the emulator: what has changed is built, and no more."""
     if sys.platform != "linux":
         pytest.skip("the CUDA emulator needs Linux")
-    folder = ROOT / "build" / "cuda_emulator" / (sanitizers.replace(",", "_") or "plain")
+    folder = ROOT / "build" / "cuda_emulator" / kind.replace(",", "_")
     tools = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if shutil.which("cmake", path=tools["PATH"]) is None:
         pytest.skip("the CUDA emulator is built with CMake, which is not installed")
     configure = ["cmake", "-S", ROOT / "tests" / "cuda_emulator", "-B", folder, "-G", "Ninja"]
-    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DS3FD_SANITIZE={sanitizers}"]
+    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DS3FD_WATCH={kind == 'watched'}"]
+    if kind not in ("plain", "watched"):
+        options.append(f"-DS3FD_SANITIZE={kind}")
     compile_ = ["cmake", "--build", folder, *(f"--target={target}" for target in targets)]
     for command in ([*configure, *options], compile_):
         done = subprocess.run(command, env=tools, capture_output=True, text=True)
@@ -67,18 +71,35 @@ class Emulator:
         The order is ``forward`` unless it has been set.
         """
         memory = (ctypes.c_int * len(values))(*values)
-        error = self._library.s3fd_emulator_start(kernel.encode(), memory, grid, block)
-        if error is not None:
-            raise RuntimeError(error.decode())
+        error = self.error(kernel, memory, grid=grid, block=block)
+        if error:
+            raise RuntimeError(error)
         return list(memory)
+
+    def error(self, kernel: str, memory: Any, *, grid: int = 1, block: int = 32) -> str:
+        """Runs a kernel on memory: what is wrong with it, if anything."""
+        error = self._library.s3fd_emulator_start(kernel.encode(), memory, grid, block)
+        return "" if error is None else str(error.decode())
+
+    def add_array(self, memory: Any, size: int) -> None:
+        """Kernels may read so many bytes, and touch no other memory any more."""
+        self._library.s3fd_emulator_add_array(memory, ctypes.c_size_t(size))
+
+    def forget_arrays(self) -> None:
+        self._library.s3fd_emulator_forget_arrays()
 
 
 @pytest.fixture
-def emulator(emulator_folder: Path) -> Emulator:
-    emulator = Emulator(emulator_folder)
+def emulator(build_emulator: Callable[..., Path]) -> Emulator:
+    emulator = Emulator(build_emulator("plain", "_faults"))
     emulator.set_order("forward")
     emulator.reset_counts()
     return emulator
+
+
+@pytest.fixture
+def watching_emulator(build_emulator: Callable[..., Path]) -> Emulator:
+    return Emulator(build_emulator("watched", "_faults"))
 
 
 @pytest.fixture(params=ORDERS)
@@ -94,25 +115,21 @@ def ordered_emulator(order: str, emulator: Emulator) -> Emulator:
 
 
 @pytest.fixture(scope="session")
-def emulated_python(emulator_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs Python on a copy of the package whose operators are the emulated CUDA kernels."""
-    stage = emulator_folder / "stage"
-    shutil.rmtree(stage, ignore_errors=True)
-    shutil.copytree(
-        ROOT / "s3fd", stage / "s3fd", ignore=shutil.ignore_patterns("*.so", "__pycache__")
-    )
-    shutil.copy(emulator_folder / "_C.so", stage / "s3fd")
-    shutil.copy(Path(__file__).with_name("host_calls.py"), stage)
-    # An editable install puts its own finder before PYTHONPATH, and would find the other package.
-    (stage / "sitecustomize.py").write_text(
-        "import sys\n"
-        "sys.meta_path = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]\n"
-    )
+def emulated_python(
+    build_emulator: Callable[..., Path],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Python where ``import kernel_bridge`` makes the operators run emulated kernels."""
+    folders = [ROOT / "tests" / "helpers", Path(__file__).parent, *sys.path]
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = {**os.environ, "PYTHONPATH": str(stage), **environment}
-        variables.setdefault("S3FD_SHARED", str(ROOT.parent / "shared"))
+    def run(*arguments: str, kind: str = "plain", **environment: str) -> Any:
+        library = build_emulator(kind, "_kernels") / "_kernels.so"
+        variables = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders if folder),
+            "S3FD_BRIDGE": str(library),
+            **environment,
+        }
         command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=stage, env=variables, capture_output=True, text=True)
+        return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
 
     return run

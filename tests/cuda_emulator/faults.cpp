@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <string>
 
 #include "cuda/primitives/launch.h"
@@ -12,6 +13,7 @@ namespace {
 
 using s3fd::cuda::dynamic_shared;
 using s3fd::cuda::launch;
+using s3fd::emulator::current_stream;
 
 constexpr unsigned kAll = 0xffffffff;
 
@@ -127,18 +129,65 @@ __global__ void race(int* values, bool by_claim) {
   }
 }
 
+// values[0]: blocks that have come; the last one adds up, into values[1], what each has written.
+__global__ void last_block(int* values, bool releases, bool acquires) {
+  S3FD_SHARED(bool, is_last);
+  int* const written = values + 2;
+  if (threadIdx.x == 0) written[blockIdx.x] = 1 + static_cast<int>(blockIdx.x);
+  if (releases) __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) is_last = atomicAdd(values, 1) == static_cast<int>(gridDim.x) - 1;
+  __syncthreads();
+  if (!is_last) return;
+  if (acquires) __threadfence();
+  if (threadIdx.x == 0) {
+    int sum = 0;
+    for (unsigned block = 0; block < gridDim.x; ++block) sum += written[block];
+    values[1] = sum;
+  }
+}
+
+__global__ void sum_of_grid(int* values, bool atomically) {
+  if (atomically) {
+    atomicAdd(values, 1);
+  } else {
+    const int before = values[0];
+    values[0] = before + 1;
+  }
+}
+
+// All lanes read what lane 0 then writes.
+__global__ void after_ballot(int* values, bool with_fence) {
+  S3FD_SHARED(unsigned, open);
+  if (threadIdx.x == 0) open = 1;
+  __syncthreads();
+  const unsigned was_open = open;
+  const unsigned lanes = __ballot_sync(kAll, was_open != 0);
+  if (with_fence) __syncwarp();
+  if (threadIdx.x == 0) open = lanes;
+  values[threadIdx.x] = static_cast<int>(was_open);
+}
+
+__global__ void misaligned(int* values) {
+  if (threadIdx.x == 0) *reinterpret_cast<int2*>(values + 1) = {1, 2};
+}
+
 std::string error;
 
 const char* start(const std::string& name, int* values, unsigned grid, unsigned block) {
   const auto run = [&](void (*kernel)(int*), size_t shared_bytes = 0) {
-    launch(kernel, grid, block, shared_bytes, nullptr, values);
+    launch(kernel, grid, block, shared_bytes, current_stream(), values);
   };
+  std::optional<s3fd::emulator::OnDevice> device(std::in_place);
   try {
-    if (name == "reverse") launch(reverse, grid, block, 0, nullptr, values, true);
-    if (name == "reverse without barrier") launch(reverse, grid, block, 0, nullptr, values, false);
+    if (name == "reverse") launch(reverse, grid, block, 0, current_stream(), values, true);
+    if (name == "reverse without barrier")
+      launch(reverse, grid, block, 0, current_stream(), values, false);
     if (name == "sum of warp") run(sum_of_warp);
-    if (name == "sum of block") launch(sum_of_block, grid, block, 0, nullptr, values, true);
-    if (name == "sum without barrier") launch(sum_of_block, grid, block, 0, nullptr, values, false);
+    if (name == "sum of block")
+      launch(sum_of_block, grid, block, 0, current_stream(), values, true);
+    if (name == "sum without barrier")
+      launch(sum_of_block, grid, block, 0, current_stream(), values, false);
     if (name == "functions of warp") run(functions_of_warp);
     if (name == "divergent barrier") run(divergent_barrier);
     if (name == "barrier without all") run(barrier_without_all);
@@ -151,15 +200,43 @@ const char* start(const std::string& name, int* values, unsigned grid, unsigned 
     if (name == "beyond dynamic") run(beyond_dynamic, block * sizeof(int));
     if (name == "beyond global") run(beyond_global);
     if (name == "failed check") run(failed_check);
-    if (name == "race") launch(race, grid, block, 0, nullptr, values, false);
-    if (name == "claim") launch(race, grid, block, 0, nullptr, values, true);
+    if (name == "race") launch(race, grid, block, 0, current_stream(), values, false);
+    if (name == "claim") launch(race, grid, block, 0, current_stream(), values, true);
     if (name == "host reads") *values = *values + 1;
     if (name == "copy and wait") {
-      cudaMemsetAsync(values, 0, sizeof(int));
+      cudaMemsetAsync(values, 0, sizeof(int), current_stream());
       int value;
-      cudaMemcpyAsync(&value, values, sizeof(int), cudaMemcpyDeviceToHost);
-      cudaStreamSynchronize(nullptr);
+      cudaMemcpyAsync(&value, values, sizeof(int), cudaMemcpyDeviceToHost, current_stream());
+      cudaStreamSynchronize(current_stream());
     }
+    if (name == "copy without waiting") {
+      int value;
+      cudaMemcpyAsync(&value, values, sizeof(int), cudaMemcpyDeviceToHost, current_stream());
+      values[1] = value;
+    }
+    if (name == "null stream") launch(sum_of_warp, grid, block, 0, nullptr, values);
+    if (name == "memset of null stream") cudaMemsetAsync(values, 0, sizeof(int), nullptr);
+    if (name == "other device") {
+      device.reset();
+      run(sum_of_warp);
+    }
+    if (name == "last block")
+      launch(last_block, grid, block, 0, current_stream(), values, true, true);
+    if (name == "last block that does not release") {
+      launch(last_block, grid, block, 0, current_stream(), values, false, true);
+    }
+    if (name == "last block that does not acquire") {
+      launch(last_block, grid, block, 0, current_stream(), values, true, false);
+    }
+    if (name == "atomic sum") launch(sum_of_grid, grid, block, 0, current_stream(), values, true);
+    if (name == "sum by load and store") {
+      launch(sum_of_grid, grid, block, 0, current_stream(), values, false);
+    }
+    if (name == "ballot as a fence")
+      launch(after_ballot, grid, block, 0, current_stream(), values, false);
+    if (name == "fence of a warp")
+      launch(after_ballot, grid, block, 0, current_stream(), values, true);
+    if (name == "misaligned") run(misaligned);
   } catch (const std::exception& exception) {
     error = exception.what();
     return error.c_str();

@@ -1,4 +1,5 @@
-// The thread of a CUDA block as a fiber: it runs until it meets others, and is gone on with later.
+// The thread of a CUDA block as a fiber: it runs until it meets others, or gives its turn away, and
+// is gone on with later.
 #pragma once
 
 #include <setjmp.h>
@@ -7,7 +8,6 @@
 
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <new>
 #include <optional>
 #include <source_location>
@@ -15,6 +15,7 @@
 
 #include "cuda_runtime.h"
 #include "emulator.h"
+#include "moment.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define S3FD_ASAN 1
@@ -54,8 +55,9 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  void start(uint3 thread, const std::function<void()>* body) {
+  void start(uint3 thread, unsigned its_number, const Body* body) {
     index = thread;
+    moment = {its_number, 0, 0, 0};
     body_ = body;
     exited = false;
     meeting.reset();
@@ -97,10 +99,22 @@ class Fiber {
 #endif
   }
 
+  // Ends the kernel with an error from where no exception can pass.
+  [[noreturn]] void stop(std::exception_ptr reason) {
+    error = std::move(reason);
+    while (true) wait();
+  }
+
+  bool owns(const void* address) const {
+    const auto* byte = static_cast<const char*>(address);
+    return byte >= stack_ && byte < static_cast<const char*>(stack_) + kStackBytes;
+  }
+
   // After an error the stack holds a thread that will never end.
   void forget() { alive_ = false; }
 
   uint3 index{};
+  Moment moment;  // now
   bool exited = true;
   std::optional<Meeting> meeting;  // while it waits
   uint64_t result = 0;             // of the last meeting
@@ -133,7 +147,7 @@ class Fiber {
 #endif
     while (true) {  // one thread of one block after the other
       try {
-        (*self->body_)();
+        self->body_->function(self->body_->arguments);
       } catch (...) {
         self->error = std::current_exception();
       }
@@ -144,7 +158,7 @@ class Fiber {
 
   void* stack_;
   bool alive_ = false;
-  const std::function<void()>* body_ = nullptr;
+  const Body* body_ = nullptr;
   ucontext_t context_{};
 #ifdef S3FD_ASAN
   ucontext_t scheduler_{};

@@ -7,14 +7,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from s3fd import _extension
+from kernel_bridge import DEVICE
 
 NAMES = ("launches", "memsets", "copies", "synchronisations", "allocations")
 
 
 def calls(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """The result of a call, whose counts are printed as a line of JSON, a number a name."""
-    library = ctypes.CDLL(str(_extension.library_path("_C")))
+    library = DEVICE.calls
     library.s3fd_emulator_count_of.restype = ctypes.c_int64
     library.s3fd_emulator_reset_counts()
     result = function(*arguments, **options)

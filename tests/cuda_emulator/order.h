@@ -28,15 +28,23 @@ class Order {
     if (kind_ == 'r') std::shuffle(things.begin(), things.end(), engine_);
   }
 
-  // The warp that goes on: one, of those that can.
-  size_t pick(const std::vector<size_t>& warps) {
+  // The warp that goes on: one, of those that can, often the one that did so last.
+  size_t pick(const std::vector<size_t>& warps, size_t& last) {
     if (kind_ == 'r') {
-      const bool goes_on = std::find(warps.begin(), warps.end(), last_) != warps.end();
-      if (!goes_on || engine_() % 8 == 0) last_ = warps[engine_() % warps.size()];
-      return last_;
+      const bool goes_on = std::find(warps.begin(), warps.end(), last) != warps.end();
+      if (!goes_on || engine_() % 8 == 0) last = warps[engine_() % warps.size()];
+      return last;
     }
     return kind_ == 'f' ? warps.front() : warps.back();
   }
+
+  bool is_random() const { return kind_ == 'r'; }
+
+  // Whether something happens that has one chance in so many: never unless the order is random.
+  bool chance(unsigned many) { return kind_ == 'r' && engine_() % many == 0; }
+
+  // One of so many things, the first unless the order is random.
+  size_t pick_of(size_t many) { return kind_ == 'r' ? engine_() % many : 0; }
 
   // Another one in each order, so that what is read before it was written differs.
   void poison(void* memory, size_t bytes) {
@@ -50,7 +58,6 @@ class Order {
 
  private:
   char kind_ = 'f';
-  size_t last_ = 0;  // warp that was picked
   std::mt19937 engine_;
 };
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -138,9 +137,11 @@ print(values[0])
 """
 
 
-def test_only_kernels_reach_memory_of_the_device(emulator_folder: Path):
+def test_only_kernels_reach_memory_of_the_device(build_emulator):
+    library = build_emulator("plain", "_faults") / "_faults.so"
+
     def run(kernel: str) -> int:
-        command = [sys.executable, "-c", IN_PROTECTED_MEMORY, emulator_folder / "_faults.so"]
+        command = [sys.executable, "-c", IN_PROTECTED_MEMORY, library]
         return subprocess.run([*command, kernel], capture_output=True).returncode
 
     assert run("reverse") == 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-TESTS_OF_OPERATORS = Path(__file__).parents[1] / "ops"
+import pytest
+from kernel_checks import CHECKS
 
+ROOT = Path(__file__).parents[2]
+ANSWERS = Path(__file__).with_name("answers.py")
 
 # What does not run kernels in another order the second time: compilation, fake tensors and twins.
 ONCE = "not opcheck and not compile and not transforms and not refuses and not errors"
@@ -13,9 +17,7 @@ ONCE = "not opcheck and not compile and not transforms and not refuses and not e
 
 def test_all_tests_of_the_operators_pass(emulated_python, order):
     done = emulated_python(
-        "-m",
-        "pytest",
-        str(TESTS_OF_OPERATORS),
+        *("-m", "pytest", "-p", "kernel_bridge", "tests/ops"),
         *("--quiet", "--exitfirst", "-p", "no:cacheprovider", "-m", "not large"),
         *(() if order == "forward" else ("-k", ONCE)),
         S3FD_EMULATOR_ORDER=order,
@@ -23,8 +25,17 @@ def test_all_tests_of_the_operators_pass(emulated_python, order):
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-def test_emulated_kernels_stand_in_for_those_of_the_cpu(emulated_python):
+@pytest.mark.parametrize("name", CHECKS)
+def test_operators_answer_as_on_the_cpu(emulated_python, name):
+    check = CHECKS[name]
     done = emulated_python(
-        "-c", "from s3fd import ops, _extension; print(_extension.build_info()['cuda'])"
+        *(str(ANSWERS), name),
+        kind="watched" if check.watched else "plain",
+        S3FD_EMULATOR_ORDER=check.order,
+        S3FD_SEPARATE_ARRAYS="1",
     )
-    assert done.stdout.strip() == "EMULATED", done.stderr
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr[-3000:]
+    if not check.many_images:
+        schema = (ROOT / "csrc" / "schema.cpp").read_text()
+        called = done.stdout.split("called:")[1].split()
+        assert called == sorted(re.findall(r'library\.def\(\s*"(\w+)\(', schema))

@@ -1,8 +1,8 @@
 """Sizes that fit what the operators run on."""
 
-import pytest
+import os
 
-from s3fd import _extension
+import pytest
 
 
 @pytest.fixture
@@ -11,4 +11,4 @@ def many() -> int:
 
     Fewer where a CPU emulates the threads of a GPU, but more than a single block sorts.
     """
-    return 9_000 if _extension.build_info()["cuda"] == "EMULATED" else 200_000
+    return 9_000 if os.environ.get("S3FD_BRIDGE", "cuda") != "cuda" else 200_000

@@ -120,22 +120,25 @@ unsigned __match_any_sync(unsigned mask, T value, S3FD_HERE) {
                                                     s3fd::emulator::to_bits(value), 0, 0, where));
 }
 
-// ---- Memory: threads run one at a time, so that plain operations are atomic and in order
+// ---- Memory
 
-inline void __threadfence() {}
-inline void __threadfence_block() {}
+inline void __threadfence() { s3fd::emulator::fence(); }
 
 template <typename T>
 T __ldg(const T* address) {
   return *address;
 }
 
-#define S3FD_EMULATED_ATOMIC(name, expression)        \
-  template <typename T>                               \
-  T name(T* address, std::type_identity_t<T> value) { \
-    const T old = *address;                           \
-    *address = static_cast<T>(expression);            \
-    return old;                                       \
+// Threads run one at a time, so that plain operations are atomic where no turn is given away.
+#define S3FD_UNWATCHED __attribute__((no_sanitize("thread")))
+#define S3FD_EMULATED_ATOMIC(name, expression)                       \
+  template <typename T>                                              \
+  S3FD_UNWATCHED T name(T* address, std::type_identity_t<T> value) { \
+    s3fd::emulator::before_atomic(address, sizeof(T));               \
+    const T old = *address;                                          \
+    *address = static_cast<T>(expression);                           \
+    s3fd::emulator::after_atomic();                                  \
+    return old;                                                      \
   }
 S3FD_EMULATED_ATOMIC(atomicAdd, old + value)
 S3FD_EMULATED_ATOMIC(atomicSub, old - value)
@@ -148,9 +151,12 @@ S3FD_EMULATED_ATOMIC(atomicExch, value)
 #undef S3FD_EMULATED_ATOMIC
 
 template <typename T>
-T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+S3FD_UNWATCHED T atomicCAS(T* address, std::type_identity_t<T> expected,
+                           std::type_identity_t<T> value) {
+  s3fd::emulator::before_atomic(address, sizeof(T));
   const T old = *address;
   if (old == expected) *address = value;
+  s3fd::emulator::after_atomic();
   return old;
 }
 
@@ -205,27 +211,21 @@ enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
 
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-inline cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t = nullptr) {
-  const s3fd::emulator::DeviceAccess access;
-  s3fd::emulator::count("memsets");
-  std::memset(address, value, bytes);
+inline cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t stream) {
+  s3fd::emulator::set_bytes(address, value, bytes, stream);
   return cudaSuccess;
 }
 
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                                   cudaStream_t = nullptr) {
-  const s3fd::emulator::DeviceAccess access;
-  s3fd::emulator::count("copies");
-  std::memcpy(to, from, bytes);
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t stream) {
+  s3fd::emulator::copy_bytes(to, from, bytes, kind == cudaMemcpyDeviceToHost, stream);
   return cudaSuccess;
 }
 
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  s3fd::emulator::count("synchronisations");
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  s3fd::emulator::synchronise(stream);
   return cudaSuccess;
 }
-
-inline cudaError_t cudaDeviceSynchronize() { return cudaStreamSynchronize(nullptr); }
 
 // Few, so that grids which follow this number have work for several rounds.
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {

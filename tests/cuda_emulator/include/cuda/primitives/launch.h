@@ -1,5 +1,6 @@
 // csrc/cuda/primitives/launch.h for the emulator: the same names, so that everything else in
-// csrc/cuda is compiled as it is. Kernels are registered for tensors on the CPU.
+// csrc/cuda is compiled as it is. The kernels take tensors on the CPU, in the place of those for
+// CUDA: tests/helpers/kernel_bridge.py calls them.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,7 +12,7 @@
 #include <stdexcept>
 #include <type_traits>
 
-#define S3FD_REGISTER_KERNELS(library) STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library)
+#define S3FD_REGISTER_KERNELS(library) STABLE_TORCH_LIBRARY_IMPL(s3fd, CUDA, library)
 
 #define S3FD_SHARED(type, name)                           \
   static const char name##_site = 0;                      \
@@ -39,16 +40,22 @@ T* dynamic_shared() {
 class OnDeviceOf {
  public:
   explicit OnDeviceOf(const torch::stable::Tensor&) {}
-  cudaStream_t stream() const { return nullptr; }
+  cudaStream_t stream() const { return emulator::current_stream(); }
+
+ private:
+  emulator::OnDevice device_;
 };
 
 template <typename... Parameters, typename... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t,
-            Arguments&&... arguments) {
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+            cudaStream_t stream, Arguments&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   static_assert((sizeof(Parameters) + ... + 0) <= 4096, "more than all drivers pass to a kernel");
-  s3fd::emulator::run(__PRETTY_FUNCTION__, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
-                      shared_bytes, [&] { kernel(static_cast<Parameters>(arguments)...); });
+  const auto start = [&]() S3FD_UNWATCHED { kernel(static_cast<Parameters>(arguments)...); };
+  const auto start_with = [](const void* that)
+                              S3FD_UNWATCHED { (*static_cast<decltype(start)*>(that))(); };
+  emulator::run(__PRETTY_FUNCTION__, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
+                shared_bytes, stream, {start_with, &start});
 }
 
 }  // namespace s3fd::cuda
