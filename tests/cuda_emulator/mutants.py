@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""Faults that somebody might make in the CUDA kernels, each of which some check has to find.
+
+    tests/cuda_emulator/mutants.py [NAME]...
+
+Each is made in a copy of csrc/, of which one operator is built for the emulator, with float32
+alone, so that it takes seconds; then checks of tests/helpers/kernel_checks.py run until one fails,
+which is printed. The exit code is 1 if a fault lives. build/mutants holds all of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
+from kernel_checks import CHECKS  # noqa: E402 # found there
+
+WORK = ROOT / "build" / "mutants"
+OBJECTS = ("emulator", "watch", "torch_calls")
+
+# By what the names of calls contain, which file has their kernels.
+SOURCES = (
+    ("decode_detections", "decode_detections.cu"),
+    ("match", "match_anchors.cu"),
+    ("multibox", "multibox_loss.cu"),
+    ("max_out", "max_out_background.cu"),
+    ("l2_normalize", "l2_normalize.cu"),
+    ("vote", "vote_boxes.cu"),
+    ("code_boxes", "box_coding.cu"),
+    ("nms", "nms.cu"),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``edits``: of a file below csrc/, what is there once, and what is put there instead.
+
+    ``only``: the calls that are checked. ``checks``: by which.
+    """
+
+    file: str
+    edits: tuple[tuple[str, str], ...]
+    only: str
+    checks: tuple[str, ...] = ("watched", "watched in another order")
+
+
+def mutant(file: str, old: str, new: str, only: str, *checks: str) -> Mutant:
+    return Mutant(file, ((old, new),), only, checks or Mutant.checks)
+
+
+FENCES = "cuda/primitives/block.cuh"
+ARRIVE, SEE = "  __threadfence();\n  __syncthreads();\n", "  if (last) __threadfence();\n"
+
+MUTANTS = {
+    "a last block without fences": Mutant(
+        FENCES, ((ARRIVE, "  __syncthreads();\n"), (SEE, "")), "nms"
+    ),
+    "a last block that does not release": mutant(FENCES, ARRIVE, "  __syncthreads();\n", "nms"),
+    "a last block that does not acquire": mutant(FENCES, SEE, "", "nms"),
+    "a last block that does not wait for its own threads": mutant(
+        FENCES, ARRIVE, "  __threadfence();\n", "nms"
+    ),
+    "the count of arrived blocks is left as it is": mutant(
+        FENCES, "    if (is_last) *arrived = 0;\n", "", "nms", "4097"
+    ),
+    "a sum over a block that does not wait for the last one": mutant(
+        FENCES,
+        "  __syncthreads();  // those of the last call have been read\n"
+        "  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = value;\n",
+        "  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = value;\n",
+        "multibox_loss",
+    ),
+    "places in a list are taken by load and store": mutant(
+        "cuda/decode_detections.cuh",
+        "    position = atomicAdd(lists.found + image, static_cast<unsigned>(__popc(finding)));\n",
+        "    position = lists.found[image];\n"
+        "    lists.found[image] = position + static_cast<unsigned>(__popc(finding));\n",
+        "decode_detections",
+    ),
+    "the strongest claim is found by load and store": mutant(
+        "cuda/match_anchors.cuh",
+        "    fresh += atomicMax(cells + anchor, make_claim(rule, overlap, box)) <= kHidden;\n",
+        "    const Key claim = make_claim(rule, overlap, box), held = cells[anchor];\n"
+        "    if (claim > held) cells[anchor] = claim;\n"
+        "    fresh += held <= kHidden;\n",
+        "match",
+    ),
+    "a launch on the null stream": mutant(
+        "cuda/nms.cu",
+        "         kIndexThreads, 0, stream, ranked.lists",
+        "         kIndexThreads, 0, nullptr, ranked.lists",
+        "nms",
+    ),
+    "a size that is not waited for": mutant(
+        "cuda/primitives/host.h",
+        "  STD_CUDA_CHECK(cudaStreamSynchronize(stream));\n", "", "nms",
+    ),
+    "pairs that are packed wherever they lie": mutant(
+        "cuda/primitives/packed.cuh",
+        "tensor.size(dimension) % size == 0 &&\n"
+        "              address % static_cast<uintptr_t>(size * tensor.element_size()) == 0;",
+        "tensor.size(dimension) % size == 0 && address != 1;",
+        "multibox_loss", "shifted",
+    ),
+    "boxes that are packed wherever they lie": mutant(
+        "cuda/primitives/rows.cuh",
+        "reinterpret_cast<uintptr_t>(data) % alignof(Four<T>) == 0", "data != nullptr",
+        "encode_boxes", "shifted",
+    ),
+    "the last of more than 900 rows is left out": mutant(
+        "cuda/l2_normalize.cuh",
+        "row < num_rows; row", "row < num_rows - (num_rows > 900); row",
+        "l2_normalize", "4097",
+    ),
+    "images beyond the rows of a grid are left out": mutant(
+        "cuda/max_out_background.cuh",
+        "for (int64_t image = blockIdx.y; image < images; image += gridDim.y) visit(",
+        "if (const int64_t image = blockIdx.y; image < images) visit(",
+        "max_out", "many images",
+    ),
+    "an offset of rows that is an int": mutant(
+        "cuda/primitives/rows.cuh",
+        "data + batch * batch_stride + row * row_stride",
+        "data + static_cast<int>(batch * batch_stride + row * row_stride)",
+        "code_boxes", "far", "far by the second dimension",
+    ),
+    "an offset of maps that is an int": mutant(
+        "shared/tensor.h",
+        "data + i * stride[0] + j * stride[1] + k * stride[2] + l * stride[3]",
+        "data + static_cast<int>(i * stride[0] + j * stride[1] + k * stride[2] + l * stride[3])",
+        "max_out", "far", "far by the second dimension",
+    ),
+    "members that are read one past their end": mutant(
+        "cuda/vote_boxes.cuh", "i + 1 < size &&", "i + 1 <= size &&", "vote",
+    ),
+    "boxes that are gathered one past their end": mutant(
+        "cuda/ranked_boxes.cuh",
+        "  if (i >= size) return;\n  const int64_t row = order[i];",
+        "  if (i > size) return;\n  const int64_t row = order[i];",
+        "nms",
+    ),
+    "a tile that is read before it is there": mutant(
+        "cuda/greedy_nms.cuh",
+        "[first + threadIdx.x];\n  }\n  __syncthreads();\n  if (i < count) {",
+        "[first + threadIdx.x];\n  }\n  if (i < count) {",
+        "nms",
+    ),
+    "a ballot that stands for a fence": mutant(
+        "cuda/greedy_nms.cuh",
+        "    __syncwarp();  // a ballot alone", "    // a ballot alone", "nms",
+    ),
+    "a sort that begins before its tile is there": mutant(
+        "cuda/primitives/sort.cuh",
+        "  __syncthreads();\n  sort_in_chunks(entries, size, 2,",
+        "  sort_in_chunks(entries, size, 2,",
+        "nms",
+    ),
+    "lanes that sort without waiting for each other": mutant(
+        "cuda/primitives/sort.cuh", "        __syncwarp();\n", "", "nms",
+    ),
+    "a count that is written instead of added": mutant(
+        "cuda/match_anchors.cuh",
+        "    atomicAdd(counts.of_images + place.image, "
+        "static_cast<int>(static_cast<uint32_t>(sums)));\n",
+        "    counts.of_images[place.image] = static_cast<int>(static_cast<uint32_t>(sums));\n",
+        "match",
+    ),
+    "lists that are not empty at first": mutant(
+        "cuda/decode_detections.cu",
+        "    workspace_.clear(progress, found, stream_);\n", "", "decode_detections",
+    ),
+    "a shuffle that some lanes have left": mutant(
+        "cuda/decode_detections.cuh",
+        "  position = __shfl_sync(kAllLanes, position, 0);\n  if (!is_found) return;\n",
+        "  if (!is_found) return;\n  position = __shfl_sync(kAllLanes, position, 0);\n",
+        "decode_detections",
+    ),
+}  # fmt: skip
+
+
+def edited(mutant: Mutant, csrc: Path) -> str:
+    """The text of the file with the fault; ValueError if what it changes isn't there once."""
+    text = (csrc / mutant.file).read_text()
+    for old, new in mutant.edits:
+        if text.count(old) != 1:
+            raise ValueError(f"csrc/{mutant.file} has {text.count(old)} times:\n{old}")
+        text = text.replace(old, new)
+    return text
+
+
+class Compiler:
+    """Builds single kernels for the emulator as CMake would, of float32 alone, which is quicker."""
+
+    def __init__(self) -> None:
+        self._sources = WORK / "csrc"
+        shutil.copytree(ROOT / "csrc", self._sources, dirs_exist_ok=True)
+        dispatch = self._sources / "shared" / "tensor.h"
+        text = dispatch.read_text()
+        for name, kind in (("Double", "double"), ("Half", "Half"), ("BFloat16", "BFloat16")):
+            case = f"    case ScalarType::{name}:\n"
+            case += f"      return function.template operator()<{kind}>();\n"
+            if case not in text:
+                raise ValueError(f"csrc/shared/tensor.h has no longer:\n{case}")
+            text = text.replace(case, "")
+        dispatch.write_text(text)
+
+    def library(self, mutant: Mutant, watched: bool) -> tuple[Path, str]:
+        """The library with one operator's kernels, and what the compiler says against it."""
+        folder = configured(watched)
+        overlay = folder / "overlay"
+        shutil.rmtree(overlay, ignore_errors=True)
+        (overlay / mutant.file).parent.mkdir(parents=True)
+        (overlay / mutant.file).write_text(edited(mutant, self._sources))
+        source = next(name for part, name in SOURCES if part in mutant.only)
+        commands = subprocess.run(
+            ["ninja", "-C", folder, "-t", "commands", "_kernels"],
+            capture_output=True, text=True, check=True, env=tools(),
+        ).stdout.splitlines()  # fmt: skip
+        compile_ = next(line for line in commands if line.endswith(f"/{source}"))
+        if mutant.file.endswith(".cu"):
+            compile_ = re.sub(r" -c \S+$", f" -c {overlay}/{mutant.file}", compile_)
+        # Behind the emulator's own headers, and before all others.
+        compile_ = re.sub(r" -I\S+/csrc ", f" -I{overlay} -I{self._sources} ", compile_)
+        compile_ = re.sub(r" -o \S+\.o ", f" -O0 -o {folder}/mutant.o ", compile_)
+        link = re.sub(r"( \S+\.cu\.o)+", f" {folder}/mutant.o", commands[-1])
+        link = re.sub(r" -o \S+", f" -o {folder}/mutant.so", link)
+        for command in (compile_, link):
+            done = subprocess.run(
+                command, shell=True, cwd=folder, env=tools(), capture_output=True, text=True
+            )
+            if done.returncode != 0:
+                return folder, done.stdout[-2000:] + done.stderr[-2000:]
+        return folder / "mutant.so", ""
+
+
+@functools.cache
+def configured(watched: bool) -> Path:
+    """The folder of a build that has the emulator itself, and none of the kernels."""
+    folder = WORK / ("watched" if watched else "plain")
+    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DS3FD_WATCH={watched}"]
+    configure = ["cmake", "-S", Path(__file__).parent, "-B", folder, "-G", "Ninja", *options]
+    objects = [f"CMakeFiles/_kernels.dir/{name}.cpp.o" for name in OBJECTS]
+    for command in (configure, ["ninja", "-C", folder, *objects]):
+        subprocess.run(command, env=tools(), capture_output=True, check=True)
+    return folder
+
+
+def tools() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def fails(library: Path, name: str, only: str) -> str:
+    """What a check says against a library, in its last line; or nothing."""
+    helpers = os.pathsep.join([str(ROOT / "tests" / "helpers"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "cuda_emulator" / "answers.py", name, only],
+        env={
+            **os.environ,
+            "PYTHONPATH": helpers,
+            "S3FD_BRIDGE": str(library),
+            "S3FD_EMULATOR_ORDER": CHECKS[name].order,
+            "S3FD_SEPARATE_ARRAYS": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if "Error" in line or "    at " in line]
+    return " ".join(lines[-2:]).strip() or f"exit code {done.returncode}"
+
+
+def killer(mutant: Mutant, compiler: Compiler) -> str:
+    """The check that finds a fault, and what it says; or nothing."""
+    for name in mutant.checks:
+        library, refusal = compiler.library(mutant, CHECKS[name].watched)
+        said = f"the compiler: {refusal}" if refusal else fails(library, name, mutant.only)
+        if said:
+            return f"{name}: {said}"
+    return ""
+
+
+def main(names: list[str]) -> int:
+    compiler = Compiler()
+    alive = 0
+    for name in names or MUTANTS:
+        found = killer(MUTANTS[name], compiler)
+        alive += not found
+        print(f"{name}\n    {found or 'LIVES'}", flush=True)
+    print(f"{alive} of {len(names or MUTANTS)} live")
+    return int(alive > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
