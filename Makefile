@@ -1,7 +1,7 @@
 # make detect PHOTO=me.jpg    find the faces of a photo; of more: PHOTO="a.jpg 'my own.jpg' folder"
 # make test                   build, and run all tests
 # make sanitize               the operators' tests under the sanitizers of the compiler
-# make test-cuda              the tests that need a CUDA device, and compute-sanitizer
+# make test-cuda              all that a machine with a CUDA device can tell, without the network
 # make docs                   the site of the documentation, in build/site
 # make lint                   format, lint and type checks
 # make format                 let the formatters have their way
@@ -45,8 +45,8 @@ test: .venv/test.stamp
 sanitize: .venv/test.stamp
 	.ci/sanitize $(BIN)/python $(SANITIZE)
 
-test-cuda: .venv/test.stamp
-	.ci/test_cuda $(BIN)/python
+test-cuda:
+	tests/gpu/run --python "$$([ -x $(BIN)/python ] && echo $(BIN)/python || command -v $(PYTHON))"
 
 # A line of the theme's makers about its future is no warning about these pages.
 docs: .venv/docs.stamp

@@ -1,0 +1,69 @@
+"""What tests/gpu/run does wherever it is run: on a machine without a GPU, too."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def script():
+    loader = SourceFileLoader("gpu_run", str(TESTS / "gpu" / "run"))
+    module = module_from_spec(spec_from_loader("gpu_run", loader))
+    sys.modules["gpu_run"] = module  # where its dataclasses look for their own types
+    loader.exec_module(module)
+    return module
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_every_step_runs_whatever_failed_before(script, tmp_path):
+    machine = script.Machine(Path(sys.executable), tmp_path, TESTS.parent)
+    steps = [
+        script.Step("wrong", python("print('why'); raise SystemExit(3)"), 60),
+        script.Step("missing", ["no such program"], 60),
+        script.Step("slow", python("import time; print('begun', flush=True); time.sleep(60)"), 1),
+        script.Step("right", python("import os; print(os.environ['ASKED'])"), 60, {"ASKED": "yes"}),
+    ]
+    outcomes = [machine.run(step, 99) for step in steps]
+    assert [o.result for o in outcomes] == ["failed", "failed", "stopped", "passed"]
+    assert outcomes[0].said == "why"
+    assert outcomes[3].said == "yes"
+    script.write_summary(tmp_path, outcomes)
+    assert len((tmp_path / "summary.md").read_text().splitlines()) == 6
+    assert [o["step"] for o in json.loads((tmp_path / "summary.json").read_text())] == [
+        step.name for step in steps
+    ]
+
+
+def test_no_step_begins_when_the_time_is_over(script, tmp_path):
+    machine = script.Machine(Path(sys.executable), tmp_path, TESTS.parent)
+    assert machine.run(script.Step("late", python("1 / 0"), 60), 0).result == "left out"
+
+
+def test_every_file_that_a_step_names_is_there(script, tmp_path):
+    for step in script.Machine(Path(sys.executable), tmp_path, TESTS.parent).steps():
+        named = [part for part in map(Path, step.command) if part.is_relative_to(TESTS.parent)]
+        assert all(path.exists() for path in named), step.name
+
+
+def test_what_a_gpu_is_tested_with_is_collected_on_a_bare_machine():
+    options = ["-p", "bare", "-p", "no:cacheprovider", "--collect-only", "-q", "-m", "cuda"]
+    folders = [str(TESTS / "gpu"), str(TESTS / "helpers")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "tests/ops", "tests/gpu"],
+        cwd=TESTS.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
