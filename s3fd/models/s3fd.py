@@ -155,10 +155,13 @@ class S3FD(nn.Module):
         return logits, deltas
 
     def fuse(self) -> S3FD:
-        """Folds batch norms into their convolutions, in place, for inference."""
+        """Folds batch norms into their convolutions, and joins the head's, in place, for inference.
+
+        The maps are float32 then, whatever the precision of the weights.
+        """
         self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
+        for module in list(self.modules()):
+            if isinstance(module, ConvNorm | MultiBoxHead):
                 module.fuse()
         return self
 

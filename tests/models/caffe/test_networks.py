@@ -170,7 +170,7 @@ def test_a_detector_finds_what_the_layers_and_the_box_code_say(caffe, tmp_path):
     order = scores.where(seen, 0).argsort(descending=True, stable=True)[:60]
     gaps = scores[order[:-1]] - scores[order[1:]]
     count = 1 + int(gaps[20:].argmax()) + 20
-    detector = FaceDetector.from_pretrained(path, device="cpu")
+    detector = FaceDetector.from_pretrained(path, device="cpu", precision="float32")
     threshold = scores[order[count - 1 : count + 1]].mean().item()
     found = detector(image[0], score_threshold=threshold, iou_threshold=1.0)
     torch.testing.assert_close(found.scores, scores[order[:count]], atol=1e-4, rtol=0)
