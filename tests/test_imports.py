@@ -20,7 +20,7 @@ LAYERS = """
     evaluation ray
     data detector
     search
-    multiscale network
+    closer multiscale network
     detections models
     drawing interchange scaled_image
     images ops
