@@ -17,6 +17,7 @@ from rich.text import Text
 from s3fd import __version__
 from s3fd.commands.analyze import analyze
 from s3fd.commands.convert import convert
+from s3fd.commands.demo import demo
 from s3fd.commands.detect import detect
 from s3fd.commands.evaluate import evaluate
 from s3fd.commands.export import export
@@ -40,6 +41,7 @@ app.command(detect, sort_key=0)
 app.command(train, sort_key=1)
 app.command(evaluate)
 app.command(analyze)
+app.command(demo, sort_key=4)
 app.command(convert, sort_key=4)
 app.command(export, sort_key=4)
 app.command(info, sort_key=5)

@@ -17,7 +17,7 @@ LAYERS = """
     commands
     __init__
     training analysis export
-    evaluation ray
+    evaluation ray demo
     data detector
     search
     closer multiscale network
