@@ -1,32 +1,24 @@
 """Reads docstrings as they are written here: ``Example:`` with doctests, names in `backticks`."""
 
 import re
+import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import griffe
 
 MODULES = [
-    f"s3fd{name}"
-    for name in (
-        "",
-        ".images",
-        ".ray",
-        ".ops",
-        ".models",
-        ".data",
-        ".training",
-        ".evaluation",
-        ".analysis",
-    )
+    *("s3fd", "s3fd.images", "s3fd.ray", "s3fd.export", "s3fd.ops", "s3fd.models", "s3fd.data"),
+    *("s3fd.training", "s3fd.evaluation", "s3fd.analysis"),
 ]
-# A function whose module is called like it has the path of both.
-PATHS = {
-    name: f"{module}.{name}" + f".{name}" * (find_spec(f"{module}.{name}") is not None)
-    for module in MODULES
-    for name in import_module(module).__all__
-}
+
+
+def _path(module: str, name: str) -> str:
+    """Of a public name; a function whose module is called like it has both in it."""
+    return f"{module}.{name}.{name}" if f"{module}.{name}" in sys.modules else f"{module}.{name}"
+
+
+PATHS = {name: _path(module, name) for module in MODULES for name in import_module(module).__all__}
 _EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
 _NAME = re.compile(r"(?::\w+:)?(?<!`)`([A-Za-z_][\w.]*)`(?!`)")
 

@@ -17,8 +17,8 @@ PAGES = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"),
     *("s3fd/weights/light.md", "s3fd/assets/README.md", "tests/cuda_emulator/README.md"),
 )
-SOURCES = ("LICENSE", "configs/*.toml", "examples/*.py")
-_LINK_TO_SOURCE = re.compile(r"(\]\([^):#]*(?:LICENSE|configs/[^)]*\.toml|examples/[^)]*\.py))\)")
+SOURCES = ("LICENSE", "configs/*.toml", "examples/*.py", "tests/helpers/*.py", "benchmarks/*.py")
+_LINK_TO_SOURCE = re.compile(r"(\]\([^):#]*(?:LICENSE|\.toml|\.py))\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
