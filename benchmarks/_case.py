@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -75,6 +75,8 @@ class Case:
         bytes_moved: what has to be read and written at least, when each input is read once.
         agree: raises where the second result does not stand for the first.
         torchvision: the same in ``torchvision.ops``, by name.
+        peers: other packages' implementations by name: each gets the arguments, and makes of them
+            what is called; ImportError where the package is not installed.
         around: turns an implementation into what is called: ``forward_and_backward``, for example.
         not_compiled: why the twin is not compiled, if it is not.
     """
@@ -90,6 +92,7 @@ class Case:
     bytes_moved: int
     agree: Callable[[Any, Any], None] = same
     torchvision: str | None = None
+    peers: Mapping[str, Callable[..., Function]] = field(default_factory=dict)
     around: Callable[[Function], Function] = forward
     not_compiled: str = ""
 

@@ -13,7 +13,6 @@ from benchmarks._case import Case, DisagreementError, Function
 from benchmarks._measure import Call, peak_extra_bytes, time_alternating
 
 TWIN, COMPILED, TORCHVISION, OURS = "twin", "compiled", "torchvision", "ours"
-CONTENDERS = (TWIN, COMPILED, TORCHVISION, OURS)
 
 
 @dataclass
@@ -98,6 +97,11 @@ def compare(
         else:
             calls[TORCHVISION] = _bind(case, getattr(operators, case.torchvision))
             _check(case, TORCHVISION, expected, calls[TORCHVISION]())
+    for name, prepare in case.peers.items():
+        try:
+            calls[name] = _peer(case, prepare, expected, device)
+        except (ImportError, DisagreementError) as error:
+            outcome.missing[name] = str(error).splitlines()[0]
     calls[OURS] = _bind(case, case.ours)
     _check(case, OURS, expected, calls[OURS]())
     del expected
@@ -118,6 +122,17 @@ def _compiled(case: Case, expected: Any) -> Call:
     torch.compiler.reset()  # or it would give up on a function that has seen many shapes
     call = _bind(case, torch.compile(case.twin, dynamic=False))
     _check(case, COMPILED, expected, call())
+    return call
+
+
+def _peer(case: Case, prepare: Function, expected: Any, device: torch.device) -> Call:
+    """What runs another package, which gives a list or an array of the twin's integers."""
+    if device.type != "cpu":
+        raise ImportError("runs on CPUs alone")
+    call: Call = prepare(*case.arguments)
+    indices = torch.as_tensor([int(index) for index in call()])
+    if not torch.equal(indices, expected):
+        raise DisagreementError(f"its answer is another one ({case.name})")
     return call
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._compare import COMPILED, CONTENDERS, OURS, TORCHVISION, TWIN, Outcome
+from benchmarks._compare import COMPILED, OURS, TORCHVISION, TWIN, Outcome
 
 _COLUMNS = (
-    "twin",
-    "compiled",
-    "torchvision",
-    "ours",
     "faster than twin",
     "than torchvision",
     "memory, twin",
@@ -25,13 +21,26 @@ _COLUMNS = (
     "of limit",
 )
 _STYLES = {TWIN: "C0", COMPILED: "C1", TORCHVISION: "C2", OURS: "C3"}
+_PEER_STYLES = ("C4", "C5", "C6", "C8", "C9")
 
 
-def row(outcome: Outcome) -> list[str]:
-    """The cells of an outcome: the case, and the columns."""
+def contenders(outcomes: Sequence[Outcome]) -> list[str]:
+    """Whose times are shown: ours, those of torch, and those of other packages that took part."""
+    seen = dict.fromkeys(name for outcome in outcomes for name in outcome.seconds)
+    peers = [name for name in seen if name not in (TWIN, COMPILED, TORCHVISION, OURS)]
+    return [TWIN, COMPILED, TORCHVISION, *peers, OURS]
+
+
+def summary(outcome: Outcome) -> str:
+    """Our time, and how many times as long the twin takes."""
+    return f"ours {_time(outcome.seconds[OURS])}, {_ratio(outcome.ratio(TWIN))}"
+
+
+def row(outcome: Outcome, shown: Sequence[str]) -> list[str]:
+    """The cells of an outcome: the case, the times of these contenders, and the other columns."""
     case, series = outcome.case, outcome.case.series
     name = case.name if series == case.operator else f"{series}, {case.name}"
-    times = [_time(outcome.seconds.get(contender)) for contender in CONTENDERS]
+    times = [_time(outcome.seconds.get(contender)) for contender in shown]
     ratios = [_ratio(outcome.ratio(contender)) for contender in (TWIN, TORCHVISION)]
     memory = [_bytes(outcome.memory.get(contender)) for contender in (TWIN, OURS)]
     return [name, *times, *ratios, *memory, f"{_two_digits(outcome.percent_of_limit)} %"]
@@ -56,13 +65,14 @@ def table(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Prints all outcomes, operator by operator, and why entries are missing."""
     printed = Table(header_style="bold", padding=(0, 1))
     printed.add_column("case", min_width=24)
-    for column in _COLUMNS:
+    shown = contenders(outcomes)
+    for column in (*shown, *_COLUMNS):
         printed.add_column(column, justify="right")
     for operator, group in groupby(outcomes, key=lambda outcome: outcome.case.operator):
         printed.add_section()
         printed.add_row(operator, style="bold")
         for outcome in group:
-            printed.add_row(*row(outcome))
+            printed.add_row(*row(outcome, shown))
     console.print(printed)
     for reason in reasons(outcomes):
         console.print(reason, style="dim", markup=False, highlight=False)
@@ -82,8 +92,10 @@ def reasons(outcomes: Sequence[Outcome]) -> list[str]:
 
 def markdown(outcomes: Sequence[Outcome], lines: Sequence[str]) -> str:
     """The same table for docs/benchmarks.md, with where it comes from."""
-    rows = [["operator", "case", *_COLUMNS], ["---", "---", *["---:"] * len(_COLUMNS)]]
-    rows += [[f"`{outcome.case.operator}`", *row(outcome)] for outcome in outcomes]
+    shown = contenders(outcomes)
+    columns = [*shown, *_COLUMNS]
+    rows = [["operator", "case", *columns], ["---", "---", *["---:"] * len(columns)]]
+    rows += [[f"`{outcome.case.operator}`", *row(outcome, shown)] for outcome in outcomes]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     return f"{text}\n\n{'; '.join(lines)}.\n"
 
@@ -129,8 +141,10 @@ def plot(file: Path, outcomes: Sequence[Outcome], title: str) -> None:
 
 def _draw_panel(panel: Any, operator: str, outcomes: Sequence[Outcome]) -> None:
     series = list(dict.fromkeys(outcome.case.series for outcome in outcomes))
+    shown = contenders(outcomes)
+    styles = {**dict(zip(shown[3:-1], cycle(_PEER_STYLES), strict=False)), **_STYLES}
     for marker, name in zip("osD^vPX", series, strict=False):
-        for contender in CONTENDERS:
+        for contender in shown:
             points = sorted(
                 (o.case.size, 1e3 * o.seconds[contender])
                 for o in outcomes
@@ -139,7 +153,7 @@ def _draw_panel(panel: Any, operator: str, outcomes: Sequence[Outcome]) -> None:
             if points:
                 label = contender if len(series) == 1 else f"{contender}, {name}"
                 x, y = zip(*points, strict=True)
-                panel.plot(x, y, marker=marker, color=_STYLES[contender], label=label, ms=4, lw=1)
+                panel.plot(x, y, marker=marker, color=styles[contender], label=label, ms=4, lw=1)
     panel.set(
         xscale="log",
         yscale="log",

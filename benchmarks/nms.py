@@ -8,6 +8,7 @@ import torch
 
 from benchmarks._case import DATA_DEPENDENT, Case
 from benchmarks._inputs import Inputs
+from benchmarks._peers import NMS
 from s3fd import ops
 from s3fd.ops import reference
 
@@ -30,6 +31,7 @@ def cases(inputs: Inputs) -> Iterator[Case]:
                 ours=ops.nms,
                 twin=reference.nms,
                 torchvision="nms",
+                peers=NMS,
                 bytes_moved=boxes.nbytes + scores.nbytes,
                 not_compiled=DATA_DEPENDENT,
             )

@@ -91,9 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             continue
         outcomes.append(outcome)
-        cells = _report.row(outcome)
         console.print(
-            f"{case.title}: ours {cells[4]}, {cells[5]} ({time.perf_counter() - started:.0f} s)",
+            f"{case.title}: {_report.summary(outcome)} ({time.perf_counter() - started:.0f} s)",
             style="dim",
             markup=False,
             highlight=False,

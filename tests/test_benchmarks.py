@@ -2,8 +2,10 @@
 
 import json
 import runpy
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,3 +101,25 @@ def test_memory_of_a_call_is_its_peak(monkeypatch):
     if measured is None:
         pytest.skip("this system does not tell")
     assert measured == pytest.approx(2 * half, rel=0.15)
+
+
+@pytest.mark.parametrize(("answer", "takes_part"), [(lambda kept: kept, True), (sorted, False)])
+def test_another_package_takes_part_if_its_answer_is_the_same(
+    answer, takes_part, tmp_path, monkeypatch
+):
+    def nms(boxes, scores, iou_threshold, score_threshold):
+        kept = reference.nms(torch.from_numpy(boxes), torch.from_numpy(scores), iou_threshold)
+        return answer(kept.tolist())
+
+    for name in ("lsnms", "cv2"):
+        monkeypatch.setitem(sys.modules, name, None)  # cannot be imported
+    monkeypatch.setitem(sys.modules, "powerboxes", SimpleNamespace(nms=nms, rtree_nms=nms))
+    figures, text = tmp_path / "figures.json", tmp_path / "table.md"
+    options = ("--filter", "nms: clustered", "--json", figures, "--markdown", text)
+    assert run("--quick", *options) == 0
+    (case,) = json.loads(figures.read_text())["cases"]
+    assert "lsnms" in case["missing"]["lsnms"]
+    assert ("powerboxes R-tree" in case["milliseconds"]) == takes_part
+    assert ("powerboxes R-tree" in text.read_text()) == takes_part
+    if not takes_part:
+        assert "its answer is another one" in case["missing"]["powerboxes"]
