@@ -86,12 +86,10 @@ def match_anchors(
 
     Other detectors' rules:
 
-    ============ ==================================================================================
-    SSD          ``positive_iou=0.5, top_n=0``
-    RetinaNet    ``positive_iou=0.5, background_iou=0.4, top_n=0, keep_best="ties"``
-    RPN          ``positive_iou=0.7, background_iou=0.3, top_n=0, keep_best="ties"``
-    R-CNN's head ``positive_iou=0.5, top_n=0, keep_best=False``
-    ============ ==================================================================================
+    - SSD: ``positive_iou=0.5, top_n=0``
+    - RetinaNet: ``positive_iou=0.5, background_iou=0.4, top_n=0, keep_best="ties"``
+    - Faster R-CNN's RPN: ``positive_iou=0.7, background_iou=0.3, top_n=0, keep_best="ties"``
+    - Faster R-CNN's head: ``positive_iou=0.5, top_n=0, keep_best=False``
 
     They are torchvision's matchers, but that a box which overlaps nothing gets nothing (there it
     gets anchor 0, or promotes all anchors), that SSD's boxes which claim one anchor are told apart
