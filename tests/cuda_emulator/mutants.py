@@ -5,7 +5,7 @@
 
 Each is made in a copy of csrc/, of which one operator is built for the emulator, with float32
 alone, so that it takes seconds; then checks of tests/helpers/kernel_checks.py run until one fails,
-which is printed. The exit code is 1 if a fault lives. build/mutants holds all of it.
+which is printed: one that passes without the fault. The exit code is 1 if a fault lives.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ class Compiler:
 
     def __init__(self) -> None:
         self._sources = WORK / "csrc"
-        shutil.copytree(ROOT / "csrc", self._sources, dirs_exist_ok=True)
+        shutil.rmtree(self._sources, ignore_errors=True)
+        shutil.copytree(ROOT / "csrc", self._sources)
         dispatch = self._sources / "shared" / "tensor.h"
         text = dispatch.read_text()
         for name, kind in (("Double", "double"), ("Half", "Half"), ("BFloat16", "BFloat16")):
@@ -255,7 +256,9 @@ def configured(watched: bool) -> Path:
 
 
 def tools() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """The environment of compilers: no cache, which overlooks that another file comes first."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "CCACHE_DISABLE": "1"}
 
 
 def fails(library: Path, name: str, only: str) -> str:
@@ -279,12 +282,23 @@ def fails(library: Path, name: str, only: str) -> str:
     return " ".join(lines[-2:]).strip() or f"exit code {done.returncode}"
 
 
+@functools.cache
+def check_sound(compiler: Compiler, only: str, name: str) -> None:
+    """RuntimeError if a check fails without any fault."""
+    nothing = Mutant("cuda/primitives/launch.h", (), only)
+    library, refusal = compiler.library(nothing, CHECKS[name].watched)
+    said = refusal or fails(library, name, only)
+    if said:
+        raise RuntimeError(f"the check {name!r} of {only!r} fails without any fault: {said}")
+
+
 def killer(mutant: Mutant, compiler: Compiler) -> str:
     """The check that finds a fault, and what it says; or nothing."""
     for name in mutant.checks:
         library, refusal = compiler.library(mutant, CHECKS[name].watched)
         said = f"the compiler: {refusal}" if refusal else fails(library, name, mutant.only)
         if said:
+            check_sound(compiler, mutant.only, name)
             return f"{name}: {said}"
     return ""
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,9 +86,11 @@ def install(where: str) -> Gpu | Emulated:
     import s3fd.ops  # noqa: F401  # registers what is not C++, before anything is replaced
 
     _library = torch.library.Library("s3fd", "IMPL")
-    for name in operators():
-        bridge = _bridge(name, torch.library.get_kernel(f"s3fd::{name}", "CPU"), device)
-        _library.impl(name, bridge, "CPU", with_keyset=True, allow_override=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a kernel that is replaced, as is meant
+        for name in operators():
+            bridge = _bridge(name, torch.library.get_kernel(f"s3fd::{name}", "CPU"), device)
+            _library.impl(name, bridge, "CPU", with_keyset=True, allow_override=True)
     return device
 
 
