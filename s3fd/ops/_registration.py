@@ -5,7 +5,8 @@ Every operator has a fake kernel, and those with a gradient a formula for autogr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -22,10 +23,25 @@ def fake(operator: str) -> Callable[[_Function], _Function]:
     """Decorates the fake kernel of ``operator``: shapes, dtypes and strides without data."""
 
     def register(function: _Function) -> _Function:
-        torch.library.register_fake(operator, function)
+        @wraps(function)
+        def on_one_device(*arguments: Any) -> Any:
+            # Torch comes here for real tensors, too, if one of them is on the meta device.
+            if len({tensor.device for tensor in _tensors(arguments)}) > 1:
+                raise RuntimeError(f"{operator}: expected all tensors on one device")
+            return function(*arguments)
+
+        torch.library.register_fake(operator, on_one_device)
         return function
 
     return register
+
+
+def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            yield argument
+        elif isinstance(argument, list | tuple):
+            yield from _tensors(argument)
 
 
 def differentiable(

@@ -105,6 +105,14 @@ def test_every_operator_refuses_tensors_of_several_devices(call_kernel, name, po
         call_kernel(name, *arguments)
 
 
+@pytest.mark.parametrize(("name", "position"), MIXED_CALLS)
+def test_every_operator_refuses_tensors_beside_those_without_memory(name, position):
+    arguments = list(CALLS[name])
+    arguments[position] = elsewhere(arguments[position])
+    with pytest.raises(RuntimeError, match="expected all tensors on one device"):
+        getattr(torch.ops.s3fd, name)(*arguments)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_every_operator_takes_tensors_of_one_device(call_kernel, name):
     call_kernel(name, *CALLS[name])
