@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -68,7 +68,6 @@ def train(
     if preview is not None:
         _preview(wanted, preview)
         return 0
-    wanted = _within_cores(wanted)
     if not resume:
         _warn_of_random_vgg16(wanted)
     from s3fd.training import train as run
@@ -106,15 +105,6 @@ def _config(name: str, settings: Sequence[str], given: dict[str, Any]) -> Traini
     except ValueError as error:
         raise UsageError("--set", str(error).removeprefix("--set: ")) from None
     return make_config(merge(values, given))
-
-
-def _within_cores(config: TrainingConfig) -> TrainingConfig:
-    """No more workers than the machine has cores for each process that trains."""
-    most = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    if config.workers <= most:
-        return config
-    _warn_once(f"workers: {config.workers} are wanted, {most} used, as the cores here allow")
-    return replace(config, workers=most)
 
 
 def _warn_of_random_vgg16(config: TrainingConfig) -> None:

@@ -25,6 +25,7 @@ from s3fd.training.photos import RunPhotos
 from s3fd.training.progress import ProgressLine
 from s3fd.training.run import Run
 from s3fd.training.validation import Validation
+from s3fd.training.workers import within_processors
 
 
 def train(
@@ -88,6 +89,7 @@ class _Loop:
     """A run with everything around it: batches, validation, log, progress."""
 
     def __init__(self, config: TrainingConfig, processes: Processes, *, progress: bool) -> None:
+        config, self.about_workers = within_processors(config)
         self.config = config
         self.processes = processes
         self.speaks = progress and processes.is_first
@@ -139,6 +141,8 @@ class _Loop:
         with ProgressLine(self.config.steps, step, enabled=self.speaks) as self.line:
             for line in self.photos.summary():
                 self.line.say(line)
+            if self.about_workers is not None:
+                self.line.say(self.about_workers)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
         self.events.close()
