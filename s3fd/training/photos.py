@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from s3fd.data import PhotoSet, read_photos
+from s3fd.data.formats.form import NoSplitError
 from s3fd.training.config import TrainingConfig
 
 REMEDY = "name other photos with validation, or set validate_every to 0"
@@ -27,8 +29,8 @@ class RunPhotos:
     def from_config(cls, config: TrainingConfig) -> RunPhotos:
         """Reads the photos that `config` means.
 
-        A data set whose labels know no splits lends a tenth of its photos to the validation: the
-        same ones in every run.
+        A data set whose labels have no split ``val`` lends a tenth of its photos to the validation:
+        the same ones in every run.
 
         Raises:
             FileNotFoundError, ImportError, ValueError: as `read_photos`; or photos that are trained
@@ -44,10 +46,10 @@ class RunPhotos:
         else:
             try:
                 validation = read_photos(config.data, "val", config.form, config.classes)
-            except ValueError as error:
-                raise ValueError(f"validation: {error}; {REMEDY}") from error
-        seen = {photo.path.absolute() for photo in training.photos}
-        shared = [p.path for p in validation.photos if p.path.absolute() in seen]
+            except NoSplitError:
+                training, validation = training.hold_out()
+        seen = {os.path.realpath(photo.path) for photo in training.photos}
+        shared = [p.path for p in validation.photos if os.path.realpath(p.path) in seen]
         if shared:
             raise ValueError(
                 f"validation: {len(shared)} of {len(validation.photos)} photos are trained on too, "
@@ -59,7 +61,11 @@ class RunPhotos:
         """What a run says of its photos, a line each."""
         lines = [self.training.summary()]
         if self.validation is not None:
-            held_out = self.training.split is None and self.validation.root == self.training.root
-            why = ", held out since the labels have no splits" if held_out else ""
+            lent = (self.validation.root, self.validation.split) == (
+                self.training.root,
+                self.training.split,
+            )
+            missing = "splits" if self.training.split is None else "split 'val'"
+            why = f", held out since the labels have no {missing}" if lent else ""
             lines.append(f"validation{why}: {self.validation.summary()}")
         return lines

@@ -48,14 +48,16 @@ def test_labels_with_splits_are_validated_on_theirs(make_config, data, tmp_path)
     assert photos.summary()[1].startswith(f"validation: {data}")
 
 
-def test_a_missing_split_is_said_with_the_remedy(make_config, data, tmp_path):
+def test_labels_without_the_split_val_lend_a_tenth_to_the_validation(make_config, data, tmp_path):
     content = json.loads((data / "annotations.json").read_text())
     content["images"] = [entry for entry in content["images"] if entry["split"] == "train"]
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    config = make_config(tmp_path / "run", data=tmp_path, validate_every=1)
-    message = "validation: .* no photo of split 'val'; there are those of 'train'; name other .*"
-    with pytest.raises(ValueError, match=message + "set validate_every to 0"):
-        RunPhotos.from_config(config)
+    photos = RunPhotos.from_config(make_config(tmp_path / "run", data=tmp_path, validate_every=1))
+    trained, held_out = names(photos.training), names(photos.validation)
+    assert (len(trained), len(held_out)) == (11, 1)
+    assert not set(trained) & set(held_out)
+    said = "validation, held out since the labels have no split 'val': "
+    assert photos.summary()[1].startswith(said)
 
 
 def test_the_classes_that_are_faces_can_be_named(make_config, unsplit, tmp_path):
@@ -68,5 +70,13 @@ def test_the_classes_that_are_faces_can_be_named(make_config, unsplit, tmp_path)
 
 def test_photos_that_are_trained_on_are_not_validated_on(make_config, unsplit, tmp_path):
     config = make_config(tmp_path / "run", data=unsplit, validation=unsplit, validate_every=1)
+    with pytest.raises(ValueError, match="validation: 30 of 30 photos are trained on too"):
+        RunPhotos.from_config(config)
+
+
+def test_links_to_photos_that_are_trained_on_are_not_validated_on(make_config, unsplit, tmp_path):
+    (tmp_path / "other").symlink_to(unsplit, target_is_directory=True)
+    other = tmp_path / "other"
+    config = make_config(tmp_path / "run", data=unsplit, validation=other, validate_every=1)
     with pytest.raises(ValueError, match="validation: 30 of 30 photos are trained on too"):
         RunPhotos.from_config(config)

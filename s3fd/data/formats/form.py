@@ -58,9 +58,13 @@ def is_of_split(name: str, split: str) -> bool:
     return name == split or split_of(name) == _SPLITS.get(split, split)
 
 
-def no_split(labels: Path, split: str, there: Iterable[str]) -> ValueError:
-    """The error of labels with other splits than the one that is asked for."""
-    return ValueError(
+class NoSplitError(ValueError):
+    """The labels have other splits than the one that is asked for."""
+
+
+def no_split(labels: Path, split: str, there: Iterable[str]) -> NoSplitError:
+    """The error that names what there is."""
+    return NoSplitError(
         f"{labels}: there is no photo of split {split!r}; there are those of {quoted(there)}"
     )
 
