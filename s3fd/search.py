@@ -43,10 +43,9 @@ class SingleScale:
     @property
     def together(self) -> int:
         """Images that are searched together at most: enough for those of one size to meet."""
+        batch_size = int(self.batch_size)  # numpy's would overflow
         large = self.max_size is None or self.max_size > _LARGE or self.min_face
-        if self.batch_size == 1 or large:
-            return self.batch_size
-        return 4 * self.batch_size
+        return batch_size if batch_size == 1 or large else 4 * batch_size
 
     def prepare(self, image: SourcedImage, network: Network) -> list[ScaledImage]:
         """What the network is going to look at: the whole image first."""

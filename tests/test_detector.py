@@ -154,6 +154,15 @@ def test_a_file_of_weights_is_loaded(tmp_path):
     assert isinstance(detector(photo(64, 64)), Detections)
 
 
+@pytest.mark.parametrize("size", [10**19, np.int64(2**62)])
+def test_a_batch_may_be_larger_than_any_memory(detector, size):
+    images = [photo(64, 64)] * 2
+    assert len(detector(images, batch_size=size)) == 2
+    assert len(detector(images, batch_size=size, max_size=None)) == 2
+    assert len(detector.detect_multiscale(images, batch_size=size, max_pixels=9999)) == 2
+    assert len(list(detector.stream(images, batch_size=size, keep_images=True))) == 2
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -33,6 +33,8 @@ def _check_memory(tensor: Tensor, name: str) -> None:
     expected = f"{name}: expected a tensor of pixels"
     if tensor.is_meta:
         raise ImageError(f"{expected}, got one on the meta device, which has none; load it first")
+    if tensor.is_nested:
+        raise ImageError(f"{expected}, got a nested one; pass its images as a list: .unbind()")
     if tensor.layout != torch.strided:
         kind = str(tensor.layout).removeprefix("torch.")
         raise ImageError(f"{expected}, got a tensor of layout {kind}; convert it with .to_dense()")

@@ -57,7 +57,7 @@ def told_by_values(levels: AnyArray, name: str) -> UInt8Array:
     low, high = _bounds(levels, name, "picture")
     ranges = (1, 255, 65535) if levels.dtype.kind == "f" else (255, 65535)
     for top in ranges:
-        if _fits(low, high, top) and (top == ranges[0] == 1 or high == 0 or high * _DARK >= top):
+        if _fits(low, high, top) and (top == 1 or low == high == 0 or high * _DARK >= top):
             return _scaled(levels, top)
     raise ImageError(
         f"{name}: expected levels in 0 .. 1, 0 .. 255 or 0 .. 65535, got {_range(low, high)}, from "

@@ -60,6 +60,13 @@ def test_a_file_whose_range_cannot_be_told_says_so(tmp_path, high, dtype):
         read_image(tmp_path / "odd.tiff")
 
 
+@pytest.mark.parametrize(("low", "dtype"), [(-1, np.float32), (-10, np.int32), (-3000, np.int32)])
+def test_a_file_of_levels_below_black_says_so(tmp_path, low, dtype):
+    Image.fromarray((RAMP[::-1] * low).astype(dtype)).save(tmp_path / "odd.tiff")
+    with pytest.raises(ImageError, match=r"odd\.tiff: .* which their range can't be told"):
+        read_image(tmp_path / "odd.tiff")
+
+
 @pytest.mark.parametrize(
     ("low", "high", "message"),
     [

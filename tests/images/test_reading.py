@@ -153,7 +153,12 @@ def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
         (torch.zeros(5, 6, 3, dtype=torch.uint8), ImageError, r"permute\(2, 0, 1\)"),
         (torch.zeros(2, 3, 4, 6), ImageError, r"list\(batch\)"),
         (torch.zeros(3, 4, 6, device="meta"), ImageError, "meta device"),
-        (torch.zeros(3, 4, 6).to_sparse(), ImageError, r"sparse_coo; .*to_dense\(\)"),
+        (
+            torch.nested.nested_tensor([torch.zeros(3, 4, 6)], layout=torch.strided),
+            ImageError,
+            r"nested one; .*unbind\(\)",
+        ),
+        (torch.zeros(3, 4, 6).to_sparse_coo(), ImageError, r"sparse_coo; .*to_dense\(\)"),
         (np.frombuffer(b"JPEG", np.uint8), ImageError, r"bytes\(array\)"),
         ("", ImageError, "image: expected the path of a photo, got an empty one"),
         (b"", ImageError, "image: expected the bytes of a picture, got none"),
