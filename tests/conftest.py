@@ -36,12 +36,11 @@ class Finished:
 
 @pytest.fixture
 def run(capsys, monkeypatch):
-    """Runs ``s3fd`` with arguments, as a user in a wide terminal does."""
+    """Runs ``s3fd`` with arguments, as a user does; in a wide terminal if not told otherwise."""
     from s3fd.cli import main
 
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
+    def run(*arguments, columns=200):
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as finished:
             main([str(argument) for argument in arguments])
         return Finished(finished.value.code or 0, *capsys.readouterr())

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -160,6 +161,44 @@ def test_a_folder_without_photos_says_so(run, tmp_path):
     assert "there is no photo in this folder" in result.output
 
 
+def test_a_photo_without_faces_has_no_empty_table(run, photos):
+    result = run("detect", photos / "deep" / "blank.png")
+    assert result.exit_code == 0
+    assert result.stdout == "0 faces in 1 photo\n"
+
+
+def s3fd(*arguments, **options):
+    """Runs ``s3fd`` as a process of its own, where the standard output is as `options` say."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "s3fd", *map(str, arguments)]
+    return subprocess.run(
+        command, stderr=subprocess.PIPE, text=True, env=environment, check=False, **options
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")  # noqa: PTH110
+@pytest.mark.parametrize("json_file", ["-", "/dev/full"])
+def test_json_that_cannot_be_written_is_an_error(json_file):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = s3fd("detect", ASTRONAUT, "--json", json_file, stdout=full)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: [Errno 28]")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell does")
+def test_json_for_a_closed_standard_output_is_an_error():
+    result = s3fd("detect", ASTRONAUT, "--json", "-", preexec_fn=lambda: os.close(1))
+    assert result.returncode == 1
+    assert result.stderr == "error: the standard output is closed\n"
+
+
+def test_info_leaves_paths_whole_in_a_narrow_terminal(run, monkeypatch):
+    monkeypatch.setattr("s3fd._libraries.library_path", lambda name: Path("/x" * 90) / name)
+    lines = run("info", columns=40).stdout.splitlines()
+    assert any(line.endswith("/x" * 90 + "/_C") for line in lines)
+
+
 def test_info_names_versions_devices_and_weights(run):
     result = run("info")
     assert result.exit_code == 0
@@ -174,9 +213,7 @@ def test_version_and_help_answer(run):
 
 
 def test_training_mistakes_are_one_line(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "s3fd", "train", "--data", str(tmp_path), "--out", "x"]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    result = s3fd("train", "--data", tmp_path, "--out", "x", stdout=subprocess.PIPE)
     assert result.returncode == 1
     assert result.stderr.startswith("error: data: ")
     assert len(result.stderr.splitlines()) == 1
