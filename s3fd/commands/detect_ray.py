@@ -134,7 +134,7 @@ def _run(
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UsageError("--ray", f"no cluster there ({error})") from None
     try:
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if _may_use_gpus(detector) else 0
         actors = min(len(shards), gpus or max(1, int(resources.get("CPU", 1))))
         rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
