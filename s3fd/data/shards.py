@@ -1,0 +1,177 @@
+"""Training photos in shards of WebDataset: few large files, read from one end to the other.
+
+Network disks are slow with many small files. `write_shards` packs labelled photos into tar
+archives, `read_shards` streams them, and `unpack_shards` lays them out on a local disk.
+Needs webdataset (``pip install 's3fd[shards]'``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from s3fd.data.annotations import AnnotatedImage, FloatArray, annotated_image
+from s3fd.files import whole_file
+from s3fd.images import read_image
+
+_LABELS = "faces.json"  # the end of a name in a shard
+
+
+@dataclass(frozen=True)
+class ShardPhoto:
+    """A photo of a shard.
+
+    Attributes:
+        name: a number, and how its file was called.
+        data: what its file held.
+        width: in pixels, upright.
+        height: likewise.
+        boxes: float32 ``[N, 4]``, its faces.
+        ignore: float32 ``[M, 4]``, regions of which nothing is known.
+        split: that it is of; None where there are none.
+    """
+
+    name: str
+    data: bytes
+    width: int
+    height: int
+    boxes: FloatArray
+    ignore: FloatArray
+    split: str | None
+
+
+def write_shards(
+    photos: Iterable[AnnotatedImage],
+    folder: str | Path,
+    *,
+    split: str | None = None,
+    photos_per_shard: int = 1000,
+) -> list[Path]:
+    """Packs photos, as their files are, with their labels.
+
+    Args:
+        photos: for example those of `s3fd.data.read_photos`.
+        folder: is made where it is not there; shards are called ``train-000000.tar``, after the
+            split, or ``photos-000000.tar``.
+        split: to note with each photo.
+        photos_per_shard: 1 000 photos of WIDER FACE are about 130 MB.
+
+    Returns:
+        The shards. A shard appears when it is whole.
+
+    Raises:
+        ImportError: webdataset is not there.
+        ValueError: a shard is to hold less than one photo.
+        FileNotFoundError, s3fd.images.ImageError: a photo can't be read.
+    """
+    webdataset = _webdataset()
+    if photos_per_shard < 1:
+        raise ValueError(f"photos_per_shard: expected at least 1, got {photos_per_shard}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[Path] = []
+    numbered = enumerate(photos)
+    while some := list(islice(numbered, photos_per_shard)):
+        path = folder / f"{split or 'photos'}-{len(shards):06}.tar"
+        with whole_file(path) as file, webdataset.TarWriter(file, mtime=0) as archive:
+            for number, photo in some:
+                archive.write(_sample(number, photo, split))
+        shards.append(path)
+    return shards
+
+
+def read_shards(shards: Sequence[str | Path]) -> Iterator[ShardPhoto]:
+    """Streams the photos of shards, one shard after the other.
+
+    Args:
+        shards: files, or whatever webdataset opens: ``https://…``, or ``pipe:…``, a command to run.
+
+    Raises:
+        ImportError: webdataset is not there.
+        FileNotFoundError: there is no such shard.
+        ValueError: a shard is damaged, or was not written by `write_shards`.
+    """
+    webdataset = _webdataset()
+    for shard in shards:
+        try:
+            for sample in webdataset.WebDataset(str(shard), shardshuffle=False):
+                yield _photo(sample)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"shards: there is no file {shard}") from None
+        except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+            raise ValueError(
+                f"shards: {shard} is damaged, or none of write_shards: {error}"
+            ) from error
+        except Exception as error:  # tarfile has errors of its own
+            raise ValueError(f"shards: {shard} can't be read: {error}") from error
+
+
+def unpack_shards(shards: Sequence[str | Path], folder: str | Path) -> int:
+    """Lays the photos of shards out in a folder that `s3fd.data.read_photos` reads.
+
+    The labels come last: a folder that has them is whole.
+
+    Args:
+        shards: as for `read_shards`.
+        folder: on a fast local disk.
+
+    Returns:
+        The number of photos.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: as `read_shards`.
+    """
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    entries: list[dict[str, Any]] = []
+    for photo in read_shards(shards):
+        (folder / "images" / photo.name).write_bytes(photo.data)
+        entry: dict[str, Any] = {"image": f"images/{photo.name}"}
+        entry.update(width=photo.width, height=photo.height)
+        entry.update(boxes=photo.boxes.tolist(), ignore=photo.ignore.tolist())
+        if photo.split is not None:
+            entry["split"] = photo.split
+        entries.append(entry)
+    with whole_file(folder / "annotations.json") as file:
+        file.write(json.dumps({"images": entries}).encode())
+    return len(entries)
+
+
+def _sample(number: int, photo: AnnotatedImage, split: str | None) -> dict[str, Any]:
+    if photo.width is None or photo.height is None:
+        height, width = read_image(photo.path).shape[:2]
+    else:
+        width, height = photo.width, photo.height
+    labels = {
+        "name": f"{number:08}-{photo.path.name}",
+        "width": width,
+        "height": height,
+        "boxes": photo.boxes.tolist(),
+        "ignore": photo.ignore.tolist(),
+        "split": split,
+    }
+    # One key for all photos, whatever their suffix: dots in a name would end it.
+    text = json.dumps(labels).encode()
+    return {"__key__": f"{number:08}", "photo": photo.path.read_bytes(), _LABELS: text}
+
+
+def _photo(sample: dict[str, Any]) -> ShardPhoto:
+    labels = json.loads(sample[_LABELS])
+    name = str(labels["name"])
+    if Path(name).name != name:
+        raise ValueError(f"expected the name of a file, got {name!r}")
+    size = (int(labels["width"]), int(labels["height"]))
+    known = annotated_image(Path(name), labels["boxes"], ignore=labels["ignore"], size=size)
+    return ShardPhoto(name, sample["photo"], *size, known.boxes, known.ignore, labels.get("split"))
+
+
+def _webdataset() -> Any:
+    try:
+        import webdataset
+    except ImportError:
+        raise ImportError("s3fd.data.shards needs webdataset: pip install 's3fd[shards]'") from None
+    return webdataset
