@@ -1,0 +1,184 @@
+"""Compares face detectors on FDDB, and writes the table of the README.
+
+    python benchmarks/accuracy.py --fddb FDDB
+    python benchmarks/accuracy.py --fddb FDDB --yunet face_detection_yunet_2023mar.onnx \\
+        --model mod11l.safetensors --readme README.md
+
+Average precision with boxes around the ellipses, and the processor time of a photo on one thread,
+decoding not included; all detectors get the same pixels and take turns. `docs/benchmarks.md` says
+where weights of others come from; they are no part of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+if __package__ in (None, ""):
+    # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks._measure import machine
+from benchmarks.weights_report import into_card
+from s3fd import Detections, FaceDetector
+from s3fd.data import AnnotatedImage, read_photos
+from s3fd.evaluation import average_precision
+from s3fd.evaluation.photos import LOWEST_SCORE
+from s3fd.files import whole_file
+from s3fd.images import UInt8Array, read_image
+
+Find: TypeAlias = Callable[[UInt8Array], Detections]
+
+
+@dataclass
+class Peer:
+    """A detector, and what it did.
+
+    Attributes:
+        name: for the table.
+        size: of its weights, in bytes.
+        find: gives the faces of a photo, uint8 ``[H, W, 3]``, RGB.
+        found: those of each photo.
+        seconds: of processor time that each photo took.
+    """
+
+    name: str
+    size: int
+    find: Find
+    found: list[Detections] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def ours(model: str) -> Peer:
+    """A detector of this package, with bundled weights or those of a file."""
+    from s3fd.models.checkpoint import weights_path
+
+    detector = FaceDetector.from_pretrained(model, "cpu", precision="float32")
+    path = weights_path(model)
+
+    def find(pixels: UInt8Array) -> Detections:
+        return detector(pixels, score_threshold=LOWEST_SCORE)
+
+    return Peer(f"s3fd, `{path.stem}`", path.stat().st_size, find)
+
+
+def yunet(path: Path) -> Peer:
+    """OpenCV's YuNet, with the score threshold of evaluations."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), LOWEST_SCORE)
+
+    def find(pixels: UInt8Array) -> Detections:
+        height, width = pixels.shape[:2]
+        network.setInputSize((width, height))
+        rows = network.detect(np.ascontiguousarray(pixels[:, :, ::-1]))[1]
+        rows = np.zeros((0, 15), np.float32) if rows is None else rows
+        boxes = torch.from_numpy(rows[:, :4].copy())
+        boxes[:, 2:] += boxes[:, :2]
+        return Detections(boxes, torch.from_numpy(rows[:, 14].copy()), (height, width))
+
+    return Peer(f"YuNet, OpenCV {cv2.__version__}", path.stat().st_size, find)
+
+
+def compare(peers: Sequence[Peer], photos: Sequence[AnnotatedImage]) -> None:
+    """Lets all look at all photos, in turns."""
+    for photo in photos:
+        pixels = read_image(photo.path)
+        for peer in peers:
+            start = time.process_time()
+            faces = peer.find(pixels)
+            peer.seconds.append(time.process_time() - start)
+            peer.found.append(faces)
+
+
+def lines(peers: Sequence[Peer], photos: Sequence[AnnotatedImage], options: str) -> Iterator[str]:
+    """The table, and how it was made."""
+    faces = sum(len(photo.boxes) for photo in photos)
+    yield "| detector | weights | AP at IoU 0.5 | AP at IoU 0.6 | ms a photo |"
+    yield "|---|---:|---:|---:|---:|"
+    for peer in peers:
+        found = [detections.numpy() for detections in peer.found]
+        precisions = " | ".join(f"{_precision(found, photos, iou):.3f}" for iou in (0.5, 0.6))
+        cells = f"{peer.size / 1e6:.1f} MB | {precisions} | {1000 * median(peer.seconds):.0f}"
+        yield f"| {peer.name} | {cells} |"
+    yield ""
+    yield f"FDDB, {len(photos)} photos, {faces} faces, boxes around the ellipses; processor time on"
+    yield f"one thread of {machine(torch.device('cpu'))['cpu']}, medians, decoding not included:"
+    yield f"`python benchmarks/accuracy.py {options}`."
+
+
+def _precision(
+    found: Sequence[tuple[np.ndarray, np.ndarray]],
+    photos: Sequence[AnnotatedImage],
+    iou_threshold: float,
+) -> float:
+    boxes, ignore = [photo.boxes for photo in photos], [photo.ignore for photo in photos]
+    return average_precision(
+        found, boxes, ignore=ignore, iou_threshold=iou_threshold
+    ).average_precision
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.yunet is not None and not options.yunet.is_file():
+        parser.error(f"--yunet: there is no file {options.yunet}")
+    if options.yunet is not None and find_spec("cv2") is None:
+        parser.error("--yunet: needs OpenCV, which `pip install s3fd[bench]` brings")
+    torch.set_num_threads(1)
+    try:
+        photos = read_photos(options.fddb).photos[:: options.every]
+        peers = [ours("light"), *map(ours, options.model)]
+        card = None if options.readme is None else options.readme.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if options.yunet is not None:
+        peers.append(yunet(options.yunet))
+    compare(peers, photos)
+    table = list(lines(peers, photos, _repeated(options)))
+    print("\n".join(table))
+    if card is not None:
+        text = into_card(card, ["", *table, ""])
+        with whole_file(options.readme) as file:
+            file.write(text.encode())
+    return 0
+
+
+def _repeated(options: argparse.Namespace) -> str:
+    """The options of a table like this one."""
+    parts = ["--fddb FDDB", *(f"--model {Path(model).name}" for model in options.model)]
+    if options.yunet is not None:
+        parts.append(f"--yunet {options.yunet.name}")
+    if options.every > 1:
+        parts.append(f"--every {options.every}")
+    return " ".join(parts)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/accuracy.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--fddb", required=True, metavar="DIR", help="the folder of FDDB")
+    parser.add_argument("--model", nargs="+", default=[], metavar="FILE", help="more weights")
+    parser.add_argument("--yunet", type=Path, metavar="FILE.onnx", help="YuNet's weights")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="write the table into it")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth photo")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
