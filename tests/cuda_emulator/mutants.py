@@ -231,7 +231,7 @@ class Compiler:
             compile_ = re.sub(r" -c \S+$", f" -c {overlay}/{mutant.file}", compile_)
         # Behind the emulator's own headers, and before all others.
         compile_ = re.sub(r" -I\S+/csrc ", f" -I{overlay} -I{self._sources} ", compile_)
-        compile_ = re.sub(r" -o \S+\.o ", f" -O0 -o {folder}/mutant.o ", compile_)
+        compile_ = re.sub(r" -o \S+\.o ", f" -O0 -w -o {folder}/mutant.o ", compile_)
         link = re.sub(r"( \S+\.cu\.o)+", f" {folder}/mutant.o", commands[-1])
         link = re.sub(r" -o \S+", f" -o {folder}/mutant.so", link)
         for command in (compile_, link):

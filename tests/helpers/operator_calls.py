@@ -135,11 +135,13 @@ def with_gradients(function: Callable[..., object], *inputs: Tensor) -> tuple[Te
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
     outputs = function(*leaves)
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(_tensors(outputs))
-    gradients = [
-        (torch.arange(out.numel(), device=out.device) % 7 - 2).to(out.dtype).view(out.shape)
-        for out in outputs
-    ]
+    gradients = [torch.empty_like(out).copy_(_cotangent(out)) for out in outputs]
     return (*(o.detach() for o in outputs), *torch.autograd.grad(outputs, leaves, gradients))
+
+
+def _cotangent(output: Tensor) -> Tensor:
+    numbers = torch.arange(output.numel(), device=output.device) % 7 - 2
+    return numbers.view(output.shape)
 
 
 def _tensors(values: object) -> Iterable[Tensor]:
