@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     if splits and not chosen:
         raise no_split(file, split, map(str, splits))
     names = [str(entries[number]["file_name"]) for number in chosen]
+    _refuse_repeated(file, names)
     stem = file.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
     below = (split, stem, f"images/{split}", f"images/{stem}", "images")
     folder = photo_folder(file, names, below) if names else root
@@ -108,6 +110,15 @@ def _index_by_id(file: Path, entries: Sequence[Any]) -> dict[Any, int]:
                 "every image needs its own"
             )
     return index
+
+
+def _refuse_repeated(file: Path, names: Sequence[str]) -> None:
+    """Refuses a photo that is listed twice: the faces of one entry are the other's background."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{file}: several images have the file_name {repeated[0]!r}; list each once"
+        )
 
 
 class _Face(NamedTuple):

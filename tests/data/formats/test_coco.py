@@ -158,3 +158,9 @@ def test_photos_that_are_nowhere_are_said_to_be(write, tmp_path):
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"there is no a\.jpg of .*annotations\.json in"):
         read_photos(tmp_path)
+
+
+def test_a_photo_that_is_listed_twice_is_refused(write):
+    again = {**IMAGES[0], "id": 8}
+    with pytest.raises(ValueError, match=r"several images have the file_name 'a\.jpg'"):
+        read_photos(write(images=[*IMAGES, again]))
