@@ -92,6 +92,24 @@ def test_several_scales_are_evaluated_and_recorded(run, annotations, model):
     assert (result.exit_code, "--max-pixels" in result.output) == (2, True)
 
 
+def test_what_is_shown_to_others_names_no_folder_of_this_machine(
+    run, annotations, model, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "s3fd.evaluation.plots.plot_precision_recall",
+        lambda path, panels, *, title: drawn.append(f"{title} {panels}"),
+    )
+    table = tmp_path / "table.md"
+    options = ["--plot", tmp_path / "plot.svg", "--markdown", table]
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model, *options)
+    assert result.exit_code == 0, result.output
+    assert drawn[0].startswith(f"{model.stem} on {annotations.name}, split val ")
+    for text in (drawn[0], table.read_text()):
+        assert str(tmp_path) not in text
+        assert str(model.parent) not in text
+
+
 def test_a_plot_a_table_and_a_gallery_are_written(run, annotations, model, tmp_path):
     files = {name: tmp_path / name for name in ("curve.png", "table.md", "worst.html")}
     options = zip(("--plot", "--markdown", "--gallery"), files.values(), strict=True)
