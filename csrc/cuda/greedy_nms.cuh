@@ -90,45 +90,49 @@ __device__ inline uint64_t decide_word(uint64_t open, uint64_t low, uint64_t hig
 struct TileState {
   unsigned open[kTile / kWarp];  // a bit for each box that nothing has suppressed yet
   uint64_t kept[kWords];
+  uint64_t own[kWordBits];  // of the boxes of a word, those of it that overlap them
 };
 
 __device__ inline int first_bit(uint64_t bits) { return __ffsll(static_cast<long long>(bits)) - 1; }
 
 // What the threads of a block read of the overlaps with the boxes of one word, a step ahead of
-// their use: none of it depends on what stays.
+// their use: none of it depends on what stays. A thread has the same boxes of the tile in all
+// words.
 struct WordOverlaps {
-  uint64_t own[kWordBits / kWarp];            // of the boxes of the word, in the first warp
-  uint64_t of_later[kTile / kGreedyThreads];  // of the thread's boxes behind the word
+  static constexpr int kHeld = kTile / kGreedyThreads;
+
+  uint64_t bits[kHeld];
 
   // overlaps: of the tile.
   __device__ void read(const uint64_t* overlaps, int word, int size) {
-    const int thread = static_cast<int>(threadIdx.x), first = word * kWordBits;
     overlaps += word * kTile;
 #pragma unroll
-    for (int k = 0; k < kWordBits / kWarp; ++k) {
-      const int i = first + k * kWarp + thread;
-      own[k] = thread < kWarp && i < size ? overlaps[i] : 0;
+    for (int k = 0; k < kHeld; ++k) {
+      const int i = k * kGreedyThreads + static_cast<int>(threadIdx.x);
+      bits[k] = i >= word * kWordBits && i < size ? overlaps[i] : 0;
     }
+  }
+
+  // Hands over those of the word's own boxes.
+  __device__ void share(int word, TileState& state) const {
 #pragma unroll
-    for (int k = 0; k < kTile / kGreedyThreads; ++k) {
-      const int i = k * kGreedyThreads + thread;
-      of_later[k] = i >= first + kWordBits && i < size ? overlaps[i] : 0;
+    for (int k = 0; k < kHeld; ++k) {
+      const int i = k * kGreedyThreads + static_cast<int>(threadIdx.x) - word * kWordBits;
+      if (i >= 0 && i < kWordBits) state.own[i] = bits[k];
     }
   }
 };
 
 // Decides the boxes of one word, by the first warp of the block.
-__device__ inline void decide_word_of_tile(const WordOverlaps& overlaps, int32_t* owners,
-                                           int64_t begin, int word, TileState& state) {
+__device__ inline void decide_word_of_tile(int32_t* owners, int64_t begin, int word,
+                                           TileState& state) {
   const int lane = static_cast<int>(threadIdx.x), first = word * kWordBits;
   const uint64_t open = uint64_t{state.open[2 * word + 1]} << kWarp | state.open[2 * word];
-  const uint64_t kept = decide_word(open, overlaps.own[0], overlaps.own[1]);
-#pragma unroll
-  for (int k = 0; k < kWordBits / kWarp; ++k) {
-    const int bit = k * kWarp + lane;
+  const uint64_t kept = decide_word(open, state.own[lane], state.own[lane + kWarp]);
+  for (int bit = lane; bit < kWordBits; bit += kWarp) {
     if ((open >> bit & 1) == 0) continue;
     const bool stays = kept >> bit & 1;
-    const int owner = stays ? bit : first_bit(overlaps.own[k] & kept);
+    const int owner = stays ? bit : first_bit(state.own[bit] & kept);
     owners[first + bit] = static_cast<int32_t>(begin + first + owner);
   }
   if (lane == 0) state.kept[word] = kept;
@@ -140,10 +144,11 @@ __device__ inline void suppress_in_tile(const WordOverlaps& overlaps, int32_t* o
   const uint64_t kept = state.kept[word];
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
 #pragma unroll
-  for (int k = 0; k < kTile / kGreedyThreads; ++k) {
+  for (int k = 0; k < WordOverlaps::kHeld; ++k) {
     const int i = k * kGreedyThreads + thread;
     const unsigned open = state.open[i / kWarp];
-    const uint64_t common = open >> lane & 1 ? overlaps.of_later[k] & kept : 0;
+    const bool is_later = i >= (word + 1) * kWordBits && (open >> lane & 1);
+    const uint64_t common = is_later ? overlaps.bits[k] & kept : 0;
     const unsigned gone = __ballot_sync(kAllLanes, common != 0);
     __syncwarp();  // a ballot alone does not order memory: all lanes have read what is open
     if (common != 0) {
@@ -196,9 +201,10 @@ __device__ void decide_tile(const GreedyLists<T>& lists, int64_t list, int64_t t
   }
   for (int word = 0; word < words; ++word) {
     const WordOverlaps current = overlaps;
+    current.share(word, state);
     if (word + 1 < words) overlaps.read(all_overlaps, word + 1, size);
     __syncthreads();
-    if (threadIdx.x < kWarp) decide_word_of_tile(current, owners, begin, word, state);
+    if (threadIdx.x < kWarp) decide_word_of_tile(owners, begin, word, state);
     __syncthreads();
     if (state.kept[word] != 0) suppress_in_tile(current, owners, begin, word, state);
   }
