@@ -61,7 +61,8 @@ class MultiBoxHead(nn.Module):
         for logits, deltas in zip(self.logits, self.deltas, strict=True):
             assert isinstance(logits, nn.Conv2d)
             assert isinstance(deltas, nn.Conv2d)
-            both = nn.Conv2d(
+            both = nn.utils.skip_init(  # draws no random numbers, which those of a run follow
+                nn.Conv2d,
                 logits.in_channels,
                 logits.out_channels + deltas.out_channels,
                 kernel_size=3,
