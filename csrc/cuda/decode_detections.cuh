@@ -184,8 +184,9 @@ __device__ float margin_of_class(const HeadMaps<T>& maps, const T* logits, int64
   return softmax_margin(logits, step, backgrounds, maps.lists.classes, c);
 }
 
+// Two blocks at once are asked for, since the compiler spills where it tries for more.
 template <typename T>
-__global__ void __launch_bounds__(kScanThreads)
+__global__ void __launch_bounds__(kScanThreads, 2)
     scan_classes_kernel(const S3FD_GRID_CONSTANT HeadMaps<T> maps) {
   const HeadCell<T> cell(maps);
   const int backgrounds = maps.has_sigmoid ? 0 : cell.anchors().backgrounds;
