@@ -185,9 +185,16 @@ def collage(tiles: Sequence[Sample], count: int, size: int) -> Sample:
 
 
 def plain(size: int, rng: np.random.Generator) -> Sample:
-    """A square of one colour, or of a few that fade into each other: no face, nothing to see."""
+    """A square of one colour, or of a few that fade into each other: no face, nothing to see.
+
+    Black, white and grey are as likely as all other colours: frames and borders have them.
+    """
     knots = int(rng.integers(1, 6))
-    colours = rng.uniform(0, 255, 3) + rng.uniform(0, 64) * rng.standard_normal((knots, knots, 3))
+    colour = rng.uniform(0, 255, 3)
+    if rng.random() < 0.5:
+        colour[:] = rng.choice([0.0, 255.0, colour[0]])
+    spread = rng.uniform(0, 64) if knots > 1 else 0.0
+    colours = colour + spread * rng.standard_normal((knots, knots, 3))
     image = Image.fromarray(colours.clip(0, 255).astype(np.uint8))
     none = np.zeros((0, 4), dtype=np.float32)
     return Sample(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)), none, none)

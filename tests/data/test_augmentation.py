@@ -153,6 +153,16 @@ def test_a_collage_lays_its_tiles_row_by_row():
     )
 
 
+def test_plain_squares_are_black_white_and_of_one_colour_too():
+    images = [augmentation.plain(32, np.random.default_rng(seed)).image for seed in range(400)]
+    even = [image for image in images if (image == image[0, 0]).all()]
+    assert 40 < len(even) < 120
+    assert any(image.max() == 0 for image in even)
+    assert any(image.min() == 255 for image in even)
+    assert any(len(set(image[0, 0])) == 1 and 0 < image[0, 0, 0] < 255 for image in even)
+    assert any(len(set(image[0, 0])) == 3 for image in even)
+
+
 def test_a_plain_square_is_smooth_and_has_no_faces():
     for seed in range(20):
         sample = augmentation.plain(128, np.random.default_rng(seed))
