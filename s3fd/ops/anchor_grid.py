@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration, reference
 from s3fd.ops.grid import GridDescription, unpack_grid
-from s3fd.ops.match_anchors import match_grid
+from s3fd.ops.match_anchors import MatchOptions, match_grid
 
 
 class AnchorGrid(GridDescription):
@@ -115,17 +115,10 @@ class AnchorGrid(GridDescription):
             >>> grid.match([(1, 2)], [torch.tensor([[17.0, 0.0, 32.0, 16.0]])])
             tensor([[-1,  0]])
         """
-        return match_grid(
-            self,
-            feature_sizes,
-            boxes,
-            positive_iou=positive_iou,
-            candidate_iou=candidate_iou,
-            top_n=top_n,
-            keep_best=keep_best,
-            ignore=ignore,
-            background_iou=background_iou,
+        options = MatchOptions(
+            positive_iou, candidate_iou, top_n, keep_best, ignore, background_iou
         )
+        return match_grid(self, feature_sizes, boxes, options)
 
 
 @_registration.fake("s3fd::anchors")

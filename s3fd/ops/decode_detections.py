@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import torch
 from torch import Tensor
@@ -28,6 +28,23 @@ from s3fd.ops.reference.decode_detections import (
     wanted_results,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class DecodeSettings(TypedDict, total=False):
+    """Arguments of `decode_detections` that do not change what kind of results there are."""
+
+    score_threshold: float
+    iou_threshold: float
+    candidates: int
+    keep: int
+    image_sizes: Sequence[tuple[int, int]] | None
+    variances: tuple[float, float]
+    box_weights: tuple[float, float, float, float] | None
+    padded: bool
+    activation: Literal["softmax", "sigmoid"]
+
 
 @overload
 def decode_detections(
@@ -35,17 +52,9 @@ def decode_detections(
     deltas: Sequence[Tensor],
     grid: GridDescription,
     *,
-    score_threshold: float = 0.5,
-    iou_threshold: float = 0.3,
-    candidates: int = 5000,
-    keep: int = 750,
-    image_sizes: Sequence[tuple[int, int]] | None = None,
-    variances: tuple[float, float] = (0.1, 0.2),
-    box_weights: tuple[float, float, float, float] | None = None,
-    padded: bool = False,
-    activation: Literal["softmax", "sigmoid"] = "softmax",
     classes: None = None,
     return_indices: Literal[False] = False,
+    **settings: Unpack[DecodeSettings],
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
@@ -55,17 +64,9 @@ def decode_detections(
     deltas: Sequence[Tensor],
     grid: GridDescription,
     *,
-    score_threshold: float = 0.5,
-    iou_threshold: float = 0.3,
-    candidates: int = 5000,
-    keep: int = 750,
-    image_sizes: Sequence[tuple[int, int]] | None = None,
-    variances: tuple[float, float] = (0.1, 0.2),
-    box_weights: tuple[float, float, float, float] | None = None,
-    padded: bool = False,
-    activation: Literal["softmax", "sigmoid"] = "softmax",
     classes: int | None = None,
     return_indices: bool = False,
+    **settings: Unpack[DecodeSettings],
 ) -> tuple[Tensor, ...]: ...
 
 

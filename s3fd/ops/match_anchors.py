@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -111,49 +111,66 @@ def match_anchors(
         >>> match_anchors(anchors, [boxes], ignore=[crowd])
         tensor([[ 0,  0, -2]])
     """
-    options = _options(positive_iou, candidate_iou, top_n, keep_best)
-    try:
-        if not is_checked_by_kernel(anchors, *boxes, *(ignore or ())):
-            _check(boxes, ignore, anchors)
+    options = MatchOptions(positive_iou, candidate_iou, top_n, keep_best, ignore, background_iou)
+
+    def call(boxes: Tensor, splits: list[int], *others: Any) -> Tensor:
         rows, _ = join([anchors], torch.float32, anchors.device)
-        packed = _packed(boxes, ignore, anchors.device)
-        matched: Tensor = torch.ops.s3fd.match_anchors(rows, *packed, *options)
-    except Exception:
-        explain(_check, boxes, ignore, anchors)
-        raise
-    if background_iou is None:
+        matched: Tensor = torch.ops.s3fd.match_anchors(rows, boxes, splits, *others)
         return matched
-    band = _band(*packed, background_iou)
-    return _without_band(matched, torch.ops.s3fd.match_anchors(rows, *band))
+
+    return _match(call, boxes, options, anchors)
+
+
+class MatchOptions(NamedTuple):
+    """The arguments of `match_anchors` beside the anchors and the boxes."""
+
+    positive_iou: float
+    candidate_iou: float
+    top_n: int | None
+    keep_best: bool | Literal["ties"]
+    ignore: Sequence[Tensor] | None
+    background_iou: float | None
 
 
 def match_grid(
     grid: GridDescription,
     feature_sizes: Sequence[tuple[int, int]],
     boxes: Sequence[Tensor],
-    *,
-    positive_iou: float = 0.35,
-    candidate_iou: float = 0.1,
-    top_n: int | None = None,
-    keep_best: bool | Literal["ties"] = True,
-    ignore: Sequence[Tensor] | None = None,
-    background_iou: float | None = None,
+    options: MatchOptions,
 ) -> Tensor:
     """Matches the anchors of a grid: :meth:`s3fd.ops.AnchorGrid.match`."""
     description = grid.operator_arguments(feature_sizes)
-    options = _options(positive_iou, candidate_iou, top_n, keep_best)
-    try:
-        if not is_checked_by_kernel(*boxes, *(ignore or ())):
-            _check(boxes, ignore)
-        packed = _packed(boxes, ignore, boxes[0].device if boxes else torch.get_default_device())
-        matched: Tensor = torch.ops.s3fd.match_grid(*packed, *description, *options)
-    except Exception:
-        explain(_check, boxes, ignore)
-        raise
-    if background_iou is None:
+
+    def call(boxes: Tensor, splits: list[int], *others: Any) -> Tensor:
+        regions, rest = others[:2], others[2:]
+        matched: Tensor = torch.ops.s3fd.match_grid(boxes, splits, *regions, *description, *rest)
         return matched
-    band = _band(*packed, background_iou)
-    return _without_band(matched, torch.ops.s3fd.match_grid(*band[:4], *description, *band[4:]))
+
+    return _match(call, boxes, options)
+
+
+def _match(
+    call: Callable[..., Tensor],
+    boxes: Sequence[Tensor],
+    options: MatchOptions,
+    anchors: Tensor | None = None,
+) -> Tensor:
+    """Matches with an operator that `call` gives its anchors; None for those of a grid."""
+    numbers, ignore = _numbers(options), options.ignore
+    tensors = (*boxes, *(ignore or ()))
+    try:
+        if not is_checked_by_kernel(*(() if anchors is None else (anchors,)), *tensors):
+            _check(boxes, ignore, anchors)
+        first = anchors if anchors is not None else boxes[0] if boxes else None
+        device = torch.get_default_device() if first is None else first.device
+        packed = _packed(boxes, ignore, device)
+        matched = call(*packed, *numbers)
+    except Exception:
+        explain(_check, boxes, ignore, anchors)
+        raise
+    if options.background_iou is None:
+        return matched
+    return _without_band(matched, call(*_band(*packed, options.background_iou)))
 
 
 def _packed(
@@ -182,10 +199,9 @@ def _check(boxes: object, ignore: object, anchors: object = None) -> None:
             check_device(f"{kind}[{index}]", tensor, name, first.device)
 
 
-def _options(
-    positive_iou: float, candidate_iou: float, top_n: int | None, keep_best: bool | str
-) -> tuple[float, float, int, bool, bool]:
+def _numbers(options: MatchOptions) -> tuple[float, float, int, bool, bool]:
     """The options as the operators take them, after a check: a negative top_n is the mean."""
+    positive_iou, candidate_iou, top_n, keep_best, *_ = options
     check_number("positive_iou", positive_iou, minimum=0, maximum=1)
     check_number("candidate_iou", candidate_iou, minimum=0, maximum=1)
     if top_n is not None:
