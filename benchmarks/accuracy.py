@@ -28,6 +28,7 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks._arguments import command_line
 from benchmarks._measure import machine
 from benchmarks.weights_report import into_card
 from s3fd import Detections, FaceDetector
@@ -167,11 +168,7 @@ def _repeated(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks/accuracy.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("accuracy", __doc__)
     parser.add_argument("--fddb", required=True, metavar="DIR", help="the folder of FDDB")
     parser.add_argument("--model", nargs="+", default=[], metavar="FILE", help="more weights")
     parser.add_argument("--yunet", type=Path, metavar="FILE.onnx", help="YuNet's weights")

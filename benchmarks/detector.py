@@ -32,6 +32,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import s3fd
+from benchmarks._arguments import add_threads, command_line
 from benchmarks._measure import machine
 from s3fd import FaceDetector
 from s3fd.defaults import MAX_SIZE
@@ -170,16 +171,12 @@ def _print(figures: Mapping[str, Mapping[str, float]], title: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks/detector.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("detector", __doc__)
     parser.add_argument("--photo", type=Path, nargs="+", metavar="FILE", help="default: made up")
     parser.add_argument("--model", default="light", metavar="NAME|FILE", help="default: light")
     parser.add_argument("--yunet", type=Path, metavar="FILE.onnx", help="YuNet's weights")
     parser.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="what s3fd export wrote")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="default: torch's choice")
+    add_threads(parser)
     parser.add_argument(
         "--processor-time",
         action="store_true",
@@ -188,13 +185,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10, metavar="N", help="for each photo")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of threads, at least 1, got {text}")
-    return number
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import _inputs, _report
+from benchmarks._arguments import add_threads, command_line
 from benchmarks._case import Case, DisagreementError
 from benchmarks._compare import Outcome, compare
 from benchmarks._measure import bandwidths, machine
@@ -111,11 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks/run.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("run", __doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw time against size")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
@@ -123,18 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         "--filter", default="", metavar="TEXT", help="only cases with TEXT in their names"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="default: torch's choice")
+    add_threads(parser)
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, few repeats, no torch.compile"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of threads, at least 1, got {text}")
-    return number
 
 
 def _cases(inputs: _inputs.Inputs, wanted: str) -> Iterator[Case]:

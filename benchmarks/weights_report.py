@@ -29,6 +29,7 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks._arguments import command_line
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
@@ -267,9 +268,7 @@ def _say(name: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("weights_report", __doc__)
     parser.add_argument("--weights", type=Path, help="a checkpoint (default: the bundled light)")
     parser.add_argument("--card", type=Path, help="the card to write into (default: its own)")
     parser.add_argument("--fddb", type=Path, help="the folder of FDDB")

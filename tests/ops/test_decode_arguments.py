@@ -7,14 +7,7 @@ from typing import Any
 import pytest
 import torch
 from elsewhere import run_elsewhere
-from head_maps import (
-    GRID16,
-    GRID16_OF_THREE,
-    S3FD_GRID,
-    assert_same,
-    make_maps,
-    one_level,
-)
+from head_maps import GRID16, GRID16_OF_THREE, S3FD_GRID, assert_same, make_maps, one_level
 
 from s3fd.ops import AnchorGrid, decode_detections
 

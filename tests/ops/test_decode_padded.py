@@ -4,11 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from head_maps import (
-    GRIDS,
-    S3FD_GRID,
-    make_maps,
-)
+from head_maps import GRIDS, S3FD_GRID, make_maps
 from hypothesis import given
 from hypothesis import strategies as st
 
