@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <type_traits>
 #include <vector>
 
+#include "cpu/known_step.h"
 #include "shared/anchor_grid.h"
 #include "shared/checks/decode_detections.h"
 #include "shared/class_scores.h"
@@ -50,21 +50,6 @@ struct HeadLevel {
 
   int64_t channels() const { return backgrounds + classes; }
 
-  // Calls function(step of a row of logits): those that compilers vectorise if they know them.
-  template <typename Function>
-  void with_step(const Function& function) const {
-    switch (logits.stride[3]) {
-      case 1:
-        return function(std::integral_constant<int64_t, 1>{});
-      case 2:
-        return function(std::integral_constant<int64_t, 2>{});
-      case 4:
-        return function(std::integral_constant<int64_t, 4>{});
-      default:
-        return function(logits.stride[3]);
-    }
-  }
-
   // The largest of some logits of each anchor of a row of one shape. A NaN may be overlooked.
   template <typename Step>
   void strongest(const T* first, int64_t count, Step step, float* __restrict out) const {
@@ -83,7 +68,7 @@ struct HeadLevel {
   // cells that go on are looked at again.
   void margins(int64_t image, int64_t row, int64_t shape, float* __restrict out) const {
     const T* background = logits.at(image, shape * channels(), row, 0);
-    with_step([&](auto step) {
+    with_known_step(logits.stride[3], [&](auto step) {
       strongest(background, backgrounds, step, out);
       const T* face = background + backgrounds * logits.stride[1];
       for (int64_t x = 0; x < anchors.columns; ++x) {
@@ -151,7 +136,8 @@ struct HeadLevel {
       for (int64_t shape = 0; shape < anchors.num_shapes; ++shape) {
         const T* first = logits.at(image, shape * channels(), row, 0);
         if (!call.has_sigmoid) {
-          with_step([&](auto step) { strongest(first, channels(), step, best.data()); });
+          with_known_step(logits.stride[3],
+                          [&](auto step) { strongest(first, channels(), step, best.data()); });
         }
         for (int64_t c = 0; c < classes; ++c) {
           values_of_class(first + (backgrounds + c) * logits.stride[1], call.has_sigmoid,
@@ -173,7 +159,7 @@ struct HeadLevel {
   void values_of_class(const T* logit, bool has_sigmoid, const float* best,
                        float* __restrict out) const {
     const int64_t columns = anchors.columns;
-    with_step([&](auto step) {
+    with_known_step(logits.stride[3], [&](auto step) {
       if (has_sigmoid) {
         for (int64_t x = 0; x < columns; ++x) out[x] = static_cast<float>(logit[x * step]);
       } else {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cpu/known_step.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "shared/checks/max_out_background.h"
@@ -79,21 +80,6 @@ void give_to_strongest(const Pixels<const T, Step>& in, const Pixels<const T, Gi
   for (int64_t i = 0; i < size; ++i) out.at(backgrounds, i) = received[i];
 }
 
-// Calls function(step) with a step that compilers vectorise if they know it, if it is one.
-template <typename Function>
-void with_step(int64_t step, const Function& function) {
-  switch (step) {
-    case 1:
-      return function(std::integral_constant<int64_t, 1>{});
-    case 2:
-      return function(std::integral_constant<int64_t, 2>{});
-    case 4:
-      return function(std::integral_constant<int64_t, 4>{});
-    default:
-      return function(step);
-  }
-}
-
 bool has_long_rows(const Tensor& map) {
   return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
 }
@@ -128,8 +114,8 @@ Tensor max_out_background(const Tensor& logits) {
   dispatch_floating(logits.scalar_type(), "max_out_background", [&]<typename T>() {
     const auto in = view4<T>(logits);
     const auto out = mutable_view4<T>(output);
-    with_step(in.stride[3], [&](auto step) {
-      with_step(out.stride[3], [&](auto out_step) {
+    with_known_step(in.stride[3], [&](auto step) {
+      with_known_step(out.stride[3], [&](auto out_step) {
         const auto visit = [&](int64_t image, int64_t row, int64_t column, int64_t size) {
           const auto from = pixels(in, image, row, column, step);
           const auto to = pixels(out, image, row, column, out_step);
@@ -160,8 +146,8 @@ Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits)
       for_each_block(logits, joined, visit);
     };
     if (in.stride[3] == out.stride[3]) {
-      with_step(in.stride[3], [&](auto step) {
-        with_step(given.stride[3], [&](auto given_step) { run(step, given_step, step); });
+      with_known_step(in.stride[3], [&](auto step) {
+        with_known_step(given.stride[3], [&](auto given_step) { run(step, given_step, step); });
       });
     } else {
       run(in.stride[3], given.stride[3], out.stride[3]);
