@@ -12,7 +12,7 @@
 #include "cpu/head_level.h"
 #include "cpu/order.h"
 #include "cpu/parallel.h"
-#include "shared/checks/decode_detections.h"
+#include "shared/operators/decode_detections.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -214,41 +214,14 @@ std::tuple<Rows, Tensor> pack_padded(const std::vector<std::vector<Detection>>& 
   return {rows, counts};
 }
 
-template <bool kPadded>
-std::tuple<Tensor, Tensor, Tensor> decode_detections(const std::vector<Tensor>& logits,
-                                                     const std::vector<Tensor>& deltas,
-                                                     const std::vector<double>& grid, double margin,
-                                                     double iou_threshold, int64_t candidates,
-                                                     int64_t keep, const ImageSizes& image_sizes,
-                                                     double centre_variance, double size_variance) {
-  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
-                        centre_variance, size_variance);
+std::tuple<Rows, Tensor> decode_rows(const DecodeCall& call, bool padded, bool has_labels) {
   const auto images = detect(call);
-  const auto [rows, splits] =
-      kPadded ? pack_padded(images, call, false) : pack(images, call, false);
-  return {rows.boxes, rows.scores, splits};
-}
-
-template <bool kPadded>
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> decode_detections_labelled(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& grid, double margin, double iou_threshold, int64_t candidates,
-    int64_t keep, const ImageSizes& image_sizes, double centre_variance, double size_variance,
-    int64_t classes, bool has_sigmoid) {
-  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
-                        centre_variance, size_variance, classes, has_sigmoid);
-  const auto images = detect(call);
-  const auto [rows, splits] = kPadded ? pack_padded(images, call, true) : pack(images, call, true);
-  return {rows.boxes, rows.scores, splits, *rows.labels, *rows.indices};
+  return padded ? pack_padded(images, call, has_labels) : pack(images, call, has_labels);
 }
 
 }  // namespace
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  using namespace s3fd::cpu;
-  library.impl("decode_detections", TORCH_BOX(&decode_detections<false>));
-  library.impl("decode_detections_padded", TORCH_BOX(&decode_detections<true>));
-  library.impl("decode_detections_labelled", TORCH_BOX(&decode_detections_labelled<false>));
-  library.impl("decode_detections_labelled_padded", TORCH_BOX(&decode_detections_labelled<true>));
+  s3fd::register_decode_detections<s3fd::cpu::decode_rows>(library);
 }

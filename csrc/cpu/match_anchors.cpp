@@ -13,8 +13,8 @@
 #include "cpu/match_list.h"
 #include "cpu/parallel.h"
 #include "shared/anchor_levels.h"
-#include "shared/checks/match_anchors.h"
 #include "shared/matching.h"
+#include "shared/operators/match_anchors.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -186,15 +186,15 @@ Boxes boxes_of(const BoxBatch& batch, int64_t image) {
 }
 
 template <typename Anchors>
-Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& splits,
-                   const Tensor& ignore, const Splits& ignore_splits, const MatchOptions& options) {
-  const BoxBatch faces = batch_of(boxes, splits), regions = batch_of(ignore, ignore_splits);
-  const std::array<int64_t, 2> sizes{faces.num_images, anchors.size()};
+Tensor match_batch(const Anchors& anchors, const MatchCall& call) {
+  const BoxBatch faces = batch_of(call.boxes, call.splits);
+  const BoxBatch regions = batch_of(call.ignore, call.ignore_splits);
+  const std::array<int64_t, 2> sizes{call.num_images(), anchors.size()};
   Tensor matched = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long,
-                                        std::nullopt, boxes.device());
+                                        std::nullopt, call.boxes.device());
   auto* rows = static_cast<int64_t*>(matched.mutable_data_ptr());
   parallel_for(0, sizes[0], 1, [&](int64_t begin, int64_t end) {
-    ImageMatcher<Anchors> matcher(anchors, options);
+    ImageMatcher<Anchors> matcher(anchors, call.options);
     for (int64_t image = begin; image < end; ++image) {
       matcher.match(boxes_of(faces, image), boxes_of(regions, image),
                     rows + image * anchors.size());
@@ -203,32 +203,18 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& sp
   return matched;
 }
 
-Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Splits& splits,
-                     const Tensor& ignore, const Splits& ignore_splits, double positive_iou,
-                     double candidate_iou, int64_t top_n, bool keep_best, bool ties) {
-  check_box_list(anchors);
-  check_matching(boxes, splits, ignore, ignore_splits);
-  check_one_device("match", anchors, boxes);
+Tensor match_list(const Tensor& anchors, const MatchCall& call) {
   const auto* rows = static_cast<const Box<float>*>(anchors.const_data_ptr());
-  const ListAnchors list(rows, anchors.size(0));
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
-  return match_batch(list, boxes, splits, ignore, ignore_splits, options);
+  return match_batch(ListAnchors(rows, anchors.size(0)), call);
 }
 
-Tensor match_grid(const Tensor& boxes, const Splits& splits, const Tensor& ignore,
-                  const Splits& ignore_splits, const std::vector<int64_t>& feature_sizes,
-                  const std::vector<double>& grid, double positive_iou, double candidate_iou,
-                  int64_t top_n, bool keep_best, bool ties) {
-  check_matching(boxes, splits, ignore, ignore_splits);
-  const GridAnchors anchors(make_levels(feature_sizes, grid));
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
-  return match_batch(anchors, boxes, splits, ignore, ignore_splits, options);
+Tensor match_levels(const std::vector<AnchorLevel>& levels, const MatchCall& call) {
+  return match_batch(GridAnchors(levels), call);
 }
 
 }  // namespace
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("match_anchors", TORCH_BOX(&s3fd::cpu::match_anchors));
-  library.impl("match_grid", TORCH_BOX(&s3fd::cpu::match_grid));
+  s3fd::register_match_anchors<s3fd::cpu::match_list, s3fd::cpu::match_levels>(library);
 }

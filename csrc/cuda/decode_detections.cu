@@ -8,7 +8,7 @@
 
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/workspace.h"
-#include "shared/checks/decode_detections.h"
+#include "shared/operators/decode_detections.h"
 #include "shared/threshold.h"
 
 namespace s3fd::cuda {
@@ -194,45 +194,15 @@ std::tuple<Rows, Tensor> pack_padded(const DecodeCall& call, bool has_labels, cu
   return {rows, counts};
 }
 
-template <bool kPadded>
-std::tuple<Rows, Tensor> decode_rows(const DecodeCall& call, bool has_labels) {
+std::tuple<Rows, Tensor> decode_rows(const DecodeCall& call, bool padded, bool has_labels) {
   const OnDeviceOf device(call.logits[0]);
-  return kPadded ? pack_padded(call, has_labels, device.stream())
-                 : pack(call, has_labels, device.stream());
-}
-
-template <bool kPadded>
-std::tuple<Tensor, Tensor, Tensor> decode_detections(const std::vector<Tensor>& logits,
-                                                     const std::vector<Tensor>& deltas,
-                                                     const std::vector<double>& grid, double margin,
-                                                     double iou_threshold, int64_t candidates,
-                                                     int64_t keep, const ImageSizes& image_sizes,
-                                                     double centre_variance, double size_variance) {
-  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
-                        centre_variance, size_variance);
-  const auto [rows, splits] = decode_rows<kPadded>(call, false);
-  return {rows.boxes, rows.scores, splits};
-}
-
-template <bool kPadded>
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> decode_detections_labelled(
-    const std::vector<Tensor>& logits, const std::vector<Tensor>& deltas,
-    const std::vector<double>& grid, double margin, double iou_threshold, int64_t candidates,
-    int64_t keep, const ImageSizes& image_sizes, double centre_variance, double size_variance,
-    int64_t classes, bool has_sigmoid) {
-  const DecodeCall call(logits, deltas, grid, margin, iou_threshold, candidates, keep, image_sizes,
-                        centre_variance, size_variance, classes, has_sigmoid);
-  const auto [rows, splits] = decode_rows<kPadded>(call, true);
-  return {rows.boxes, rows.scores, splits, *rows.labels, *rows.indices};
+  return padded ? pack_padded(call, has_labels, device.stream())
+                : pack(call, has_labels, device.stream());
 }
 
 }  // namespace
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  using namespace s3fd::cuda;
-  library.impl("decode_detections", TORCH_BOX(&decode_detections<false>));
-  library.impl("decode_detections_padded", TORCH_BOX(&decode_detections<true>));
-  library.impl("decode_detections_labelled", TORCH_BOX(&decode_detections_labelled<false>));
-  library.impl("decode_detections_labelled_padded", TORCH_BOX(&decode_detections_labelled<true>));
+  s3fd::register_decode_detections<s3fd::cuda::decode_rows>(library);
 }

@@ -8,7 +8,7 @@
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/prepare.cuh"
 #include "cuda/primitives/workspace.h"
-#include "shared/checks/match_anchors.h"
+#include "shared/operators/match_anchors.h"
 
 namespace s3fd::cuda {
 namespace {
@@ -37,10 +37,10 @@ void match_with_ties(const Anchors& anchors, const BoxBatch& boxes, const BoxBat
 }
 
 template <typename Anchors>
-Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& splits,
-                   const Tensor& ignore, const Splits& ignore_splits, const MatchOptions& options,
-                   cudaStream_t stream) {
-  const auto images = static_cast<int64_t>(splits.size()) - 1;
+Tensor match_batch(const Anchors& anchors, const MatchCall& call, cudaStream_t stream) {
+  const Tensor &boxes = call.boxes, &ignore = call.ignore;
+  const MatchOptions& options = call.options;
+  const int64_t images = call.num_images();
   check_sizes(boxes.size(0), ignore.size(0), anchors.size());
   Tensor matched = empty({images, anchors.size()}, ScalarType::Long, boxes);
   if (matched.numel() == 0) return matched;
@@ -51,8 +51,8 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& sp
   const auto counts_of_boxes = workspace.add<int>(compensates ? boxes.size(0) : 0);
   const auto counts_of_images = workspace.add<int>(compensates ? images : 0);
   workspace.allocate(boxes);
-  Splits all = splits;
-  all.insert(all.end(), ignore_splits.begin(), ignore_splits.end());
+  Splits all = call.splits;
+  all.insert(all.end(), call.ignore_splits.begin(), call.ignore_splits.end());
   auto cleared = workspace.extents(largest, counts_of_images);
   cleared.push_back({static_cast<unsigned char*>(matched.mutable_data_ptr()),
                      matched.numel() * int64_t{sizeof(Key)}});
@@ -80,12 +80,7 @@ Tensor match_batch(const Anchors& anchors, const Tensor& boxes, const Splits& sp
   return matched;
 }
 
-Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Splits& splits,
-                     const Tensor& ignore, const Splits& ignore_splits, double positive_iou,
-                     double candidate_iou, int64_t top_n, bool keep_best, bool ties) {
-  check_box_list(anchors);
-  check_matching(boxes, splits, ignore, ignore_splits);
-  check_one_device("match", anchors, boxes);
+Tensor match_list(const Tensor& anchors, const MatchCall& call) {
   const OnDeviceOf device(anchors);
   const int64_t groups = ceil_divide(anchors.size(0), kGroup);
   const Tensor bounds = empty({groups, 6}, ScalarType::Float, anchors);
@@ -93,25 +88,17 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& boxes, const Splits& s
                          mutable_data<AnchorBounds>(bounds));
   launch(bound_groups_kernel, blocks_for(groups * kWarp, kPlainThreads), kPlainThreads, 0,
          device.stream(), list);
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
-  return match_batch(list, boxes, splits, ignore, ignore_splits, options, device.stream());
+  return match_batch(list, call, device.stream());
 }
 
-Tensor match_grid(const Tensor& boxes, const Splits& splits, const Tensor& ignore,
-                  const Splits& ignore_splits, const std::vector<int64_t>& feature_sizes,
-                  const std::vector<double>& grid, double positive_iou, double candidate_iou,
-                  int64_t top_n, bool keep_best, bool ties) {
-  check_matching(boxes, splits, ignore, ignore_splits);
-  const OnDeviceOf device(boxes);
-  const GridAnchors anchors(make_device_grid(make_levels(feature_sizes, grid)));
-  const MatchOptions options(positive_iou, candidate_iou, top_n, keep_best, ties);
-  return match_batch(anchors, boxes, splits, ignore, ignore_splits, options, device.stream());
+Tensor match_levels(const std::vector<AnchorLevel>& levels, const MatchCall& call) {
+  const OnDeviceOf device(call.boxes);
+  return match_batch(GridAnchors(make_device_grid(levels)), call, device.stream());
 }
 
 }  // namespace
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("match_anchors", TORCH_BOX(&s3fd::cuda::match_anchors));
-  library.impl("match_grid", TORCH_BOX(&s3fd::cuda::match_grid));
+  s3fd::register_match_anchors<s3fd::cuda::match_list, s3fd::cuda::match_levels>(library);
 }
