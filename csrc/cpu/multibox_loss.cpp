@@ -16,9 +16,9 @@
 #include "cpu/mining.h"
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "shared/checks/multibox_loss.h"
 #include "shared/geometry.h"
 #include "shared/multibox_loss.h"
+#include "shared/operators/multibox_loss.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -175,11 +175,9 @@ struct Targets {
   }
 };
 
-Targets checked_targets(const Tensor& logits, const Tensor& deltas, const Tensor& anchors,
-                        const Tensor& boxes, const Splits& splits, const Tensor& matched,
-                        double centre_variance, double size_variance) {
-  check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
-  return {deltas, anchors, boxes, matched, splits.data(), centre_variance, size_variance};
+Targets targets_of(const LossCall& call) {
+  return {call.deltas,        call.anchors,         call.boxes,        call.matched,
+          call.splits.data(), call.centre_variance, call.size_variance};
 }
 
 // Calls visit(image) for every image of a batch; images are shared out among the threads.
@@ -202,13 +200,9 @@ Tensor scalar(double value, ScalarType dtype, const Tensor& like) {
   return result;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
-    const Tensor& logits, const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
-    const Splits& splits, const Tensor& matched, double negative_ratio, double centre_variance,
-    double size_variance) {
-  const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
-                                          centre_variance, size_variance);
-  check_negative_ratio(negative_ratio);
+std::tuple<Tensor, Tensor, Tensor, Tensor> loss_of(const LossCall& call, double negative_ratio) {
+  const Tensor &logits = call.logits, &deltas = call.deltas;
+  const Targets targets = targets_of(call);
   const std::array<int64_t, 2> sizes{logits.size(0), logits.size(1)};
   Tensor kept = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Byte, std::nullopt,
                                      logits.device());
@@ -217,8 +211,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
   dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
     for_each_image(logits, [&](int64_t image) {
       losses[static_cast<size_t>(image)] =
-          class_loss(image_rows<T>(logits, image), image_rows<int64_t>(matched, image), sizes[1],
-                     targets.num_boxes(image), negative_ratio, marks + image * sizes[1]);
+          class_loss(image_rows<T>(logits, image), image_rows<int64_t>(call.matched, image),
+                     sizes[1], targets.num_boxes(image), negative_ratio, marks + image * sizes[1]);
     });
   });
   dispatch_floating(deltas.scalar_type(), "multibox_loss", [&]<typename T>() {
@@ -265,21 +259,14 @@ double value_of(const Tensor& scalar) {
   });
 }
 
-std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
-                                                  const Tensor& box_gradient, const Tensor& logits,
-                                                  const Tensor& deltas, const Tensor& anchors,
-                                                  const Tensor& boxes, const Splits& splits,
-                                                  const Tensor& matched, const Tensor& kept,
-                                                  const Tensor& counts, double centre_variance,
-                                                  double size_variance) {
-  const Targets targets = checked_targets(logits, deltas, anchors, boxes, splits, matched,
-                                          centre_variance, size_variance);
+std::tuple<Tensor, Tensor> gradient_of(const LossCall& call, const LossResults& results) {
+  const Tensor &logits = call.logits, &deltas = call.deltas;
+  const Targets targets = targets_of(call);
   const int64_t size = logits.size(1);
-  check_multibox_loss_results(class_gradient, box_gradient, logits, kept, counts);
-  const auto* marks = static_cast<const uint8_t*>(kept.const_data_ptr());
-  const auto* count = static_cast<const int64_t*>(counts.const_data_ptr());
-  const double of_class = value_of(class_gradient) / static_cast<double>(count[0]);
-  const double of_boxes = value_of(box_gradient) / static_cast<double>(count[1]);
+  const auto* marks = static_cast<const uint8_t*>(results.kept.const_data_ptr());
+  const auto* count = static_cast<const int64_t*>(results.counts.const_data_ptr());
+  const double of_class = value_of(results.class_gradient) / static_cast<double>(count[0]);
+  const double of_boxes = value_of(results.box_gradient) / static_cast<double>(count[1]);
 
   Tensor logits_gradient = empty_contiguous(logits), deltas_gradient = empty_contiguous(deltas);
   dispatch_floating(logits.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
@@ -320,6 +307,5 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("multibox_loss", TORCH_BOX(&s3fd::cpu::multibox_loss));
-  library.impl("multibox_loss_backward", TORCH_BOX(&s3fd::cpu::multibox_loss_backward));
+  s3fd::register_multibox_loss<s3fd::cpu::loss_of, s3fd::cpu::gradient_of>(library);
 }

@@ -6,7 +6,7 @@
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/prepare.cuh"
 #include "cuda/primitives/workspace.h"
-#include "shared/checks/multibox_loss.h"
+#include "shared/operators/multibox_loss.h"
 
 namespace s3fd::cuda {
 namespace {
@@ -26,16 +26,15 @@ LogitRows<T> logit_rows(const Tensor& logits) {
 }
 
 template <typename U>
-LossTargets<U> loss_targets(const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
-                            double centre_variance, double size_variance) {
+LossTargets<U> loss_targets(const LossCall& call) {
   using C = compute_t<U>;
-  return {batch_rows<U>(deltas),
-          can_be_packed(deltas, 2, 4),
-          data<C>(anchors),
-          anchors.stride(0),
-          anchors.stride(1),
-          reinterpret_cast<const Box<C>*>(data<C>(boxes)),
-          Variances<C>::of(centre_variance, size_variance)};
+  return {batch_rows<U>(call.deltas),
+          can_be_packed(call.deltas, 2, 4),
+          data<C>(call.anchors),
+          call.anchors.stride(0),
+          call.anchors.stride(1),
+          reinterpret_cast<const Box<C>*>(data<C>(call.boxes)),
+          Variances<C>::of(call.centre_variance, call.size_variance)};
 }
 
 Chunks cut_into_chunks(const Tensor& kept) {
@@ -77,12 +76,8 @@ LossOutput loss_output(const Tensor& loss) {
   return {loss.mutable_data_ptr(), loss.scalar_type() == ScalarType::Double};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
-    const Tensor& logits, const Tensor& deltas, const Tensor& anchors, const Tensor& boxes,
-    const Splits& splits, const Tensor& matched, double negative_ratio, double centre_variance,
-    double size_variance) {
-  check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
-  check_negative_ratio(negative_ratio);
+std::tuple<Tensor, Tensor, Tensor, Tensor> loss_of(const LossCall& call, double negative_ratio) {
+  const Tensor &logits = call.logits, &deltas = call.deltas;
   const OnDeviceOf device(logits);
   const cudaStream_t stream = device.stream();
   Tensor kept = empty({logits.size(0), logits.size(1)}, ScalarType::Byte, logits);
@@ -98,7 +93,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
   const LossOutputs outputs{loss_output(class_loss), loss_output(box_loss),
                             mutable_data<int64_t>(counts)};
   const Chunks chunks = cut_into_chunks(kept);
-  const SplitsOnDevice begins(splits, logits, stream);
+  const SplitsOnDevice begins(call.splits, logits, stream);
   const dim3 blocks = blocks_for(chunks.images * chunks.per_image, 1);
   dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
     using Key = MarginKey<compute_t<T>>;
@@ -106,9 +101,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
     const LogitRows<T> rows = logit_rows<T>(logits);
     dispatch_floating(deltas.scalar_type(), "multibox_loss", [&]<typename U>() {
       launch(label_kernel<T, U>, blocks, kLossThreads, 0, stream, rows,
-             batch_rows<int64_t>(matched),
-             loss_targets<U>(deltas, anchors, boxes, centre_variance, size_variance),
-             begins.argument(), memory.mining, chunks, marks);
+             batch_rows<int64_t>(call.matched), loss_targets<U>(call), begins.argument(),
+             memory.mining, chunks, marks);
     });
     for (int digit = 1; digit < Digits<Key>::kCount; ++digit) {
       launch(count_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, digit,
@@ -120,31 +114,24 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multibox_loss(
   return {class_loss, box_loss, kept, counts};
 }
 
-std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
-                                                  const Tensor& box_gradient, const Tensor& logits,
-                                                  const Tensor& deltas, const Tensor& anchors,
-                                                  const Tensor& boxes, const Splits& splits,
-                                                  const Tensor& matched, const Tensor& kept,
-                                                  const Tensor& counts, double centre_variance,
-                                                  double size_variance) {
-  check_multibox_loss(logits, deltas, anchors, boxes, splits, matched);
-  check_multibox_loss_results(class_gradient, box_gradient, logits, kept, counts);
+std::tuple<Tensor, Tensor> gradient_of(const LossCall& call, const LossResults& results) {
+  const Tensor &logits = call.logits, &deltas = call.deltas, &kept = results.kept;
+  const Tensor &of_class = results.class_gradient, &of_boxes = results.box_gradient;
   const OnDeviceOf device(logits);
   const int64_t images = logits.size(0), size = logits.size(1);
-  const SplitsOnDevice begins(splits, logits, device.stream());
+  const SplitsOnDevice begins(call.splits, logits, device.stream());
   Tensor of_logits = empty({images, size, 2}, logits.scalar_type(), logits);
   Tensor of_deltas = empty({images, size, 4}, deltas.scalar_type(), logits);
-  const LossGradients gradients{{class_gradient.const_data_ptr(), class_gradient.scalar_type()},
-                                {box_gradient.const_data_ptr(), box_gradient.scalar_type()},
-                                data<int64_t>(counts)};
+  const LossGradients gradients{{of_class.const_data_ptr(), of_class.scalar_type()},
+                                {of_boxes.const_data_ptr(), of_boxes.scalar_type()},
+                                data<int64_t>(results.counts)};
   dispatch_floating(logits.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
     dispatch_floating(deltas.scalar_type(), "multibox_loss_backward", [&]<typename U>() {
       launch(
           multibox_loss_backward_kernel<T, U>,
           blocks_for(kept.numel(), kGradientThreads * kGradientBatch), kGradientThreads, 0,
-          device.stream(), gradients, logit_rows<T>(logits), batch_rows<int64_t>(matched),
-          loss_targets<U>(deltas, anchors, boxes, centre_variance, size_variance),
-          begins.argument(), data<uint8_t>(kept), size, kept.numel(),
+          device.stream(), gradients, logit_rows<T>(logits), batch_rows<int64_t>(call.matched),
+          loss_targets<U>(call), begins.argument(), data<uint8_t>(kept), size, kept.numel(),
           LossGradientOutputs<T, U>{reinterpret_cast<Packed<T, 2>*>(mutable_data<T>(of_logits)),
                                     reinterpret_cast<Packed<U, 4>*>(mutable_data<U>(of_deltas))});
     });
@@ -156,6 +143,5 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("multibox_loss", TORCH_BOX(&s3fd::cuda::multibox_loss));
-  library.impl("multibox_loss_backward", TORCH_BOX(&s3fd::cuda::multibox_loss_backward));
+  s3fd::register_multibox_loss<s3fd::cuda::loss_of, s3fd::cuda::gradient_of>(library);
 }
