@@ -11,8 +11,8 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "shared/checks/box_coding.h"
 #include "shared/geometry.h"
+#include "shared/operators/box_coding.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -130,28 +130,24 @@ std::array<T, 2> limits(const ImageSize& image_size) {
   return {static_cast<T>((*image_size)[1]), static_cast<T>((*image_size)[0])};
 }
 
-Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double centre_variance,
-                    double size_variance) {
-  check_box_coding("encode_boxes", boxes, anchors);
-  return dispatch_floating(boxes.scalar_type(), "encode_boxes", [&]<typename T>() {
+Tensor encoded(const CodingCall& call) {
+  return dispatch_floating(call.values.scalar_type(), "encode_boxes", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = Variances<C>::of(centre_variance, size_variance);
+    const auto variances = call.variances<C>();
     return map_rows<T>(
-        boxes,
+        call.values,
         [=](const Box<C>& box, const Box<C>& anchor) { return encode(box, anchor, variances); },
-        Rows<Box, T>(boxes), Rows<Box, T>(anchors));
+        Rows<Box, T>(call.values), Rows<Box, T>(call.anchors));
   });
 }
 
-Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const Tensor& anchors,
-                             double centre_variance, double size_variance, bool of_anchors) {
-  check_box_coding("encode_boxes_backward", boxes, anchors, gradient);
-  return dispatch_floating(boxes.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
+Tensor gradient_of_encoded(const Tensor& gradient, const CodingCall& call, bool of_anchors) {
+  return dispatch_floating(gradient.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = Variances<C>::of(centre_variance, size_variance);
+    const auto variances = call.variances<C>();
     return with_constant(of_anchors, [&](auto anchor_is_asked) {
       return map_rows<T>(
-          boxes,
+          call.values,
           [=](const Delta<C>& received, const Box<C>& box, const Box<C>& anchor) {
             if constexpr (anchor_is_asked) {
               return encode_gradient_of_anchor(received, box, anchor, variances);
@@ -159,43 +155,37 @@ Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const 
               return encode_gradient_of_box(received, box, anchor, variances);
             }
           },
-          Rows<Delta, T>(gradient), Rows<Box, T>(boxes), Rows<Box, T>(anchors));
+          Rows<Delta, T>(gradient), Rows<Box, T>(call.values), Rows<Box, T>(call.anchors));
     });
   });
 }
 
-Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_variance,
-                    double size_variance, const ImageSize& image_size) {
-  check_box_coding("decode_boxes", deltas, anchors);
-  check_image_size("decode_boxes", image_size);
-  return dispatch_floating(deltas.scalar_type(), "decode_boxes", [&]<typename T>() {
+Tensor decoded(const CodingCall& call) {
+  return dispatch_floating(call.values.scalar_type(), "decode_boxes", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = Variances<C>::of(centre_variance, size_variance);
-    const auto [width, height] = limits<C>(image_size);
-    return with_constant(image_size.has_value(), [&, width = width, height = height](auto clipped) {
+    const auto variances = call.variances<C>();
+    const auto [width, height] = limits<C>(call.image_size);
+    const auto run = [&, width = width, height = height](auto clipped) {
       return map_rows<T>(
-          deltas,
+          call.values,
           [=](const Delta<C>& delta, const Box<C>& anchor) {
             const Box<C> box = decode(delta, anchor, variances);
             return clipped ? clip(box, width, height) : box;
           },
-          Rows<Delta, T>(deltas), Rows<Box, T>(anchors));
-    });
+          Rows<Delta, T>(call.values), Rows<Box, T>(call.anchors));
+    };
+    return with_constant(call.image_size.has_value(), run);
   });
 }
 
-Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const Tensor& anchors,
-                             double centre_variance, double size_variance,
-                             const ImageSize& image_size, bool of_anchors) {
-  check_box_coding("decode_boxes_backward", deltas, anchors, gradient);
-  check_image_size("decode_boxes_backward", image_size);
-  return dispatch_floating(deltas.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
+Tensor gradient_of_decoded(const Tensor& gradient, const CodingCall& call, bool of_anchors) {
+  return dispatch_floating(gradient.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    const auto variances = Variances<C>::of(centre_variance, size_variance);
-    const auto [width, height] = limits<C>(image_size);
+    const auto variances = call.variances<C>();
+    const auto [width, height] = limits<C>(call.image_size);
     const auto run = [&, width = width, height = height](auto clipped, auto anchor_is_asked) {
       return map_rows<T>(
-          deltas,
+          call.values,
           [=](const Box<C>& received, const Delta<C>& delta, const Box<C>& anchor) {
             Box<C> of_box = received;
             if constexpr (clipped) {
@@ -207,9 +197,9 @@ Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const
               return decode_gradient_of_delta(of_box, delta, anchor, variances);
             }
           },
-          Rows<Box, T>(gradient), Rows<Delta, T>(deltas), Rows<Box, T>(anchors));
+          Rows<Box, T>(gradient), Rows<Delta, T>(call.values), Rows<Box, T>(call.anchors));
     };
-    return with_constant(image_size.has_value(), [&](auto clipped) {
+    return with_constant(call.image_size.has_value(), [&](auto clipped) {
       return with_constant(of_anchors, [&](auto asked) { return run(clipped, asked); });
     });
   });
@@ -219,8 +209,6 @@ Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("encode_boxes", TORCH_BOX(&s3fd::cpu::encode_boxes));
-  library.impl("encode_boxes_backward", TORCH_BOX(&s3fd::cpu::encode_boxes_backward));
-  library.impl("decode_boxes", TORCH_BOX(&s3fd::cpu::decode_boxes));
-  library.impl("decode_boxes_backward", TORCH_BOX(&s3fd::cpu::decode_boxes_backward));
+  using namespace s3fd::cpu;
+  s3fd::register_box_coding<encoded, gradient_of_encoded, decoded, gradient_of_decoded>(library);
 }

@@ -1,7 +1,7 @@
 #include "cuda/box_coding.cuh"
 
 #include "cuda/primitives/host.h"
-#include "shared/checks/box_coding.h"
+#include "shared/operators/box_coding.h"
 
 namespace s3fd::cuda {
 namespace {
@@ -23,59 +23,44 @@ Tensor map_rows(const Tensor& like, const Compute& compute) {
   return output;
 }
 
-Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double centre_variance,
-                    double size_variance) {
-  check_box_coding("encode_boxes", boxes, anchors);
-  return dispatch_floating(boxes.scalar_type(), "encode_boxes", [&]<typename T>() {
-    const auto variances = Variances<compute_t<T>>::of(centre_variance, size_variance);
-    return map_rows<T>(boxes, Encode<T>{BoxRows<T>(boxes), BoxRows<T>(anchors), variances});
+Tensor encoded(const CodingCall& call) {
+  return dispatch_floating(call.values.scalar_type(), "encode_boxes", [&]<typename T>() {
+    return map_rows<T>(call.values, Encode<T>{BoxRows<T>(call.values), BoxRows<T>(call.anchors),
+                                              call.variances<compute_t<T>>()});
   });
 }
 
-Tensor encode_boxes_backward(const Tensor& gradient, const Tensor& boxes, const Tensor& anchors,
-                             double centre_variance, double size_variance, bool of_anchors) {
-  check_box_coding("encode_boxes_backward", boxes, anchors, gradient);
-  return dispatch_floating(boxes.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
+Tensor gradient_of_encoded(const Tensor& gradient, const CodingCall& call, bool of_anchors) {
+  return dispatch_floating(gradient.scalar_type(), "encode_boxes_backward", [&]<typename T>() {
     const DeltaRows<T> received(gradient);
-    const BoxRows<T> box_rows(boxes), anchor_rows(anchors);
-    const auto variances = Variances<compute_t<T>>::of(centre_variance, size_variance);
+    const BoxRows<T> boxes(call.values), anchors(call.anchors);
+    const auto variances = call.variances<compute_t<T>>();
     if (of_anchors) {
-      return map_rows<T>(boxes,
-                         EncodeGradientOfAnchor<T>{received, box_rows, anchor_rows, variances});
+      return map_rows<T>(call.values, EncodeGradient<T, true>{received, boxes, anchors, variances});
     }
-    return map_rows<T>(boxes, EncodeGradientOfBox<T>{received, box_rows, anchor_rows, variances});
+    return map_rows<T>(call.values, EncodeGradient<T, false>{received, boxes, anchors, variances});
   });
 }
 
 template <typename T>
-Decode<T> make_decode(const Tensor& deltas, const Tensor& anchors, double centre_variance,
-                      double size_variance, const ImageSize& image_size) {
+Decode<T> make_decode(const CodingCall& call) {
   using C = compute_t<T>;
-  return {DeltaRows<T>(deltas), BoxRows<T>(anchors),
-          Variances<C>::of(centre_variance, size_variance), make_image<C>(image_size)};
+  return {DeltaRows<T>(call.values), BoxRows<T>(call.anchors), call.variances<C>(),
+          make_image<C>(call.image_size)};
 }
 
-Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double centre_variance,
-                    double size_variance, const ImageSize& image_size) {
-  check_box_coding("decode_boxes", deltas, anchors);
-  check_image_size("decode_boxes", image_size);
-  return dispatch_floating(deltas.scalar_type(), "decode_boxes", [&]<typename T>() {
-    return map_rows<T>(deltas,
-                       make_decode<T>(deltas, anchors, centre_variance, size_variance, image_size));
+Tensor decoded(const CodingCall& call) {
+  return dispatch_floating(call.values.scalar_type(), "decode_boxes", [&]<typename T>() {
+    return map_rows<T>(call.values, make_decode<T>(call));
   });
 }
 
-Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const Tensor& anchors,
-                             double centre_variance, double size_variance,
-                             const ImageSize& image_size, bool of_anchors) {
-  check_box_coding("decode_boxes_backward", deltas, anchors, gradient);
-  check_image_size("decode_boxes_backward", image_size);
-  return dispatch_floating(deltas.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
+Tensor gradient_of_decoded(const Tensor& gradient, const CodingCall& call, bool of_anchors) {
+  return dispatch_floating(gradient.scalar_type(), "decode_boxes_backward", [&]<typename T>() {
     const BoxRows<T> received(gradient);
-    const auto forward =
-        make_decode<T>(deltas, anchors, centre_variance, size_variance, image_size);
-    if (of_anchors) return map_rows<T>(deltas, DecodeGradientOfAnchor<T>{received, forward});
-    return map_rows<T>(deltas, DecodeGradientOfDelta<T>{received, forward});
+    const auto forward = make_decode<T>(call);
+    if (of_anchors) return map_rows<T>(call.values, DecodeGradient<T, true>{received, forward});
+    return map_rows<T>(call.values, DecodeGradient<T, false>{received, forward});
   });
 }
 
@@ -83,8 +68,6 @@ Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("encode_boxes", TORCH_BOX(&s3fd::cuda::encode_boxes));
-  library.impl("encode_boxes_backward", TORCH_BOX(&s3fd::cuda::encode_boxes_backward));
-  library.impl("decode_boxes", TORCH_BOX(&s3fd::cuda::decode_boxes));
-  library.impl("decode_boxes_backward", TORCH_BOX(&s3fd::cuda::decode_boxes_backward));
+  using namespace s3fd::cuda;
+  s3fd::register_box_coding<encoded, gradient_of_encoded, decoded, gradient_of_decoded>(library);
 }

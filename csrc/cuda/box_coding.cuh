@@ -30,25 +30,18 @@ struct Encode {
   }
 };
 
-template <typename T>
-struct EncodeGradientOfBox {
+template <typename T, bool kOfAnchor>
+struct EncodeGradient {
   DeltaRows<T> gradient;
   BoxRows<T> boxes, anchors;
   Variances<compute_t<T>> variances;
 
   __device__ auto operator()(int64_t b, int64_t a) const {
-    return encode_gradient_of_box(gradient(b, a), boxes(b, a), anchors(b, a), variances);
-  }
-};
-
-template <typename T>
-struct EncodeGradientOfAnchor {
-  DeltaRows<T> gradient;
-  BoxRows<T> boxes, anchors;
-  Variances<compute_t<T>> variances;
-
-  __device__ auto operator()(int64_t b, int64_t a) const {
-    return encode_gradient_of_anchor(gradient(b, a), boxes(b, a), anchors(b, a), variances);
+    if constexpr (kOfAnchor) {
+      return encode_gradient_of_anchor(gradient(b, a), boxes(b, a), anchors(b, a), variances);
+    } else {
+      return encode_gradient_of_box(gradient(b, a), boxes(b, a), anchors(b, a), variances);
+    }
   }
 };
 
@@ -80,25 +73,19 @@ struct Decode {
   }
 };
 
-template <typename T>
-struct DecodeGradientOfDelta {
+template <typename T, bool kOfAnchor>
+struct DecodeGradient {
   BoxRows<T> gradient;
   Decode<T> forward;
 
   __device__ auto operator()(int64_t b, int64_t a) const {
-    return decode_gradient_of_delta(forward.unclipped(gradient, b, a), forward.deltas(b, a),
-                                    forward.anchors(b, a), forward.variances);
-  }
-};
-
-template <typename T>
-struct DecodeGradientOfAnchor {
-  BoxRows<T> gradient;
-  Decode<T> forward;
-
-  __device__ auto operator()(int64_t b, int64_t a) const {
-    return decode_gradient_of_anchor(forward.unclipped(gradient, b, a), forward.deltas(b, a),
-                                     forward.variances);
+    const auto of_box = forward.unclipped(gradient, b, a);
+    const auto delta = forward.deltas(b, a);
+    if constexpr (kOfAnchor) {
+      return decode_gradient_of_anchor(of_box, delta, forward.variances);
+    } else {
+      return decode_gradient_of_delta(of_box, delta, forward.anchors(b, a), forward.variances);
+    }
   }
 };
 
