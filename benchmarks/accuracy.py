@@ -29,8 +29,8 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
+from benchmarks._card import into_card
 from benchmarks._measure import machine
-from benchmarks.weights_report import into_card
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.evaluation import average_precision

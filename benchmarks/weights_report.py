@@ -23,17 +23,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
+from benchmarks._card import into_card
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
-from s3fd.defaults import SCORE_THRESHOLD
+from s3fd.defaults import MAX_SIZE, SCORE_THRESHOLD
 from s3fd.evaluation import (
     PrecisionRecall,
     average_precision,
@@ -43,10 +43,10 @@ from s3fd.evaluation import (
 from s3fd.evaluation.calibration import calibration_error, reliability
 from s3fd.evaluation.photos import LOWEST_SCORE
 from s3fd.files import whole_file
-from s3fd.images import UInt8Array
+from s3fd.images import Size, UInt8Array
+from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 _FEWEST = 20  # detections that a point of the plot stands for
 
@@ -98,9 +98,9 @@ def measure(
     def find(pictures: Sequence[UInt8Array]) -> Sequence[Detections]:
         largest = round(scale * max(max(picture.shape) for picture in pictures))
         return detector(
-            [_scaled(picture, scale) for picture in pictures],
+            [resized(picture, *_times(scale, picture)) for picture in pictures],
             score_threshold=LOWEST_SCORE,
-            max_size=1024 if scale == 1 else largest,
+            max_size=MAX_SIZE if scale == 1 else largest,
         )
 
     result = evaluate_detector(find, photos)
@@ -108,11 +108,8 @@ def measure(
     return Measured(name, scale, photos, [(boxes / scale, scores) for boxes, scores in found])
 
 
-def _scaled(picture: UInt8Array, scale: float) -> UInt8Array:
-    if scale == 1:
-        return picture
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+def _times(scale: float, picture: UInt8Array) -> Size:
+    return round(picture.shape[0] * scale), round(picture.shape[1] * scale)
 
 
 def sets_of(photos: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
@@ -219,19 +216,6 @@ def plot_scores(measured: Sequence[Measured], file: Path) -> None:
     axes.legend()
     with whole_file(file) as opened:
         figure.savefig(opened, format=file.suffix[1:], dpi=120)
-
-
-def into_card(card: str, lines: Iterable[str]) -> str:
-    """The text of a card with other figures.
-
-    Raises:
-        ValueError: the card has not both marks, once each and in order.
-    """
-    head, begin, rest = card.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"card: expected a line {BEGIN!r} and after it a line {END!r}")
-    return "\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from s3fd.detections import Detections
 from s3fd.images import UInt8Array
 from s3fd.images.resize import resized
 
@@ -52,6 +53,10 @@ class ScaledImage:
             x1, y1, x2, y2 = scaled.unbind(dim=1)
             scaled = torch.stack([width - x2, y1, width - x1, y2], dim=1)
         return scaled
+
+    def keep(self, found: Detections) -> Detections:
+        """Of what was found in it, in pixels of the original, what counts: here all."""
+        return found
 
 
 def padded_length(length: int) -> int:

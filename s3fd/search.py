@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import torch
 
-from s3fd.closer import Tile, close_factors, tiles
+from s3fd.closer import close_factors, tiles
 from s3fd.defaults import BATCH_SIZE, IOU_THRESHOLD, MAX_PIXELS, MAX_SIZE, SCORE_THRESHOLD
 from s3fd.detections import Detections
 from s3fd.images import Size
@@ -83,7 +83,7 @@ class SingleScale:
 
     def _merged(self, looks: Sequence[tuple[ScaledImage, Detections]]) -> Detections:
         """One image's faces out of those of its looks; of one that several see, the surest."""
-        kept = [look.keep(found) if isinstance(look, Tile) else found for look, found in looks]
+        kept = [look.keep(found) for look, found in looks]
         if len(kept) == 1:
             return kept[0]
         kept = [*kept[1:], kept[0]]  # of equally sure ones the first, which is seen more closely

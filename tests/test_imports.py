@@ -21,8 +21,9 @@ LAYERS = """
     data detector
     search
     closer multiscale network
+    scaled_image
     detections models
-    drawing interchange scaled_image
+    drawing interchange
     images ops
     photos pipeline
     defaults devices file_kinds files settings

@@ -1,12 +1,14 @@
 """Networks that say exactly where the pixels of a kind are: known answers from any image."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
 from s3fd.ops import AnchorGrid, encode_boxes
 
 
-class FindsMarks(nn.Module):
+class FindsMarks(nn.Module, ABC):
     """Each mark that `marks` sees in an image becomes the one face of the anchor nearest to it.
 
     Attributes:
@@ -19,9 +21,9 @@ class FindsMarks(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
         self.batches = []
 
+    @abstractmethod
     def marks(self, image):
         """Pairs of a mask ``[H, W]`` and the margin of the face's logit."""
-        raise NotImplementedError
 
     def fuse(self):
         return self
