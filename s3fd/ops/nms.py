@@ -18,6 +18,8 @@ from s3fd.ops._checks import (
 from s3fd.ops.reference.nms import batched_nms as _batched_twin
 from s3fd.ops.reference.nms import nms as _twin
 
+_TWO_53 = 2.0**53
+
 
 @overload
 def nms(
@@ -58,10 +60,13 @@ def nms(
 
     Args:
         boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels. float16, bfloat16 (computed in
-            float32), float32 or float64 (computed as they are), under autocast too. Quantized
-            ones are dequantized; integers are refused, as torchvision does.
-        scores (Tensor[N]): of any floating-point dtype. Of equal scores the lower index goes first;
-            a NaN goes before all numbers, as in :func:`torch.sort`.
+            float32), float32 or float64 (computed as they are), under autocast too. Integers of
+            any dtype, which torchvision refuses, are computed in float64, which holds them all
+            below 2^53 (for int64 the host waits for the device to know that they are). Quantized
+            ones of one scale, which no IoU depends on, are computed from their integers, of 8 bits
+            in float32 as torchvision does; those of several scales are dequantized.
+        scores (Tensor[N]): of any dtype that boxes may have. Of equal scores the lower index goes
+            first; a NaN goes before all numbers, as in :func:`torch.sort`.
         iou_threshold: in [0, 1]; compared as a double, and only a larger IoU suppresses.
         padded: whether to return a tensor whose size does not depend on the boxes. Then the host
             never waits for a GPU, and the call can be captured in a CUDA graph.
@@ -76,9 +81,10 @@ def nms(
         -1 fills what is left behind the boxes that stay, and their number, int64 ``[]``.
 
     Raises:
-        TypeError: a tensor is not floating point, or ``iou_threshold`` or ``keep`` no number.
-        ValueError: wrong shapes, different devices, ``iou_threshold`` outside of [0, 1], or
-            ``keep`` less than 1.
+        TypeError: a tensor is of bool or complex numbers, or ``iou_threshold`` or ``keep`` no
+            number.
+        ValueError: wrong shapes, different devices, ``iou_threshold`` outside of [0, 1], ``keep``
+            less than 1, or integers of 2^53 or more.
 
     On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
@@ -138,8 +144,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 
 
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
-    """Boxes and scores without their history, and not quantized."""
-    boxes, scores = _dequantized(boxes), _dequantized(scores)
+    """Boxes and scores without their history, in floating point."""
+    boxes, scores = _in_floating_point("boxes", boxes), _in_floating_point("scores", scores)
     check_tensor("boxes", boxes, ("N", 4))
     check_tensor("scores", scores, (boxes.shape[0],))
     check_device("scores", scores, "boxes", boxes.device)
@@ -147,8 +153,24 @@ def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tenso
     return boxes.detach(), scores.detach()
 
 
-def _dequantized(tensor: Tensor) -> Tensor:
-    return tensor.dequantize() if getattr(tensor, "is_quantized", False) else tensor
+def _in_floating_point(name: str, tensor: Tensor) -> Tensor:
+    """Integers and quantized numbers in a dtype that is exact for their order and differences."""
+    if not isinstance(tensor, Tensor) or tensor.is_floating_point():
+        return tensor
+    if tensor.is_quantized:
+        if tensor.qscheme() != torch.per_tensor_affine:
+            return tensor.dequantize()
+        integers = tensor.int_repr()
+        return integers.double() if integers.dtype == torch.int32 else integers.float()
+    if tensor.dtype == torch.bool or tensor.dtype.is_complex:
+        return tensor
+    exact = tensor.double()
+    if tensor.dtype.itemsize == 8 and not bool((exact.abs() < _TWO_53).all()):
+        raise ValueError(
+            f"{name}: expected integers that float64 holds exactly, less than 2^53, got larger "
+            "ones; subtract what they have in common, or divide them"
+        )
+    return exact
 
 
 @_registration.fake("s3fd::nms")

@@ -58,7 +58,9 @@ def _keep_best(
     assert boxes.shape[1] == 4
     assert scores.shape == boxes.shape[:1]
 
-    dtype = torch.promote_types(boxes.dtype, torch.float32)
+    # float64 holds integers; those from 2^53 on are the public function's to refuse.
+    wide = torch.float32 if boxes.is_floating_point() else torch.float64
+    dtype = torch.promote_types(boxes.dtype, wide)
     left = scores.argsort(descending=True, stable=True)  # [N], NaN first
     sides, areas = sides_and_areas(boxes[left], dtype)  # [4, N], [N], by falling score
     kept = []
