@@ -48,12 +48,17 @@ class Found(NamedTuple):
         scores: float32 ``[N]``.
         images: int64 ``[N, 1]``, the image of each.
         splits: int64 ``[B + 1]``: image ``b`` has rows ``splits[b]`` to ``splits[b + 1]``.
+        where: int64 ``[N, 2]``, image and candidate of each.
+        numbers: int64 ``[B, K]``, of each candidate: that of its anchor times the number of
+            classes, and its class.
     """
 
     boxes: Any
     scores: Any
     images: Any
     splits: Any
+    where: Any
+    numbers: Any
 
 
 def constant(op: Any, value: npt.ArrayLike, dtype: npt.DTypeLike) -> Any:
@@ -73,19 +78,23 @@ def length(op: Any, value: Any, axis: int) -> Any:
 
 def decode_detections(
     op: Any,
-    logits: Sequence[Any],  # of each level [B, S * (k + 1), H, W]
+    logits: Sequence[Any],  # of each level [B, S * (k + C), H, W]; sigmoid: [B, S * C, H, W]
     deltas: Sequence[Any],  # of each level [B, S * 4, H, W]
     grid: GridDescription,
     limits: Any | None,  # float32 [B or 1, 1, 4]: width and height twice
     variances: tuple[float, float],
     suppression: Suppression,
+    *,
+    classes: int = 1,
+    sigmoid: bool = False,
 ) -> Found:
-    """`s3fd.ops.decode_detections`; boxes are clipped to `limits`."""
+    """`s3fd.ops.decode_detections`; boxes are clipped to `limits`. Logits have to be finite."""
     lowest, iou_threshold, candidates, keep = suppression
     levels = range(grid.num_levels)
+    backgrounds = [0] * grid.num_levels if sigmoid else grid.num_backgrounds
     margins = op.Concat(
-        *(_margins(op, logits[i], grid.num_backgrounds[i]) for i in levels), axis=1
-    )  # [B, A]
+        *(_margins(op, logits[i], backgrounds[i], classes) for i in levels), axis=1
+    )  # [B, A, C]
     boxes = op.Concat(
         *(_boxes(op, deltas[i], grid, i, variances) for i in levels), axis=1
     )  # [B, A, 4]
@@ -93,31 +102,73 @@ def decode_detections(
         boxes = op.Min(op.Max(boxes, constant(op, 0, np.float32)), limits)
 
     passes = op.And(
-        op.GreaterOrEqual(margins, constant(op, lowest, np.float32)), _has_area(op, boxes)
+        op.GreaterOrEqual(margins, constant(op, lowest, np.float32)),
+        op.Unsqueeze(_has_area(op, boxes), integers(op, 2)),
     )
     margins = op.Where(passes, margins, constant(op, -math.inf, np.float32))
+    margins = op.Reshape(margins, integers(op, 0, -1))  # [B, A * C]
     count = op.Min(integers(op, candidates), length(op, margins, 1))
-    margins, best = op.TopK(margins, count, axis=1)  # [B, C], [B, C]
-    boxes = op.GatherND(boxes, op.Unsqueeze(best, integers(op, 2)), batch_dims=1)  # [B, C, 4]
-    chosen = op.NonMaxSuppression(
-        boxes,
-        op.Unsqueeze(margins, integers(op, 1)),
-        integers(op, keep),
-        constant(op, [iou_threshold], np.float32),
-        constant(op, [_LOWEST], np.float32),  # which leaves out what does not pass
-    )  # [N, 3]: image, class, candidate
-    where = op.Gather(chosen, integers(op, 0, 2), axis=1)  # [N, 2]
-    images = op.Gather(chosen, integers(op, 0), axis=1)  # [N, 1]
+    margins, numbers = op.TopK(margins, count, axis=1)  # [B, K], [B, K]
+    by_class, anchors = op.Unsqueeze(margins, integers(op, 1)), numbers  # [B, 1, K], [B, K]
+    if classes > 1:
+        by_class = _by_class(op, by_class, op.Mod(numbers, integers(op, classes)), classes)
+        anchors = op.Div(numbers, integers(op, classes))
+    boxes = op.GatherND(boxes, op.Unsqueeze(anchors, integers(op, 2)), batch_dims=1)  # [B, K, 4]
+    where = _kept(op, boxes, by_class, iou_threshold, keep)  # [N, 2]
+    images = op.Gather(where, integers(op, 0), axis=1)  # [N, 1]
     return Found(
         op.GatherND(boxes, where),
         op.Sigmoid(op.GatherND(margins, where)),
         images,
         _splits(op, images, length(op, margins, 0)),
+        where,
+        numbers,
     )
 
 
-def pad_detections(op: Any, found: Found, keep: int) -> tuple[Any, Any, Any]:
-    """The same as `s3fd.ops.decode_detections` with `padded`: ``[B, keep, 4]``, ``[B, keep]``."""
+def labels_and_indices(op: Any, found: Found, classes: int) -> tuple[Any, Any]:
+    """Of each detection its class and its anchor, int64 ``[N]``."""
+    numbers = op.GatherND(found.numbers, found.where)
+    return op.Mod(numbers, integers(op, classes)), op.Div(numbers, integers(op, classes))
+
+
+def _by_class(op: Any, margins: Any, labels: Any, classes: int) -> Any:
+    """The margins of each class, and nothing that passes in the places of the others.
+
+    ``[B, 1, K]`` and ``[B, K]`` to ``[B, C, K]``.
+    """
+    every = constant(op, np.arange(classes)[:, None], np.int64)  # [C, 1]
+    is_of_class = op.Equal(op.Unsqueeze(labels, integers(op, 1)), every)  # [B, C, K]
+    return op.Where(is_of_class, margins, constant(op, -math.inf, np.float32))
+
+
+def _kept(op: Any, boxes: Any, margins: Any, iou_threshold: float, keep: int) -> Any:
+    """Image and candidate, int64 ``[N, 2]``, of what suppression by class keeps.
+
+    In this order, in which margins fall: runtimes give it in orders of their own.
+    """
+    chosen = op.NonMaxSuppression(
+        boxes,
+        margins,
+        integers(op, keep),
+        constant(op, [iou_threshold], np.float32),
+        constant(op, [_LOWEST], np.float32),  # which leaves out what does not pass
+    )  # [N', 3]: image, class, candidate
+    where = op.Gather(chosen, integers(op, 0, 2), axis=1)  # [N', 2]
+    shape = op.Concat(length(op, boxes, 0), length(op, boxes, 1), axis=0)
+    marks = op.Expand(integers(op, 0), shape)
+    marks = op.ScatterND(marks, where, op.Expand(integers(op, 1), length(op, chosen, 0)))
+    before = op.CumSum(marks, constant(op, 1, np.int64))  # itself among them
+    within = op.LessOrEqual(before, integers(op, keep))  # of all classes together
+    stays = op.And(op.Cast(marks, to=TensorProto.BOOL), within)
+    return op.Transpose(op.NonZero(stays), perm=[1, 0])
+
+
+def pad_detections(op: Any, found: Found, keep: int, *integers_of: Any) -> tuple[Any, ...]:
+    """The same as `s3fd.ops.decode_detections` with `padded`: boxes, scores, counts, and the rest.
+
+    ``[B, keep, 4]``, ``[B, keep]``, ``[B]``; and each of `integers_of`, ``[N]``, as ``[B, keep]``.
+    """
     starts = op.Slice(found.splits, integers(op, 0), integers(op, -1), integers(op, 0))  # [B]
     ends = op.Slice(found.splits, integers(op, 1), integers(op, 2**62), integers(op, 0))  # [B]
     rows = op.Unsqueeze(_count_up(op, length(op, found.scores, 0)), integers(op, 1))  # [N, 1]
@@ -129,6 +180,10 @@ def pad_detections(op: Any, found: Found, keep: int) -> tuple[Any, Any, Any]:
         op.ScatterND(boxes, places, found.boxes),
         op.ScatterND(scores, places, found.scores),
         op.Sub(ends, starts),
+        *(
+            op.ScatterND(op.Expand(integers(op, -1), shape), places, values)
+            for values in integers_of
+        ),
     )
 
 
@@ -173,12 +228,44 @@ def l2_normalize(op: Any, features: Any, weight: Any) -> Any:
     return op.CastLike(op.Mul(normalized, scale), features)
 
 
-def _margins(op: Any, logits: Any, backgrounds: int) -> Any:  # -> [B, H * W * S]
-    """Face less strongest background."""
-    by_anchor = _by_anchor(op, logits, integers(op, 0, -1, backgrounds + 1))  # [B, A_l, k + 1]
+def _margins(op: Any, logits: Any, backgrounds: int, classes: int) -> Any:
+    """``[B, H * W * S, C]``: the logit of each class's score."""
+    by_anchor = _by_anchor(op, logits, integers(op, 0, -1, backgrounds + classes))
+    if backgrounds == 0:
+        return by_anchor
     behind = op.Gather(by_anchor, integers(op, *range(backgrounds)), axis=2)
-    face = op.Gather(by_anchor, constant(op, backgrounds, np.int64), axis=2)
-    return op.Sub(face, op.ReduceMax(behind, integers(op, 2), keepdims=0))
+    background = op.ReduceMax(behind, integers(op, 2))  # [B, A_l, 1]
+    classes_of = integers(op, *range(backgrounds, backgrounds + classes))
+    own = op.Gather(by_anchor, classes_of, axis=2)  # [B, A_l, C]
+    if classes == 1:
+        return op.Sub(own, background)
+    return op.Sub(own, _logarithm_of_others(op, op.Concat(background, own, axis=2), classes))
+
+
+def _logarithm_of_others(op: Any, competing: Any, classes: int) -> Any:
+    """Of each class, the logarithm of the summed exponentials of all others and the background.
+
+    ``[B, A_l, 1 + C]`` to ``[B, A_l, C]``. Taken off the sum of all, an exponential leaves enough
+    digits unless it is the largest one: for that the others are summed anew.
+    """
+    axis = integers(op, 2)
+    first = op.ArgMax(competing, axis=2)  # [B, A_l, 1]
+    is_first = op.Equal(first, integers(op, *range(1 + classes)))  # [B, A_l, 1 + C]
+    others = op.Where(is_first, constant(op, -math.inf, np.float32), competing)
+
+    def largest_and_exponentials(values: Any) -> tuple[Any, Any]:
+        largest = op.ReduceMax(values, axis)
+        return largest, op.Exp(op.Sub(values, largest))
+
+    largest, exponentials = largest_and_exponentials(competing)
+    rest = op.Sub(op.ReduceSum(exponentials, axis), exponentials)  # [B, A_l, 1 + C]
+    second, of_others = largest_and_exponentials(others)
+    logarithms = op.Where(
+        is_first,
+        op.Add(op.Log(op.ReduceSum(of_others, axis)), second),
+        op.Add(op.Log(rest), largest),
+    )
+    return op.Gather(logarithms, integers(op, *range(1, 1 + classes)), axis=2)
 
 
 def _boxes(

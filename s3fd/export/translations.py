@@ -19,7 +19,7 @@ op: Any = opset18
 def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Translations into standard operators of ONNX, for models that call `s3fd.ops`.
 
-    Of ``decode_detections`` and ``nms``, padded or not, ``l2_normalize`` and
+    Of ``decode_detections`` with all its options and ``nms``, padded or not, ``l2_normalize`` and
     ``max_out_background``. They are of opset 18, and compute in float32.
 
     Returns:
@@ -35,6 +35,8 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         operators.decode_detections.default: _decode_detections,
         operators.decode_detections_padded.default: _decode_detections_padded,
+        operators.decode_detections_labelled.default: _decode_labelled,
+        operators.decode_detections_labelled_padded.default: _decode_labelled_padded,
         operators.nms.default: _nms,
         operators.nms_padded.default: _nms_padded,
         operators.l2_normalize.default: _l2_normalize,
@@ -53,6 +55,8 @@ def _found(
     image_sizes: Sequence[Any] | None,
     centre_variance: float,
     size_variance: float,
+    classes: int = 1,
+    sigmoid: bool = False,
 ) -> Found:
     return onnx_operators.decode_detections(
         op,
@@ -62,6 +66,8 @@ def _found(
         None if image_sizes is None else _limits(image_sizes),
         (centre_variance, size_variance),
         Suppression(margin, iou_threshold, candidates, keep),
+        classes=classes,
+        sigmoid=sigmoid,
     )
 
 
@@ -79,14 +85,28 @@ def _integer(value: Any) -> Any:  # -> int64 [1]
     return op.Reshape(op.Cast(value, to=TensorProto.INT64), integers(op, 1))
 
 
-def _decode_detections(*arguments: Any) -> tuple[Any, Any, Any]:
+def _decode_detections(*arguments: Any) -> tuple[Any, ...]:
     found = _found(*arguments)
     return found.boxes, found.scores, found.splits
 
 
-def _decode_detections_padded(*arguments: Any) -> tuple[Any, Any, Any]:
+def _decode_detections_padded(*arguments: Any) -> tuple[Any, ...]:
     keep = arguments[6]
     return onnx_operators.pad_detections(op, _found(*arguments), keep)
+
+
+def _decode_labelled(*arguments: Any) -> tuple[Any, ...]:
+    found, classes = _found(*arguments), arguments[10]
+    return (
+        *(found.boxes, found.scores, found.splits),
+        *onnx_operators.labels_and_indices(op, found, classes),
+    )
+
+
+def _decode_labelled_padded(*arguments: Any) -> tuple[Any, ...]:
+    found, keep, classes = _found(*arguments), arguments[6], arguments[10]
+    integers_of = onnx_operators.labels_and_indices(op, found, classes)
+    return onnx_operators.pad_detections(op, found, keep, *integers_of)
 
 
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
