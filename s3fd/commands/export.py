@@ -38,7 +38,7 @@ def export(
         pixels: With onnx, the type of the images; 0 to 255 in both.
         image_size: With torch, height and width of the images.
         batch_size: With torch, their number.
-        precision: With torch, what the network computes in.
+        precision: What the network computes in; with onnx, float32 or float16.
     """
     if out.suffix != _SUFFIXES[kind]:
         expected = f"a name that ends in {_SUFFIXES[kind]} for --format {kind}"
@@ -58,7 +58,8 @@ def export(
             from s3fd.export import export_onnx
         except ImportError as error:
             raise UsageError("--format", str(error)) from None
-        export_onnx(network, out, input_type=pixels, **thresholds)
+        assert precision != "bfloat16"
+        export_onnx(network, out, input_type=pixels, precision=precision, **thresholds)
     else:
         from s3fd.export import export_torch
 
@@ -90,7 +91,7 @@ def _check_options_of_formats(
         "--pixels": ("onnx", pixels != "uint8"),
         "--image-size": ("torch", image_size is not None),
         "--batch-size": ("torch", batch_size != 1),
-        "--precision": ("torch", precision != "float32"),
+        "--precision bfloat16": ("torch", precision == "bfloat16"),
     }
     for name, (of, is_given) in given.items():
         if is_given and kind != of:

@@ -31,6 +31,9 @@ from s3fd.scaled_image import PADDING_STEPS
 InputType: TypeAlias = Literal["uint8", "float32"]
 """Of the images that a file takes; their values are 0 to 255 in both."""
 
+FilePrecision: TypeAlias = Literal["float32", "float16"]
+"""Of the weights in a file, and of the maps that its network computes."""
+
 _CANDIDATES, _KEEP = 5000, 750  # of `decode_detections`
 _VARIANCES = (0.1, 0.2)
 _EXAMPLE = (2, 3, 256, 320)  # no map has a single row, which would be taken for a rule
@@ -43,6 +46,7 @@ def export_onnx(
     score_threshold: float = SCORE_THRESHOLD,
     iou_threshold: float = IOU_THRESHOLD,
     input_type: InputType = "uint8",
+    precision: FilePrecision = "float32",
 ) -> None:
     """Writes a detector as a file that ONNX Runtime and others run without torch and s3fd.
 
@@ -58,6 +62,8 @@ def export_onnx(
         score_threshold: faces with a smaller score are dropped; in [0, 1].
         iou_threshold: of two faces that overlap more, the one with the larger score stays.
         input_type: of the images: ``"uint8"`` or ``"float32"``.
+        precision: of the network: ``"float32"`` or ``"float16"``. Pixels, boxes and scores are
+            computed in float32 in both.
 
     Raises:
         ValueError: an argument is not as described.
@@ -66,11 +72,17 @@ def export_onnx(
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     if input_type not in get_args(InputType):
         raise ValueError(f"input_type: expected 'uint8' or 'float32', got {input_type!r}")
+    if precision not in get_args(FilePrecision):
+        raise ValueError(f"precision: expected 'float32' or 'float16', got {precision!r}")
     model = deepcopy(model).cpu().float().fuse().requires_grad_(False)
+    if precision == "float16":
+        model.half()
     network = _exported_network(model).graph
     suppression = Suppression(score_to_margin(score_threshold), iou_threshold, _CANDIDATES, _KEEP)
     before, after = Graph("before/"), Graph("after/")
     x = _preprocess(before, model)
+    if precision == "float16":
+        x = before.Cast(x, to=TensorProto.FLOAT16)
     before.name(x, network.input[0].name)
     maps = [output.name for output in network.output]
     half = len(maps) // 2
@@ -92,6 +104,7 @@ def export_onnx(
             "channel_order": "RGB",
             "score_threshold": str(score_threshold),
             "iou_threshold": str(iou_threshold),
+            "precision": precision,
         },
     )
     onnx.checker.check_model(proto, full_check=True)
@@ -101,7 +114,7 @@ def export_onnx(
 
 def _exported_network(model: S3FD) -> onnx.ModelProto:
     """From preprocessed images to the maps of all levels, logits first."""
-    example = torch.zeros(_EXAMPLE)
+    example = torch.zeros(_EXAMPLE, dtype=next(model.parameters()).dtype)
     dynamic = torch.export.Dim.DYNAMIC
     with _quiet():
         program = torch.onnx.export(

@@ -30,6 +30,14 @@ def test_the_command_writes_what_onnx_runtime_reads(run, weights, tmp_path):
     assert session.get_modelmeta().custom_metadata_map["score_threshold"] == "0.3"
 
 
+def test_half_precision_is_asked_for_by_a_flag(run, weights, tmp_path):
+    out = tmp_path / "random.onnx"
+    result = run("export", weights, "-o", out, "--precision", "float16")
+    assert result.exit_code == 0, result.output
+    metadata = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
+    assert metadata["precision"] == "float16"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

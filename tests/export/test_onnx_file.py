@@ -95,6 +95,29 @@ def test_a_network_of_other_colours_scale_and_levels_takes_floating_point_images
     assert_same(session.run(None, {"images": image[None].astype(np.float32)}), [expected])
 
 
+def test_a_file_in_half_precision_finds_nearly_the_same(light, detector, tmp_path):
+    path = tmp_path / "half.onnx"
+    model = load_checkpoint(pretrained_path("light"))
+    export_onnx(model, path, score_threshold=0.3, precision="float16")
+    assert path.stat().st_size < 0.6 * light.stat().st_size
+    weights = onnx.load(path).graph.initializer
+    largest = max(weights, key=lambda tensor: np.prod(tensor.dims))
+    assert largest.data_type == onnx.TensorProto.FLOAT16
+    assert next(model.parameters()).dtype == torch.float32
+    image = read_image(ASTRONAUT)[:, :400]
+    images = np.stack([image, np.full_like(image, 128), image[:, ::-1]])
+    session = onnxruntime.InferenceSession(path)
+    boxes, scores, splits = session.run(None, {"images": images})
+    assert boxes.dtype == scores.dtype == np.float32
+    for faces, begin, end in zip(
+        detector(images, score_threshold=0.5, max_size=None), splits[:-1], splits[1:], strict=True
+    ):
+        sure = scores[begin:end] >= 0.5
+        assert sure.sum() == len(faces)
+        np.testing.assert_allclose(boxes[begin:end][sure], faces.boxes, atol=0.5)
+        np.testing.assert_allclose(scores[begin:end][sure], faces.scores, atol=0.01)
+
+
 def test_a_file_consists_of_standard_operators(light):
     model = onnx.load(light)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
@@ -130,6 +153,7 @@ np.savez(f"{folder}/found.npz", *outputs)
         ({"score_threshold": 1.5}, "score_threshold"),
         ({"iou_threshold": -1}, "iou_threshold"),
         ({"input_type": "float64"}, "input_type: expected 'uint8' or 'float32'"),
+        ({"precision": "bfloat16"}, "precision: expected 'float32' or 'float16'"),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, arguments, message):
