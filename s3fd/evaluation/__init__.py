@@ -1,7 +1,8 @@
 """How good a detector is: average precision on labelled photos.
 
 `average_precision` compares detections with ground truth, for any detector. `evaluate_detector`
-runs one over labelled photos, such as those that `s3fd.data.read_photos` reads.
+runs one over labelled photos, such as those that `s3fd.data.read_photos` reads, and
+`evaluate_detections` takes what it has found there.
 
 The benchmarks as their own tools compute them: `evaluate_wider_face`, `evaluate_fddb`, and
 `evaluate_pascal_voc` for AFW and PASCAL faces.
@@ -31,7 +32,7 @@ from s3fd.evaluation.pascal_voc import (
     read_pascal_voc,
     read_pascal_voc_predictions,
 )
-from s3fd.evaluation.photos import Evaluation, evaluate_detector
+from s3fd.evaluation.photos import Evaluation, evaluate_detections, evaluate_detector
 from s3fd.evaluation.sizes import average_precision_by_size
 from s3fd.evaluation.wider_face import (
     WiderFaceCurve,
@@ -59,6 +60,7 @@ __all__ = [
     "WiderFaceResult",
     "average_precision",
     "average_precision_by_size",
+    "evaluate_detections",
     "evaluate_detector",
     "evaluate_fddb",
     "evaluate_pascal_voc",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from s3fd.data import AnnotatedImage
 from s3fd.detections import Detections
@@ -19,8 +19,6 @@ Detector: TypeAlias = Callable[[Sequence[UInt8Array]], Sequence[Detections]]
 
 The average precision is that of all scores it gives: let it give small ones.
 """
-
-Photo = TypeVar("Photo")
 
 LOWEST_SCORE = 0.01
 """The score threshold that detectors are evaluated with: smaller scores hardly change the curve."""
@@ -74,39 +72,65 @@ def evaluate_detector(
         >>> evaluate_detector(lambda photos: [], []).curve.faces
         0
     """
+    with closing(_found(detector, photos, at_once, advance)) as found:
+        return evaluate_detections(found, photos, iou_threshold=iou_threshold)
+
+
+def evaluate_detections(
+    found: Iterable[Detections],
+    photos: Sequence[AnnotatedImage],
+    *,
+    iou_threshold: float = 0.5,
+) -> Evaluation:
+    """Compares what a detector finds in labelled photos with the labels.
+
+    Args:
+        found: the faces of each photo, taken as they come: `s3fd.FaceDetector.stream`, for example,
+            which reads ahead in bounded memory.
+        photos: in the same order.
+        iou_threshold: as for `evaluate_detector`.
+
+    Raises:
+        ValueError: a photo has another size than its labels belong to, or there are more or fewer
+            `Detections` than photos.
+
+    Example:
+        >>> evaluate_detections([], []).curve.faces
+        0
+    """
     start = time.perf_counter()
-    found = find_faces(detector, photos, _read, at_once=at_once, advance=advance)
+    detections: list[Detections] = []
+    for faces in found:
+        if len(detections) < len(photos):
+            _check_size(photos[len(detections)], faces.image_size)
+        detections.append(faces)
+    if len(detections) != len(photos):
+        raise ValueError(
+            f"found: expected Detections for each of {len(photos)} photos, got {len(detections)}"
+        )
     seconds = time.perf_counter() - start
     curve = average_precision(
-        [detections.numpy() for detections in found],
+        [faces.numpy() for faces in detections],
         [photo.boxes for photo in photos],
         ignore=[photo.ignore for photo in photos],
         iou_threshold=iou_threshold,
     )
     ignore_boxes = sum(len(photo.ignore) for photo in photos)
-    return Evaluation(curve, iou_threshold, len(photos), ignore_boxes, seconds, found)
+    return Evaluation(curve, iou_threshold, len(photos), ignore_boxes, seconds, detections)
 
 
-def find_faces(
+def _found(
     detector: Detector,
-    photos: Sequence[Photo],
-    read: Callable[[Photo], UInt8Array],
-    *,
-    at_once: int = 32,
-    advance: Callable[[int], object] | None = None,
-) -> list[Detections]:
-    """Finds the faces of photos; the next ones are read while the detector looks at some.
+    photos: Sequence[AnnotatedImage],
+    at_once: int,
+    advance: Callable[[int], object] | None,
+) -> Generator[Detections, None, None]:
+    """The faces of photos, of which the next ones are read while the detector looks at some."""
 
-    Args:
-        detector: see `Detector`.
-        photos: anything that `read` understands.
-        read: gives the pixels of one.
-        at_once: photos that are given to the detector together; as many are read meanwhile.
-        advance: called with the number of photos just done, for a progress bar.
-
-    Raises:
-        ValueError: the detector answers with another number of `Detections` than it got photos.
-    """
+    def read(photo: AnnotatedImage) -> UInt8Array:
+        pixels = read_image(photo.path)
+        _check_size(photo, pixels.shape[:2])
+        return pixels
 
     def find(pictures: list[UInt8Array]) -> Sequence[Detections]:
         answer = detector(pictures)
@@ -117,24 +141,20 @@ def find_faces(
             )
         return answer
 
-    found: list[Detections] = []
     with closing(in_order(photos, read, find, together=at_once, ahead=at_once)) as results:
         for _, result in results:
             if isinstance(result, Exception):
                 raise result
-            found.append(result)
+            yield result
             if advance is not None:
                 advance(1)
-    return found
 
 
-def _read(photo: AnnotatedImage) -> UInt8Array:
-    pixels = read_image(photo.path)
-    height, width = pixels.shape[:2]
+def _check_size(photo: AnnotatedImage, size: tuple[int, int]) -> None:
+    height, width = size
     known = photo.width, photo.height
     if None not in known and known != (width, height):
         raise ValueError(
             f"{photo.path}: its labels are for {photo.width} x {photo.height} pixels, "
             f"but turned upright it has {width} x {height}"
         )
-    return pixels

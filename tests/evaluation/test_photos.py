@@ -5,7 +5,7 @@ from PIL import Image
 
 from s3fd import Detections
 from s3fd.data import AnnotatedImage, read_photos
-from s3fd.evaluation import evaluate_detector, read_fddb
+from s3fd.evaluation import evaluate_detections, evaluate_detector, read_fddb
 from s3fd.images import ImageError
 
 FACE, OTHER = [2, 2, 12, 14], [20, 4, 30, 16]
@@ -78,6 +78,38 @@ def test_labels_for_another_size_are_refused(tmp_path):
 def test_a_detector_that_answers_too_little_is_refused(tmp_path):
     with pytest.raises(ValueError, match="detector: expected Detections for each of 1 photos"):
         evaluate_detector(lambda pictures: [], [photo(tmp_path, "0", [FACE])])
+
+
+def test_detections_from_elsewhere_are_judged_as_they_come(tmp_path):
+    photos = [photo(tmp_path, "0", [FACE, OTHER]), photo(tmp_path, "1", [])]
+    found = [detections([FACE], [0.9]), detections([FACE], [0.4])]
+    result = evaluate_detections(iter(found), photos)
+    assert result.detections == found
+    expected = evaluate_detector(by_colour(found), photos).curve
+    np.testing.assert_array_equal(result.curve.precision, expected.precision)
+    assert result.curve.average_precision == expected.average_precision == 0.5
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_another_number_of_detections_is_refused(tmp_path, count):
+    photos = [photo(tmp_path, "0", []), photo(tmp_path, "1", [])]
+    with pytest.raises(ValueError, match=f"each of 2 photos, got {count}"):
+        evaluate_detections([detections([], [])] * count, photos)
+
+
+def test_the_size_of_labels_is_checked_before_the_next_photo_is_looked_at(tmp_path):
+    photo(tmp_path, "0", [])
+    labelled = AnnotatedImage(tmp_path / "0.png", 24, 32, np.array([FACE], np.float32))
+    given = []
+
+    def found():
+        for size in [(32, 24), (24, 32), (32, 24)]:
+            given.append(size)
+            yield detections([], [], size)
+
+    with pytest.raises(ValueError, match=r"0\.png: its labels are for 24 x 32 pixels, .* 32 x 24"):
+        evaluate_detections(found(), [labelled] * 3)
+    assert len(given) == 2
 
 
 def test_real_photos_fit_their_labels(shared):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from s3fd.detections import Detections
     from s3fd.evaluation import Evaluation
     from s3fd.evaluation.predictions import Prediction
-    from s3fd.images import UInt8Array
 
 
 class DetectorRun:
@@ -44,30 +44,28 @@ class DetectorRun:
 
     def evaluate(self, photos: Sequence[AnnotatedImage]) -> Evaluation:
         """Finds the faces of labelled photos, and compares them with the labels."""
-        from s3fd.evaluation import evaluate_detector
+        from s3fd.evaluation import evaluate_detections
 
-        def find(pictures: Sequence[UInt8Array]) -> list[Detections]:
-            return list(self._detector.stream(pictures, **self._search))
-
-        with progress_bar("photos") as progress:
-            task = progress.add_task("", total=len(photos))
-            result = evaluate_detector(
-                find, photos, advance=lambda done: progress.advance(task, done)
-            )
-        self.seconds = result.seconds
-        return result
+        with closing(self._stream([photo.path for photo in photos])) as found:
+            return evaluate_detections(found, photos)
 
     def find(self, photos: Sequence[Path]) -> list[Detections]:
         """Finds the faces of photos."""
         start = time.perf_counter()
-        found = []
-        with progress_bar("photos") as progress:
-            task = progress.add_task("", total=len(photos))
-            for faces in self._detector.stream(photos, **self._search):
-                found.append(faces)
-                progress.advance(task)
+        found = list(self._stream(photos))
         self.seconds = time.perf_counter() - start
         return found
+
+    def _stream(self, photos: Sequence[Path]) -> Generator[Detections, None, None]:
+        """The faces of photos as they are found."""
+        with (
+            progress_bar("photos") as progress,
+            closing(self._detector.stream(photos, **self._search)) as results,
+        ):
+            task = progress.add_task("", total=len(photos))
+            for faces in results:
+                yield faces
+                progress.advance(task)
 
 
 def as_predictions(found: Sequence[Detections]) -> list[Prediction]:
