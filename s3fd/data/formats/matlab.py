@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from s3fd.data.formats.matlab5 import read_mat_5
+from s3fd.messages import one_line
 
-def read_mat(file: Path) -> dict[str, Any]:
-    """Reads all variables of a file.
+
+def read_mat(file: Path, *names: str) -> dict[str, Any]:
+    """Reads variables of a file.
 
     Cell arrays become object arrays, struct arrays object arrays of dicts, text becomes str, and
     numbers stay arrays; all with MATLAB's shapes, so that a vector has two dimensions.
 
+    Args:
+        file: a file of either version.
+        names: of the variables that are wanted, if they are there; none for all of them.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ImportError: scipy (version 5) or h5py (version 7.3) is not installed.
+        ImportError: it is of version 7.3, and h5py is not installed.
         ValueError: it is not such a file.
     """
     if not file.is_file():
@@ -24,36 +32,13 @@ def read_mat(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         is_7_3 = stream.read(10) == b"MATLAB 7.3" or file.suffix == ".h5"
     try:
-        return _read_7_3(file) if is_7_3 else _read_5(file)
+        return _read_7_3(file, names) if is_7_3 else read_mat_5(file.read_bytes(), names)
     except ImportError as error:
-        module = (error.name or "scipy").split(".")[0]
         raise ImportError(
-            f"{file}: {module} is needed to read it: pip install 's3fd[eval]'", name=module
+            f"{file}: h5py is needed to read it: pip install 's3fd[eval]'", name="h5py"
         ) from error
     except Exception as error:  # the readers fail in many ways on a damaged file
-        raise ValueError(f"{file}: can't be read as a MATLAB file ({error})") from error
-
-
-def _read_5(file: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-
-    variables = loadmat(str(file))
-    return {name: _plain(value) for name, value in variables.items() if not name.startswith("__")}
-
-
-def _plain(value: Any) -> Any:
-    """What scipy read, without its own kinds of arrays."""
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.kind == "U":
-        return "".join(value.ravel().tolist())
-    if value.dtype.names is not None:
-        fields = [{name: _plain(record[name]) for name in value.dtype.names} for record in
-                  value.ravel()]  # fmt: skip
-        return _objects(fields, value.shape)
-    if value.dtype.kind == "O":
-        return _objects([_plain(cell) for cell in value.ravel()], value.shape)
-    return value
+        raise ValueError(f"{file}: can't be read as a MATLAB file ({one_line(error)})") from error
 
 
 def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
@@ -64,11 +49,12 @@ def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _read_7_3(file: Path) -> dict[str, Any]:
+def _read_7_3(file: Path, names: Collection[str]) -> dict[str, Any]:
     import h5py
 
     with h5py.File(file, "r") as content:
-        return {name: _node(content, content[name]) for name in content if name[0] != "#"}
+        wanted = [name for name in content if name[0] != "#" and (not names or name in names)]
+        return {name: _node(content, content[name]) for name in wanted}
 
 
 def _node(content: Any, node: Any) -> Any:

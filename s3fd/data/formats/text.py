@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from s3fd.messages import shortened
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What it raises to look into values of a file that has another form, or is damaged."""
+
 _END = "the end of the file"
 
 
@@ -110,17 +115,19 @@ def read_listing(file: Path, what: str) -> Iterator[tuple[str, list[Row]]]:
 
     while at < len(lines):
         number, name = lines[at]
+        known_as = shortened(name)
         if name in names:
-            raise ValueError(f"{file}:{number}: {name} comes twice")
+            raise ValueError(f"{file}:{number}: {known_as} comes twice")
         if numbers(name):
             raise ValueError(
-                f"{file}:{number}: expected the name of a photo, got {name!r}; is the number of "
-                f"{what}s above wrong?"
+                f"{file}:{number}: expected the name of a photo, got {known_as!r}; is the number "
+                f"of {what}s above wrong?"
             )
         number, count = line(at + 1)
         if not re.fullmatch(r"\d{1,9}", count):
             raise ValueError(
-                f"{file}:{number}: expected the number of {what}s in {name}, got {count}"
+                f"{file}:{number}: expected the number of {what}s in {known_as}, got "
+                f"{shortened(count)}"
             )
         wanted = range(min(int(count), len(lines) - at))
         rows = [(index + 1, *line(at + 2 + index)) for index in wanted]
@@ -128,7 +135,7 @@ def read_listing(file: Path, what: str) -> Iterator[tuple[str, list[Row]]]:
         yield (
             name,
             [
-                Row(f"{file}:{number}: {what} {index} of {count} in {name}", text)
+                Row(f"{file}:{number}: {what} {index} of {count} in {known_as}", text)
                 for index, number, text in rows
             ],
         )

@@ -20,8 +20,10 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import Form, Labels, is_of_split, no_split
 from s3fd.data.formats.matlab import read_mat
 from s3fd.data.formats.text import Row, numbers, read_listing
+from s3fd.messages import shortened, shown
 
 _NAME = re.compile(r"wider_face_(\w+?)(_bbx_gt\.txt|\.mat)")
+_VARIABLES = ("event_list", "file_list", "face_bbx_list", "invalid_label_list")
 _INVALID = 7  # the column of the attribute: x y w h blur expression illumination invalid ...
 
 
@@ -56,11 +58,11 @@ def read_wider_face_images(file: Path) -> list[WiderFaceImage]:
     zeros (which some copies lack). The ``.mat`` may have a single box of zeros, which stays.
 
     Args:
-        file: ``wider_face_train_bbx_gt.txt``, or ``wider_face_train.mat`` (needs scipy).
+        file: ``wider_face_train_bbx_gt.txt``, or ``wider_face_train.mat``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImportError: scipy is not installed.
+        ImportError: it is of MATLAB 7.3, and h5py is not installed.
         ValueError: it is malformed; the message names file and line, or the image.
     """
     return _read_mat(file) if file.suffix == ".mat" else _read_text(file)
@@ -77,7 +79,7 @@ def _row(row: Row) -> list[float]:
     """The box of a line, ``x y w h``, and whether it is invalid."""
     values = numbers(row.text)
     if len(values) < 4 or not np.isfinite(values).all():
-        raise ValueError(f"{row.where}: expected x y w h and attributes, got {row.text}")
+        raise ValueError(f"{row.where}: expected x y w h and attributes, got {shortened(row.text)}")
     return [*values[:4], values[_INVALID] if len(values) > _INVALID else 0]
 
 
@@ -88,7 +90,7 @@ def _image(name: str, rows: NDArray[np.float64]) -> WiderFaceImage:
 
 
 def _read_mat(file: Path) -> list[WiderFaceImage]:
-    variables = read_mat(file)
+    variables = read_mat(file, *_VARIABLES)
     boxes, files = (_cells(file, variables, name) for name in ("face_bbx_list", "file_list"))
     marks = [[None] * len(images) for images in files]
     if "invalid_label_list" in variables:
@@ -96,7 +98,7 @@ def _read_mat(file: Path) -> list[WiderFaceImage]:
     try:
         events = variables["event_list"].ravel().tolist()
         rows = [
-            (f"{event}/{image[0]}", *image[1:])
+            (_joined(event, image[0]), *image[1:])
             for event, *cells in zip(events, files, boxes, marks, strict=True)
             for image in zip(*cells, strict=True)
         ]
@@ -108,6 +110,12 @@ def _read_mat(file: Path) -> list[WiderFaceImage]:
     if len({name for name, *_ in rows}) != len(rows):
         raise ValueError(f"{file}: an image comes twice")
     return [_image(f"{name}.jpg", _mat_rows(file, name, *cells)) for name, *cells in rows]
+
+
+def _joined(event: Any, image: Any) -> str:
+    if not isinstance(event, str) or not isinstance(image, str):
+        raise ValueError(f"expected names, got {shown((event, image))}")
+    return f"{event}/{image}"
 
 
 def _cells(file: Path, variables: Mapping[str, Any], name: str) -> list[list[Any]]:
@@ -123,11 +131,17 @@ def _cells(file: Path, variables: Mapping[str, Any], name: str) -> list[list[Any
 
 def _mat_rows(file: Path, name: str, boxes: Any, flags: Any) -> NDArray[np.float64]:
     """``x y w h invalid`` of each face."""
-    rows = np.asarray(boxes, np.float64)
+    try:
+        rows = np.asarray(boxes, np.float64)
+        marks = None if flags is None else np.asarray(flags, np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: expected numbers for the boxes of {name} ({error})") from error
     if rows.size and (rows.ndim != 2 or rows.shape[1] != 4):
         raise ValueError(f"{file}: expected boxes [N, 4] of {name}, got {list(rows.shape)}")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{file}: expected finite numbers for the boxes of {name}")
     rows = rows.reshape(-1, 4)
-    marks = np.zeros(len(rows)) if flags is None else np.asarray(flags, np.float64).ravel()
+    marks = np.zeros(len(rows)) if marks is None else marks
     if marks.shape != rows.shape[:1]:
         raise ValueError(f"{file}: {name} has {len(rows)} boxes, but {len(marks)} invalid labels")
     return np.concatenate([rows, marks[:, None]], axis=1)

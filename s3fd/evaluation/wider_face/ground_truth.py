@@ -68,7 +68,7 @@ def read_wider_face(folder: str | Path) -> WiderFaceGroundTruth:
     Raises:
         FileNotFoundError: one of the files is not there.
         ValueError: one is no such file, or the four do not belong together.
-        ImportError: scipy is not installed.
+        ImportError: one is of MATLAB 7.3, and h5py is not installed.
     """
     root = Path(folder)
     files = {name: root / f"wider_{name}_val.mat" for name in ("face", *SETTINGS)}
@@ -95,10 +95,19 @@ def read_wider_face(folder: str | Path) -> WiderFaceGroundTruth:
 
 def _counted(file: Path, splits: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of all faces count in a setting."""
-    variables = read_mat(file)
+    variables = read_mat(file, "gt_list")
     if "gt_list" not in variables:
         raise ValueError(f"{file}: expected a variable gt_list")
-    cells = [cell for event in variables["gt_list"].ravel() for cell in event.ravel()]
+    try:
+        cells = [
+            np.asarray(cell, np.float64).ravel()
+            for event in variables["gt_list"].ravel()
+            for cell in event.ravel()
+        ]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file}: expected cells with the numbers of faces in gt_list ({error})"
+        ) from error
     if len(cells) != len(splits) - 1:
         raise ValueError(
             f"{file}: expected faces of {len(splits) - 1} images, got {len(cells)}; does it belong "
@@ -106,10 +115,9 @@ def _counted(file: Path, splits: NDArray[np.int64]) -> NDArray[np.bool_]:
         )
     counted = np.zeros(splits[-1], dtype=bool)
     for first, end, cell in zip(splits[:-1], splits[1:], cells, strict=True):
-        rows = first + cell.ravel().astype(np.int64) - 1
-        if rows.size and (rows.min() < first or rows.max() >= end):
+        if not np.isin(cell, np.arange(1, end - first + 1)).all():
             raise ValueError(
                 f"{file}: names a face that wider_face_val.mat beside it does not have"
             )
-        counted[rows] = True
+        counted[first + cell.astype(np.int64) - 1] = True
     return counted

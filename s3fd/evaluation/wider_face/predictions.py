@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from s3fd.evaluation.matching import compiled_module
 from s3fd.evaluation.predictions import (
     NO_DETECTIONS,
@@ -18,6 +20,7 @@ from s3fd.evaluation.predictions import (
     suggestion,
 )
 from s3fd.evaluation.wider_face.ground_truth import WiderFaceGroundTruth
+from s3fd.messages import shown
 from s3fd.pipeline import available_threads
 
 
@@ -104,20 +107,21 @@ def _read(file: Path, name: str) -> Prediction | None:
     if not text.strip():
         raise ValueError(f"{file}: is empty; expected the image's name and number of detections")
     if image_name(first, 1) != name.split("/")[1]:
-        raise ValueError(f"{file}:1: expected the name of its image, got {first!r}")
+        raise ValueError(f"{file}:1: expected the name of its image, got {shown(first)}")
     if not count.isdecimal():
-        raise ValueError(f"{file}:2: expected the number of detections, got {count!r}")
+        raise ValueError(f"{file}:2: expected the number of detections, got {shown(count)}")
     start = len(text) - len(header[2]) if len(header) == 3 else len(text)
     rows, wrong = compiled_module().read_number_lines(text, start=start, columns=5)
     if wrong >= 0:
         line = header[2].split(b"\n")[wrong].decode("utf-8", "replace").strip()
-        raise ValueError(f"{file}:{wrong + 3}: expected x y width height score, got {line!r}")
+        raise ValueError(f"{file}:{wrong + 3}: expected x y width height score, got {shown(line)}")
     if len(rows) != int(count):
         raise ValueError(
             f"{file}: says {int(count)} detections, but has {len(rows)}: it is truncated or "
             "wrongly counted"
         )
     boxes, scores = rows[:, :4].copy(), rows[:, 4].copy()
-    boxes[:, 2:] += boxes[:, :2]
+    with np.errstate(over="ignore"):  # what isn't finite is refused
+        boxes[:, 2:] += boxes[:, :2]
     check_finite(boxes, scores, str(file))
     return boxes, scores

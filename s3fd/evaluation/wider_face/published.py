@@ -56,7 +56,7 @@ def read_published_curve(file: str | Path) -> PublishedCurve:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: its name or its content is another.
-        ImportError: scipy is missing, or h5py, which files of MATLAB 7.3 need.
+        ImportError: it is of MATLAB 7.3, and h5py is not installed.
     """
     file = Path(file)
     match = _NAME.fullmatch(file.name)
