@@ -211,7 +211,7 @@ def _decode(path: str, max_side: int) -> _Decoded:
     try:
         image, name = open_file(path)
         with image:
-            width, height = upright_size(image)
+            width, height = upright_size(image, name)
             scale = min(1.0, max_side / max(width, height))
             largest = decode_photo(image, name, scale)
     except (FileNotFoundError, ImageError) as error:

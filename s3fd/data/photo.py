@@ -74,8 +74,20 @@ Opener = Callable[[AnnotatedImage], AbstractContextManager[OpenPhoto]]
 """What opens a photo: `open_photo`, or the cache that holds it decoded."""
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a photo once it is turned as its EXIF orientation says."""
+def upright_size(image: Image.Image, name: str) -> tuple[int, int]:
+    """Width and height of an open photo once it is turned as its EXIF orientation says.
+
+    The orientation of a PNG may stand behind its pixels, and a TIFF is turned by Pillow as it is
+    decoded: these are decoded first.
+
+    Raises:
+        ImageError: such a file is damaged.
+    """
+    if image.format == "PNG" or (image.format == "TIFF" and _lies_on_its_side(image)):
+        try:
+            image.load()
+        except Exception as error:  # as below
+            raise unreadable(error, name) from error
     width, height = image.size
     return (height, width) if _lies_on_its_side(image) else (width, height)
 
@@ -122,4 +134,6 @@ def open_photo(annotated: AnnotatedImage) -> Iterator[OpenPhoto]:
     """
     image, name = open_file(annotated.path)
     with image:
-        yield OpenPhoto(annotated, *upright_size(image), name, partial(decode_photo, image, name))
+        yield OpenPhoto(
+            annotated, *upright_size(image, name), name, partial(decode_photo, image, name)
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from PIL import Image
 
+from s3fd.messages import one_line
+
 
 class ImageError(ValueError):
     """A picture that can't be read; the message says which and why."""
@@ -17,8 +19,8 @@ def unreadable(error: Exception, name: str) -> ImageError:
     """What to raise for an error of Pillow's."""
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(
-            f"{name}: too many pixels to be opened safely ({error}); if you trust it, shrink it "
-            "first, or set PIL.Image.MAX_IMAGE_PIXELS"
+            f"{name}: too many pixels to be opened safely ({reason(error)}); if you trust it, "
+            "shrink it first, or set PIL.Image.MAX_IMAGE_PIXELS"
         )
     if isinstance(error, PermissionError):
         return ImageError(f"{name}: can't be opened ({reason(error)})")
@@ -30,4 +32,4 @@ def unreadable(error: Exception, name: str) -> ImageError:
 def reason(error: Exception) -> str:
     """What an error says, in short."""
     strerror = getattr(error, "strerror", None)
-    return str(strerror or error) or type(error).__name__
+    return one_line(strerror or error) or type(error).__name__

@@ -101,3 +101,27 @@ def test_a_photo_of_another_size_than_its_labels_is_named(tmp_path):
         open_photo(annotated(tmp_path / "photo.png", (60, 40))),
     ):
         pass
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+def test_a_photo_on_its_side_has_the_size_and_the_pixels_of_an_upright_one(tmp_path, suffix):
+    path = tmp_path / f"side.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40), (90, 120, 150)).save(path, exif=exif)
+    with open_photo(annotated(path)) as photo:
+        assert (photo.width, photo.height) == (40, 60)
+        assert photo.decode(1.0).shape == read_image(path).shape == (60, 40, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_a_png_whose_pixels_are_damaged_is_no_black_photo(tmp_path, mode):
+    levels = np.random.default_rng(0).integers(0, 256, (80, 60, 3), dtype=np.uint8)
+    path = tmp_path / "damaged.png"
+    Image.fromarray(levels).convert(mode).save(path)
+    data = path.read_bytes()
+    start = data.index(b"IDAT") + 40
+    path.write_bytes(data[:start] + bytes(60) + data[start + 60 :])
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"damaged\.png: damaged"):
+            pixels(path)
