@@ -1,6 +1,7 @@
 """``s3fd detect --json --resume`` goes on where a run was stopped, and does nothing twice."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,41 @@ def test_a_file_of_something_else_is_refused_and_left_alone(run, photos, tmp_pat
     assert refused.exit_code == 2
     assert f"--resume: {file}, line 1: expected a line of `s3fd detect --json`" in refused.stderr
     assert file.read_bytes() == damaged
+
+
+ODD = [
+    {"photo": 7},
+    {"photo": "\ud800"},
+    {"photo": "a.jpg", "drawn": ["a"]},
+]
+
+
+@pytest.mark.parametrize("line", [*map(json.dumps, ODD), '{"photo": ' + "[" * 100_000])
+def test_a_line_with_odd_values_is_refused(run, tmp_path, line):
+    file = tmp_path / "faces.jsonl"
+    file.write_text(f'{line}\n{{"photo": "b.jpg"}}\n')
+    refused = run("detect", ASTRONAUT, "--json", file, "--resume")
+    assert refused.exit_code == 2
+    assert f"--resume: {file}, line 1: expected a line" in refused.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_line_that_the_disk_takes_in_part_is_an_error_and_gone_on_with(run, tmp_path):
+    import resource
+
+    whole, file = tmp_path / "whole.jsonl", tmp_path / "faces.jsonl"
+    run("detect", ASTRONAUT, "--json", whole)
+    most = whole.stat().st_size - 10
+    result = subprocess.run(
+        [sys.executable, "-m", "s3fd", "detect", ASTRONAUT, "--json", file],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert str(file) in result.stderr
+    assert run("detect", ASTRONAUT, "--json", file, "--resume").exit_code == 0
+    assert read(file) == read(whole)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json", "-"]])

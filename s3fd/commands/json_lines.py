@@ -62,7 +62,14 @@ class JsonLines:
         if self._prints:
             write_line(line)
         elif self._file is not None:
-            self._file.write(line.encode() + b"\n")
+            rest = memoryview(line.encode() + b"\n")
+            try:
+                while rest:  # of a full disk, only a part may be taken
+                    rest = rest[self._file.write(rest) :]
+            except OSError as error:
+                raise OSError(
+                    error.errno, f"{error.strerror}; --resume goes on with it", self._file.name
+                ) from error
 
     def __contains__(self, name: str | Path) -> bool:
         """Whether an earlier run has done this photo, or said that it can't be."""
@@ -131,10 +138,12 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     """The record that a line is; None for anything else, and for a part of one."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    if isinstance(record, dict) and isinstance(record.get("video", record.get("photo")), str):
-        return record
+        if isinstance(record, dict) and isinstance(record.get("drawn"), str | None):
+            name = record.get("video", record.get("photo"))
+            if isinstance(name, str) and _key(name):  # some text is no name
+                return record
+    except (RecursionError, ValueError):
+        pass
     return None
 
 
