@@ -24,6 +24,7 @@ from s3fd.commands.export import export
 from s3fd.commands.info import info
 from s3fd.commands.options import OPTIONS, UsageError
 from s3fd.commands.train import train
+from s3fd.messages import one_line
 
 app = App(
     name="s3fd",
@@ -90,5 +91,6 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _complain(text: str, what: str = "error") -> None:
-    message = Text.assemble((f"{what}: ", "bold red" if what == "error" else "bold"), text)
+    style = "bold red" if what == "error" else "bold"
+    message = Text.assemble((f"{what}: ", style), one_line(text))
     Console(stderr=True, highlight=False).print(message, soft_wrap=True)

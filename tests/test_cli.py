@@ -186,6 +186,15 @@ def test_json_that_cannot_be_written_is_an_error(json_file):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_an_error_is_one_line_whatever_a_file_is_called(run, tmp_path):
+    name = tmp_path / "a\nb\x1b[31m.jpg"
+    name.write_bytes(b"no photo")
+    result = run("detect", name)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert r"a b\x1b[31m.jpg" in result.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell does")
 def test_json_for_a_closed_standard_output_is_an_error():
     result = s3fd("detect", ASTRONAUT, "--json", "-", preexec_fn=lambda: os.close(1))

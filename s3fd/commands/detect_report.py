@@ -18,6 +18,7 @@ from rich.text import Text
 from s3fd.commands.files import ResultNames
 from s3fd.commands.json_lines import JsonLines
 from s3fd.commands.outputs import error_console
+from s3fd.messages import one_line
 from s3fd.photos import Photo
 
 if TYPE_CHECKING:
@@ -141,11 +142,12 @@ class DetectReport:
 
     def note(self, text: str) -> None:
         """Something that keeps nothing from being done."""
-        self.console.print(Text.assemble(("note: ", "bold yellow"), text), soft_wrap=True)
+        self.console.print(Text.assemble(("note: ", "bold yellow"), one_line(text)), soft_wrap=True)
 
     def fail(self, what: str, why: str) -> None:
         """Something that was asked for can't be done."""
-        self.console.print(Text.assemble(("error: ", "bold red"), f"{what}: {why}"), soft_wrap=True)
+        message = Text.assemble(("error: ", "bold red"), one_line(f"{what}: {why}"))
+        self.console.print(message, soft_wrap=True)
         if what not in self._lines:
             self.failures += 1
             self._lines.write(json.dumps({"photo": what, "error": why}))

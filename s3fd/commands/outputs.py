@@ -19,6 +19,7 @@ from rich.text import Text
 
 from s3fd.commands.options import RESULTS, UsageError, option
 from s3fd.files import whole_file, why_not_writable
+from s3fd.messages import one_line
 from s3fd.photos import PhotoSearch
 
 
@@ -79,7 +80,7 @@ def write_line(text: str) -> None:
 
 def warn(text: str) -> None:
     """Says on the standard error what a user should know."""
-    message = Text.assemble(("warning: ", "bold yellow"), text)
+    message = Text.assemble(("warning: ", "bold yellow"), one_line(text))
     error_console().print(message, soft_wrap=True)
 
 

@@ -48,13 +48,13 @@ def annotated_image(
     Raises:
         ValueError: the rows are not of four finite numbers each, or the size is not positive.
     """
-    boxes = _boxes(rows)
+    boxes = _boxes(path, rows)
     unusable = np.zeros(len(boxes), bool) if ignored is None else np.asarray(ignored, bool)
     unusable = unusable | ~has_area(boxes)
     width, height = size or (None, None)
     if width is not None and height is not None and min(width, height) < 1:
-        raise ValueError(f"expected a width and a height above 0, got {width} x {height}")
-    unused = np.concatenate([boxes[unusable], _boxes(ignore)])
+        raise ValueError(f"{path}: expected a width and a height above 0, got {width} x {height}")
+    unused = np.concatenate([boxes[unusable], _boxes(path, ignore)])
     return AnnotatedImage(path, width, height, boxes[~unusable], unused)
 
 
@@ -63,13 +63,14 @@ def has_area(boxes: FloatArray) -> NDArray[np.bool_]:
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
-def _boxes(rows: object) -> FloatArray:
+def _boxes(path: Path, rows: object) -> FloatArray:
     try:
-        boxes = np.asarray(rows, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise ValueError("boxes: expected rows of 4 numbers") from None
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            boxes = np.asarray(rows, dtype=np.float64).astype(np.float32)
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f"{path}: boxes: expected rows of 4 numbers") from None
     if boxes.size and (boxes.ndim != 2 or boxes.shape[1] != 4):
-        raise ValueError(f"boxes: expected rows of 4 numbers, got shape {boxes.shape}")
+        raise ValueError(f"{path}: boxes: expected rows of 4 numbers, got shape {boxes.shape}")
     if not np.isfinite(boxes).all():
-        raise ValueError("boxes: expected finite numbers")
+        raise ValueError(f"{path}: boxes: expected finite numbers")
     return boxes.reshape(-1, 4)

@@ -17,6 +17,7 @@ from s3fd.data.formats.fddb import FDDB
 from s3fd.data.formats.form import Form
 from s3fd.data.formats.labelme import LABELME
 from s3fd.data.formats.pascal_voc import PASCAL_VOC
+from s3fd.data.formats.text import MALFORMED
 from s3fd.data.formats.wider_face import WIDER_FACE
 from s3fd.data.formats.yolo import YOLO
 
@@ -131,7 +132,15 @@ def read_photos(
     found = form or _form_of(root)
     if classes and not FORMS[found].has_classes:
         raise ValueError(f"classes: the labels of {root} are in the form {found}, which has none")
-    photos, its_split = FORMS[found].read(root, split, classes)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused
+            photos, its_split = FORMS[found].read(root, split, classes)
+    except ValueError:
+        raise
+    except MALFORMED as error:  # a reader says more of what it expects to be wrong
+        raise ValueError(
+            f"{root}: damaged, or no labels in the form {found} ({error!r})"
+        ) from error
     if not photos:
         raise ValueError(f"{root}: there is no photo of split {split!r}")
     return PhotoSet(root, found, photos, its_split)

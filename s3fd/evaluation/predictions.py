@@ -11,6 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from s3fd.data.formats.text import MALFORMED
+from s3fd.messages import shortened, shown
+
 Boxes: TypeAlias = NDArray[np.float64]
 Scores: TypeAlias = NDArray[np.float64]
 Prediction: TypeAlias = tuple[Boxes, Scores]
@@ -52,7 +55,7 @@ def read_json_predictions(file: str | Path, parts: int) -> dict[str, Prediction]
             photo, prediction = _json_prediction(line, where)
             name = image_name(photo, parts)
             if name in predictions:
-                raise ValueError(f"{where}: {name} comes twice")
+                raise ValueError(f"{where}: {shortened(name)} comes twice")
             predictions[name] = prediction
     return predictions
 
@@ -60,20 +63,23 @@ def read_json_predictions(file: str | Path, parts: int) -> dict[str, Prediction]
 def _json_prediction(line: str, where: str) -> tuple[str, Prediction]:
     try:
         record = json.loads(line)
-        photo = str(record["photo"])
-        if "error" in record:
-            raise ValueError(f"{where}: {photo} was not read ({record['error']}); detect again")
-        faces = record["faces"]
+        photo = record["photo"]
+        if not isinstance(photo, str):
+            raise TypeError(f"photo: expected text, got {shown(photo)}")
+        faces = [] if "error" in record else record["faces"]
         rows = [[*face["box"], face["score"]] for face in faces]
         if any(len(row) != 5 for row in rows):
             raise TypeError("a box has four numbers")
         table = np.array(rows, np.float64).reshape(-1, 5)
         boxes, scores = table[:, :4].copy(), table[:, 4].copy()
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise ValueError(
             f"{where}: expected an object with photo, and faces with box and score, as `s3fd "
-            f"detect --json` writes it ({error!r})"
+            f"detect --json` writes it ({shown(error)})"
         ) from error
+    if "error" in record:
+        why = shortened(str(record["error"]))
+        raise ValueError(f"{where}: {shortened(photo)} was not read ({why}); detect again")
     check_finite(boxes, scores, where)
     return photo, (boxes, scores)
 
@@ -112,8 +118,9 @@ def in_order(
     """
     unknown = sorted(predictions.keys() - set(images))
     if unknown:
+        name = shortened(unknown[0])
         raise ValueError(
-            f"{what}: {unknown[0]} is no image of the ground truth{suggestion(unknown[0], images)}"
+            f"{what}: {name} is no image of the ground truth{suggestion(unknown[0], images)}"
         )
     missing = [name for name in images if name not in predictions]
     if len(missing) == len(images):

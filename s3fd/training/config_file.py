@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from s3fd.data import Augmentation
+from s3fd.messages import one_line, shown
 from s3fd.training.config import TrainingConfig
 
 if sys.version_info >= (3, 11):
@@ -128,17 +129,19 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Table:
         raise ValueError(f"{path}: extends itself, through {seen[-1]}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise ValueError(f"{path}: not a TOML file ({error})") from None
     base = values.pop("extends", None)
     own = _checked(values, str(path))
     if base is None:
         return own
+    if not isinstance(base, str):
+        raise ValueError(f"{path}: extends: expected the name of a config, got {shown(base)}")
     beside = path.parent / f"{base}.toml"
     try:
-        below = beside if beside.is_file() else config_path(str(base))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: extends: {error}") from None
+        below = beside if beside.is_file() else config_path(base)
+    except OSError as error:  # not there, or no name of a file
+        raise ValueError(f"{path}: extends: {one_line(error)}") from None
     return merge(_read(below, (*seen, path)), own)
 
 
@@ -148,16 +151,16 @@ def _checked(values: Table, source: str, owner: type = TrainingConfig, prefix: s
     checked: Table = {}
     for name, value in values.items():
         if name not in names:
-            raise ValueError(f"{source}: unknown key {prefix + name!r}; {_meant(name, names)}")
+            raise ValueError(f"{source}: unknown key {shown(prefix + name)}; {_meant(name, names)}")
         if hints[name] is Augmentation:
             if not isinstance(value, dict):
-                raise ValueError(f"{source}: {name}: expected a table, got {value!r}")
+                raise ValueError(f"{source}: {name}: expected a table, got {shown(value)}")
             checked[name] = _checked(value, source, Augmentation, f"{name}.")
             continue
         try:
             checked[name] = _converted(value, hints[name])
         except TypeError as error:
-            raise ValueError(f"{source}: {prefix}{name}: {error}, got {value!r}") from None
+            raise ValueError(f"{source}: {prefix}{name}: {error}, got {shown(value)}") from None
     return checked
 
 

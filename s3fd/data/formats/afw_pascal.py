@@ -18,6 +18,8 @@ import numpy as np
 from s3fd.data.annotations import annotated_image
 from s3fd.data.formats.form import Form, Labels, photo_folder
 from s3fd.data.formats.matlab import read_mat
+from s3fd.data.formats.text import MALFORMED
+from s3fd.messages import shown
 
 _PHOTO_FOLDERS = ("testimages", "images", "JPEGImages")
 _IGNORE = 5  # the column of the mark
@@ -49,16 +51,14 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         folder = photo_folder(file, [name for name, _, _ in entries], _PHOTO_FOLDERS)
         photos = [annotated_image(folder / name, rows, ignored=ignored)
                   for name, rows, ignored in entries]  # fmt: skip
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ValueError(f"{file}: not labels of AFW or PASCAL faces ({error})") from error
     return Labels(photos, None)
 
 
 def _structured(entry: dict[str, Any]) -> tuple[str, np.ndarray, list[bool]]:
     """A photo of Mathias et al.; corners are pixels, counted from 1."""
-    name = entry["imgname"]
-    while not isinstance(name, str):  # a name in cells
-        name = name.ravel()[0]
+    name = _text(entry["imgname"])
     objects = np.asarray(entry["objects"], dtype=np.float64)
     if not objects.size:
         return name, np.zeros((0, 4)), []
@@ -69,7 +69,16 @@ def _structured(entry: dict[str, Any]) -> tuple[str, np.ndarray, list[bool]]:
 def _afw(row: np.ndarray) -> tuple[str, np.ndarray, list[bool]]:
     """A photo of ``anno``: its name, and a cell array of corners ``[x1 y1; x2 y2]``."""
     corners = [np.asarray(cell, dtype=np.float64).reshape(4) for cell in row[1].ravel()]
-    return row[0], np.array(corners).reshape(-1, 4), [False] * len(corners)
+    return _text(row[0]), np.array(corners).reshape(-1, 4), [False] * len(corners)
+
+
+def _text(name: Any) -> str:
+    """A name, perhaps in cells."""
+    while isinstance(name, np.ndarray) and name.dtype == object and name.size:
+        name = name.ravel()[0]
+    if not isinstance(name, str):
+        raise ValueError(f"expected the name of a photo, got {shown(name)}")
+    return name
 
 
 AFW_PASCAL = Form(_holds, _read)

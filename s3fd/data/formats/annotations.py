@@ -13,7 +13,8 @@ from typing import Any
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.coco import looks_like_coco
 from s3fd.data.formats.form import Form, Labels, no_split
-from s3fd.data.formats.text import read_json
+from s3fd.data.formats.text import MALFORMED, read_json
+from s3fd.messages import shown
 
 
 def _file(root: Path) -> Path:
@@ -33,8 +34,8 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         try:
             if not has_splits or entry["split"] == split:
                 photos.append(_photo(file.parent, entry))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
+        except MALFORMED as error:
+            raise ValueError(f"{file}: images[{number}] is malformed: {shown(error)}") from error
     if has_splits and not photos:
         raise no_split(file, split, (str(entry["split"]) for entry in entries))
     return Labels(photos, split if has_splits else None)

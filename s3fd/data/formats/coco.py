@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +25,13 @@ from s3fd.data.formats.form import (
     quoted,
     split_of,
 )
-from s3fd.data.formats.text import read_json
+from s3fd.data.formats.text import MALFORMED, read_json
+from s3fd.messages import shortened, shown
 
 _PATTERNS = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
 _ROBOFLOW = "_annotations.coco.json"  # in a folder that is called as the split
 _LOOKED_AT = 65536
+_MOST_LISTED = 20
 _KEYS = re.compile(r'"(annotations|file_name|categories)"\s*:')
 
 
@@ -58,7 +61,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     entries = content["images"]
     index = _index_by_id(file, entries)
     faces = _faces(file, content, index, classes)
-    splits = {entry["split"] for entry in entries if "split" in entry}
+    splits = [entry["split"] for entry in entries if "split" in entry]
     chosen = [n for n, entry in enumerate(entries) if entry.get("split", split) == split]
     if splits and not chosen:
         raise no_split(file, split, map(str, splits))
@@ -71,8 +74,8 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     for number in chosen:
         try:
             photos.append(_photo(folder, entries[number], faces.get(number, [])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
+        except MALFORMED as error:
+            raise ValueError(f"{file}: images[{number}] is malformed: {shown(error)}") from error
     return Labels(photos, split if splits or is_the_splits_own else None)
 
 
@@ -101,13 +104,14 @@ def _index_by_id(file: Path, entries: Sequence[Any]) -> dict[Any, int]:
     for number, entry in enumerate(entries):
         try:
             first = index.setdefault(entry["id"], number)
-            entry["file_name"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {error!r}") from error
+            if not isinstance(entry["file_name"], str):
+                raise TypeError(f"file_name: expected text, got {shown(entry['file_name'])}")
+        except MALFORMED as error:
+            raise ValueError(f"{file}: images[{number}] is malformed: {shown(error)}") from error
         if first != number:
             raise ValueError(
-                f"{file}: images[{number}] has the id {entry['id']!r} that images[{first}] has; "
-                "every image needs its own"
+                f"{file}: images[{number}] has the id {shown(entry['id'])} that images[{first}] "
+                "has; every image needs its own"
             )
     return index
 
@@ -117,7 +121,7 @@ def _refuse_repeated(file: Path, names: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(
-            f"{file}: several images have the file_name {repeated[0]!r}; list each once"
+            f"{file}: several images have the file_name {shown(repeated[0])}; list each once"
         )
 
 
@@ -139,21 +143,23 @@ def _faces(
             if categories:
                 category = annotation["category_id"]
                 if category not in categories:
-                    listed = ", ".join(f"{key!r} ({name})" for key, name in categories.items())
+                    listed = ", ".join(
+                        f"{shown(key)} ({shortened(name)})"
+                        for key, name in islice(categories.items(), _MOST_LISTED)
+                    )
                     raise ValueError(
-                        f"{what} has category_id {category!r}, which no category has; there are "
-                        f"{listed}"
+                        f"{what} has category_id {shown(category)}, which no category has; there "
+                        f"are {listed}"
                     )
                 if categories[category] not in wanted:
                     continue
             if annotation["image_id"] not in index:
-                known = f"; there are such as {next(iter(index))!r}" if index else ""
-                raise ValueError(
-                    f"{what} has image_id {annotation['image_id']!r}, which no image has{known}"
-                )
+                known = f"; there are such as {shown(next(iter(index)))}" if index else ""
+                image = shown(annotation["image_id"])
+                raise ValueError(f"{what} has image_id {image}, which no image has{known}")
             face = _face(annotation)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{what} is malformed: {error!r}") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            raise ValueError(f"{what} is malformed: {shown(error)}") from error
         faces.setdefault(index[annotation["image_id"]], []).append(face)
     return faces
 
@@ -162,8 +168,8 @@ def _categories(file: Path, categories: Any) -> dict[Any, str]:
     """Their names by their identities; without any, all annotations are faces."""
     try:
         return {category["id"]: str(category["name"]) for category in categories or ()}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{file}: categories is malformed: {error!r}") from error
+    except MALFORMED as error:
+        raise ValueError(f"{file}: categories is malformed: {shown(error)}") from error
 
 
 def _face(annotation: Mapping[str, Any]) -> _Face:
@@ -171,7 +177,7 @@ def _face(annotation: Mapping[str, Any]) -> _Face:
     try:
         x, y, width, height = map(float, box)
     except ValueError:
-        raise TypeError(f"expected a bbox [x, y, width, height], got {box!r}") from None
+        raise TypeError(f"expected a bbox [x, y, width, height], got {shown(box)}") from None
     ignored = annotation.get("iscrowd", 0) or annotation.get("ignore", 0)
     return _Face((x, y, x + width, y + height), bool(ignored))
 

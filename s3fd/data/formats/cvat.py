@@ -24,6 +24,8 @@ from s3fd.data.formats.form import (
     photo_folder,
     split_of,
 )
+from s3fd.data.formats.text import MALFORMED
+from s3fd.messages import shown
 
 _LOOKED_AT = 65536
 
@@ -44,7 +46,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     file = _file(root)
     try:
         tree = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+    except (OSError, ElementTree.ParseError, *MALFORMED) as error:
         raise ValueError(f"{file}: not CVAT's annotations ({error})") from error
     if tree.find("track") is not None:
         raise ValueError(
@@ -74,8 +76,9 @@ def _photo(file: Path, folder: Path, image: ElementTree.Element, faces: set[str]
         rows = [_BOXES[shape.tag](shape) for shape in shapes]
         size = (int(image.attrib["width"]), int(image.attrib["height"]))
         return annotated_image(folder / image.attrib["name"], rows, size=size)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{file}: image {image.get('name')!r} is malformed ({error!r})") from error
+    except MALFORMED as error:
+        name = shown(image.get("name"))
+        raise ValueError(f"{file}: image {name} is malformed ({shown(error)})") from error
 
 
 def _floats(shape: ElementTree.Element, *names: str) -> list[float]:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.formats.form import Form, Labels
+from s3fd.data.formats.form import Form, Labels, is_file
 from s3fd.data.formats.text import Row, numbered_lines, numbers, read_listing
+from s3fd.messages import shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ def read_fddb(
             ellipses |= _ellipses_of_fold(lists, fold, names)
     order = list(ellipses) if folds is None and annotations is not None else list(fold_of)
     if absent := [name for name in order if name not in ellipses]:
-        raise ValueError(f"{annotations}: has no faces of {absent[0]}, not even none")
+        raise ValueError(f"{annotations}: has no faces of {shortened(absent[0])}, not even none")
     return [
         FddbPhoto(name, fold_of.get(name, 0), Path(root) / "images" / f"{name}.jpg", ellipses[name])
         for name in order
@@ -128,7 +129,7 @@ def _ellipses_of_fold(
     if only_in_one := sorted(ellipses.keys() ^ set(names)):
         raise ValueError(
             f"{file}: names other photos than FDDB-fold-{fold:02d}.txt beside it: "
-            f"{only_in_one[0]} is in one of them alone"
+            f"{shortened(only_in_one[0])} is in one of them alone"
         )
     return ellipses
 
@@ -137,7 +138,7 @@ def _read_names(file: Path) -> list[str]:
     names: dict[str, None] = {}
     for number, name in numbered_lines(file):
         if name in names:
-            raise ValueError(f"{file}:{number}: {name} comes twice")
+            raise ValueError(f"{file}:{number}: {shortened(name)} comes twice")
         names[name] = None
     return list(names)
 
@@ -163,10 +164,10 @@ def _ellipse(row: Row) -> list[float]:
     if len(values) != 6 or not all(map(math.isfinite, values)):
         raise ValueError(
             f"{row.where}: expected major radius, minor radius, angle, centre x, centre y and a 1, "
-            f"got {row.text}"
+            f"got {shortened(row.text)}"
         )
     if min(values[:2]) <= 0:
-        raise ValueError(f"{row.where}: expected radii above 0, got {row.text}")
+        raise ValueError(f"{row.where}: expected radii above 0, got {shortened(row.text)}")
     return values[:5]
 
 
@@ -177,10 +178,11 @@ def _holds(root: Path) -> bool:
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     """All photos whose file is there."""
     photos = read_fddb(root)
-    there = [photo.annotated() for photo in photos if photo.path.is_file()]
+    there = [photo.annotated() for photo in photos if is_file(photo.path)]
     if photos and not there:
+        first = shortened(str(photos[0].path), 200)
         raise FileNotFoundError(
-            f"data: not one of the {len(photos)} photos is there, such as {photos[0].path}"
+            f"data: not one of the {len(photos)} photos is there, such as {first}"
         )
     return Labels(there, None)
 

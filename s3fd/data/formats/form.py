@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s3fd.data.annotations import AnnotatedImage
+from s3fd.messages import shortened, shown
 
 
 class Labels(NamedTuple):
@@ -94,7 +96,7 @@ def face_classes(
     if classes and complete:
         for name in classes:
             if _plain(name) not in names.values():
-                raise ValueError(f"classes: {labels} has no {name!r}, but {quoted(names)}")
+                raise ValueError(f"classes: {labels} has no {shown(name)}, but {quoted(names)}")
     if names and not faces:
         missing = quoted(classes) if classes else "'face'"
         raise ValueError(
@@ -112,12 +114,22 @@ def quoted(names: Iterable[str], most: int = 20) -> str:
     """Names in the order of the alphabet, for messages."""
     known = sorted(set(names), key=str.casefold)
     more = f" and {len(known) - most} more" if len(known) > most else ""
-    return (", ".join(map(repr, known[:most])) or "none") + more
+    return (", ".join(map(shown, known[:most])) or "none") + more
 
 
 # --- photos ---------------------------------------------------------------------------------------
 
 _MOST_LOOKED_FOR = 1000
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; false too for names that can't be one, which labels may hold."""
+    return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises for some of them
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, likewise."""
+    return os.path.isdir(path)  # noqa: PTH112  # as above
 
 
 def photo_folder(labels: Path, names: Sequence[str], below: Sequence[str]) -> Path:
@@ -133,9 +145,10 @@ def photo_folder(labels: Path, names: Sequence[str], below: Sequence[str]) -> Pa
     """
     parents = labels.absolute().parents[:2]
     for folder in (parent / name for parent in parents for name in (*below, ".")):
-        if any((folder / name).is_file() for name in names[:_MOST_LOOKED_FOR]):
+        if any(is_file(folder / name) for name in names[:_MOST_LOOKED_FOR]):
             return folder
+    photo = shortened(names[0]) if names else "photo"
     raise FileNotFoundError(
-        f"data: there is no {names[0] if names else 'photo'} of {labels} in {parents[0]} or "
+        f"data: there is no {photo} of {labels} in {parents[0]} or "
         f"{parents[-1]}, nor in {', '.join(below)} there"
     )

@@ -16,8 +16,17 @@ from typing import Any
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.formats.form import Form, Labels, face_classes, is_of_split, no_split, split_of
-from s3fd.data.formats.text import read_json
+from s3fd.data.formats.form import (
+    Form,
+    Labels,
+    face_classes,
+    is_file,
+    is_of_split,
+    no_split,
+    split_of,
+)
+from s3fd.data.formats.text import MALFORMED, read_json
+from s3fd.messages import shown
 
 _LOOKED_AT = 65536
 
@@ -60,14 +69,15 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     for file, content in zip(files, contents, strict=True):
         try:
             photos.append(_photo(file, content, faces))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: not labels in the form of LabelMe ({error!r})") from error
+        except MALFORMED as error:
+            message = f"{file}: not labels in the form of LabelMe ({shown(error)})"
+            raise ValueError(message) from error
     return Labels(photos, split if has_splits else None)
 
 
 def _photo(file: Path, content: dict[str, Any], faces: set[str]) -> AnnotatedImage:
     path = file.parent / PureWindowsPath(content["imagePath"]).as_posix()
-    if not path.is_file():  # the photo was moved, or renamed with its labels
+    if not is_file(path):  # the photo was moved, or renamed with its labels
         path = file.with_name(f"{file.stem}{path.suffix}")
     rows = [_box(shape) for shape in content["shapes"] if str(shape["label"]) in faces]
     width, height = content.get("imageWidth"), content.get("imageHeight")

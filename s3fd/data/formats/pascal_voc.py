@@ -16,7 +16,8 @@ import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import Form, Labels, face_classes, is_of_split, no_split, split_of
-from s3fd.data.formats.text import numbered_lines
+from s3fd.data.formats.text import MALFORMED, numbered_lines
+from s3fd.messages import shortened, shown
 
 _PHOTO_FOLDERS = ("JPEGImages", "images")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -38,7 +39,10 @@ class VocObject(NamedTuple):
         texts = [self.element.findtext(f"bndbox/{side}") for side in _SIDES]
         corners = [float(text) for text in texts if text is not None]
         if len(corners) < 4 or not np.isfinite(corners).all():
-            raise ValueError(f"{self.name}: expected a bndbox of four finite numbers, got {texts}")
+            name = shortened(self.name)
+            raise ValueError(
+                f"{name}: expected a bndbox of four finite numbers, got {shown(texts)}"
+            )
         return corners
 
 
@@ -73,7 +77,7 @@ def read_voc_file(file: Path) -> VocPhoto:
         root = ElementTree.parse(file).getroot()
         objects = [_object(item) for item in root.iter("object")]
         width, height = (int(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-    except (OSError, ElementTree.ParseError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, *MALFORMED) as error:
         raise _malformed(file, error) from error
     name = (root.findtext("filename") or f"{file.stem}.jpg").strip()
     # Some tools write no size, or one of 0 x 0.

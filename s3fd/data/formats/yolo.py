@@ -18,11 +18,21 @@ from typing import Any
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.formats.form import Form, Labels, face_classes, is_of_split, no_split, split_of
-from s3fd.data.formats.text import numbered_lines, numbers, read_text
+from s3fd.data.formats.form import (
+    Form,
+    Labels,
+    face_classes,
+    is_file,
+    is_folder,
+    is_of_split,
+    no_split,
+    split_of,
+)
+from s3fd.data.formats.text import MALFORMED, numbered_lines, numbers, read_text
 from s3fd.data.photo import open_photo
 from s3fd.file_kinds import photo_suffixes
 from s3fd.images import ImageError
+from s3fd.messages import one_line, shortened, shown
 
 _SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
@@ -121,16 +131,20 @@ def _from_settings(file: Path) -> _Dataset:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(isinstance(number, int) for number in names):
-        raise ValueError(f"{file}: expected names of classes by their number, got {names!r}")
+        raise ValueError(f"{file}: expected names of classes by their number, got {shown(names)}")
+    if not all(isinstance(name, str | int | float) for name in names.values()):
+        raise ValueError(f"{file}: expected text for the names of classes, got {shown(names)}")
     base = file.absolute().parent
     if isinstance(settings.get("path"), str):
-        base = next(p for p in (base / settings["path"], base) if p.is_dir())
+        base = next(p for p in (base / settings["path"], base) if is_folder(p))
     splits: dict[str, list[Path]] = {}
     for key in ("train", "val", "valid", "test"):
         value = settings.get(key)
         places = [value] if isinstance(value, str) else value or []
         if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
-            raise ValueError(f"{file}: expected a folder or a list of them in {key}, got {value!r}")
+            raise ValueError(
+                f"{file}: expected a folder or a list of them in {key}, got {shown(value)}"
+            )
         if places:
             splits[key] = [_place(base, file.absolute().parent, place) for place in places]
     if not splits:
@@ -149,7 +163,9 @@ def _yaml(file: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(read_text(file))
     except yaml.YAMLError as error:
-        raise ValueError(f"{file}: not YAML ({error})") from error
+        raise ValueError(f"{file}: not YAML ({one_line(error)})") from error
+    except MALFORMED as error:  # such as a date in the thirteenth month
+        raise ValueError(f"{file}: YAML with a value that can't be ({shown(error)})") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{file}: expected settings, got a {type(settings).__name__}")
     return settings
@@ -159,7 +175,7 @@ def _place(base: Path, beside: Path, text: str) -> Path:
     """Where a path of the settings leads; exports often have one ``..`` or ``data`` too many."""
     plain = text.removeprefix("../").removeprefix("data/")
     candidates = [folder / name for folder in (base, beside) for name in (text, plain)]
-    return next((path for path in candidates if path.exists()), candidates[0])
+    return next((path for path in candidates if is_file(path) or is_folder(path)), candidates[0])
 
 
 def _photos(place: Path) -> Iterator[Path]:
@@ -167,7 +183,7 @@ def _photos(place: Path) -> Iterator[Path]:
     if place.suffix == ".txt":
         for _, line in numbered_lines(place):
             yield _place(place.parent, place.parent, line)
-    elif place.is_dir():
+    elif is_folder(place):
         suffixes = photo_suffixes()
         yield from (file for file in sorted(place.rglob("*")) if file.suffix.lower() in suffixes)
 
@@ -185,13 +201,15 @@ def _labels_of(photo: Path) -> Path:
 def _rows(photo: Path, dataset: _Dataset) -> list[list[float]]:
     """``class x1 y1 x2 y2`` of each line, by the size of the photo."""
     file = _labels_of(photo)
-    if not file.is_file():
+    if not is_file(file):
         return []
     rows = []
     for number, line in numbered_lines(file):
         values = numbers(line)
         if len(values) < 5 or not np.isfinite(values).all() or values[0] != int(values[0]):
-            raise ValueError(f"{file}:{number}: expected class x y width height, got {line}")
+            raise ValueError(
+                f"{file}:{number}: expected class x y width height, got {shortened(line)}"
+            )
         is_polygon = len(values) >= 7 and len(values) % 2 == 1 and not dataset.has_key_points
         if is_polygon:
             across, down = values[1::2], values[2::2]

@@ -16,6 +16,7 @@ from s3fd.evaluation.predictions import (
     is_json,
     read_json_predictions,
 )
+from s3fd.messages import shortened
 
 _PARTS = 5  # of a name: 2002/08/11/big/img_591
 
@@ -66,7 +67,7 @@ def _row(row: Row, columns: set[int]) -> list[float]:
     if len(values) not in (5, 6):
         raise ValueError(
             f"{row.where}: expected x y width height score, or major minor angle x y score, got "
-            f"{row.text}"
+            f"{shortened(row.text)}"
         )
     columns.add(len(values))
     if len(columns) > 1:
@@ -78,5 +79,6 @@ def _regions(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """The regions of rows with a score at their end: ellipses, or boxes of rectangles."""
     regions: NDArray[np.float64] = table[:, :-1].copy()
     if regions.shape[1] == 4:
-        regions[:, 2:] += regions[:, :2]
+        with np.errstate(over="ignore"):  # what isn't finite is refused
+            regions[:, 2:] += regions[:, :2]
     return regions

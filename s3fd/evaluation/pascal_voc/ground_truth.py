@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from s3fd.data.formats.pascal_voc import read_voc_file
 from s3fd.data.formats.text import numbered_lines, numbers
 from s3fd.evaluation.predictions import image_name
+from s3fd.messages import shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,11 @@ def read_pascal_voc(path: str | Path, label: str = "face") -> list[PascalVocImag
         faces = rows.setdefault(image_name(name, 1), [])
         if fields:
             values = numbers(" ".join(fields))
-            if len(values) not in (4, 5) or values[4:] not in ([], [0], [1]):
+            is_face = len(values) in (4, 5) and values[4:] in ([], [0], [1])
+            if not is_face or not np.isfinite(values).all():
                 raise ValueError(
                     f"{root}:{number}: expected image x1 y1 x2 y2, and a 1 for a face to ignore, "
-                    f"got {line}"
+                    f"got {shortened(line)}"
                 )
             faces.append([*values, 0.0][:5])
     return [_image(name, faces) for name, faces in rows.items()]

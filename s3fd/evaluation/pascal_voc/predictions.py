@@ -16,6 +16,7 @@ from s3fd.evaluation.predictions import (
     is_json,
     read_json_predictions,
 )
+from s3fd.messages import shortened
 
 
 def read_pascal_voc_predictions(
@@ -45,9 +46,11 @@ def read_pascal_voc_predictions(
         name, *fields = line.split()
         values = numbers(" ".join(fields))
         if len(values) != 5:
-            raise ValueError(f"{path}:{number}: expected image score x1 y1 x2 y2, got {line}")
+            raise ValueError(
+                f"{path}:{number}: expected image score x1 y1 x2 y2, got {shortened(line)}"
+            )
         if not all(map(math.isfinite, values)):
-            raise ValueError(f"{path}:{number}: expected finite numbers, got {line}")
+            raise ValueError(f"{path}:{number}: expected finite numbers, got {shortened(line)}")
         rows.setdefault(image_name(name, 1), []).append(values)
     predictions = {}
     for name, found in rows.items():

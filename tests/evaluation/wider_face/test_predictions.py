@@ -138,6 +138,10 @@ def test_the_json_of_s3fd_detect_is_read(tmp_path):
         ([json_line(IMAGES[0] + ".jpg")] * 2, "jsonl:2: 0--Parade/0_Parade_1 comes twice"),
         ([json_line(IMAGES[0], ([1, 2, 3, 4], float("nan")))], "score of detection 1 is nan"),
         ([json_line(IMAGES[0], ([1, 2, 3], 0.5))], "jsonl:1: expected an object"),
+        ([json_line(IMAGES[0], ([[1, 2], 2, 3, 4], 0.5))], "jsonl:1: expected an object"),
+        ([json_line(IMAGES[0], ([1, 2, 3, 10**400], 0.5))], "jsonl:1: expected an object"),
+        (['{"photo": 7, "faces": []}'], "jsonl:1: expected an object"),
+        (['{"photo": ' + "[" * 100_000], "jsonl:1: expected an object"),
         ([], "has no detections for any of the 3 images"),
     ],
 )
