@@ -1,6 +1,7 @@
 # make detect PHOTO=me.jpg    find the faces of a photo; of more: PHOTO="a.jpg 'my own.jpg' folder"
 # make test                   build, and run all tests
 # make sanitize               the operators' tests under the sanitizers of the compiler
+# make torture              damaged files, odd arguments, kills and the like: an hour, see TORTURE
 # make test-cuda              all that a machine with a CUDA device can tell, without the network
 # make docs                   the site of the documentation, in build/site
 # make lint                   format, lint and type checks
@@ -29,7 +30,7 @@ CPP := $(wildcard $(foreach suffix,h cpp cu cuh,$(foreach folder,csrc csrc/* csr
 	tests/cuda_emulator tests/cuda_emulator/include tests/cuda_emulator/include/*/*, \
 	$(folder)/*.$(suffix))))
 
-.PHONY: detect test sanitize test-cuda docs weights-report lint format develop clean
+.PHONY: detect test sanitize torture test-cuda docs weights-report lint format develop clean
 
 # Names reach the shell as they were given, in the environment. One is a photo, blanks and all, if it
 # is there; otherwise xargs takes the quotes off several.
@@ -44,6 +45,10 @@ test: .venv/test.stamp
 
 sanitize: .venv/test.stamp
 	.ci/sanitize $(BIN)/python $(SANITIZE)
+
+# TORTURE=--quick takes minutes; TORTURE="photos --case 7" is one case again.
+torture: .venv/test.stamp
+	$(BIN)/python tests/torture $(TORTURE)
 
 test-cuda:
 	tests/gpu/run --python "$$([ -x $(BIN)/python ] && echo $(BIN)/python || command -v $(PYTHON))"
