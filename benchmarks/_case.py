@@ -96,6 +96,24 @@ class Case:
     around: Callable[[Function], Function] = forward
     not_compiled: str = ""
 
+    @classmethod
+    def of_boxes(
+        cls, operator: str, series: str, arguments: tuple[Any, ...], **others: Any
+    ) -> Case:
+        """Of an operator that reads all of its tensors; the first are boxes ``[N, 4]``."""
+        count = len(arguments[0])
+        return cls(
+            operator=operator,
+            series=series,
+            name=f"{count} boxes",
+            size=count,
+            unit="boxes",
+            arguments=arguments,
+            bytes_moved=sum(a.nbytes for a in arguments if isinstance(a, Tensor)),
+            not_compiled=DATA_DEPENDENT,
+            **others,
+        )
+
     @property
     def title(self) -> str:
         """What ``--filter`` looks into, and what messages name."""

@@ -11,7 +11,7 @@ from benchmarks._case import Case, close, forward_and_backward
 from benchmarks._inputs import Inputs
 from s3fd import ops
 from s3fd.ops import reference
-from s3fd.ops.reference.multibox_loss import kept_losses
+from s3fd.ops.reference.multibox_loss import Targets, kept_losses
 
 
 def cases(inputs: Inputs) -> Iterator[Case]:
@@ -56,4 +56,4 @@ def _mined_by_two_sorts(
         rank = order.sort(dim=1).indices  # [B, A]
         mined = (rank < 3 * positive.sum(dim=1, keepdim=True)) & background  # [B, A]
         kept = 2 * positive.byte() + mined  # [B, A]
-    return kept_losses(logits, deltas, anchors, boxes, matched, kept, (0.1, 0.2))
+    return kept_losses(logits, deltas, Targets(anchors, boxes, matched, kept, (0.1, 0.2)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks._case import DATA_DEPENDENT, Case, close
+from benchmarks._case import Case, close
 from benchmarks._inputs import Inputs
 from s3fd import ops
 from s3fd.ops import reference
@@ -14,17 +14,11 @@ _IOU_THRESHOLD = 0.3
 
 def cases(inputs: Inputs) -> Iterator[Case]:
     for count in (750,) if inputs.quick else (750, 5000, 20_000):
-        boxes, scores = inputs.clustered(count)
-        yield Case(
-            operator="vote_boxes",
-            series="clustered",
-            name=f"{count} boxes",
-            size=count,
-            unit="boxes",
-            arguments=(boxes, scores, _IOU_THRESHOLD),
+        yield Case.of_boxes(
+            "vote_boxes",
+            "clustered",
+            (*inputs.clustered(count), _IOU_THRESHOLD),
             ours=ops.vote_boxes,
             twin=reference.vote_boxes,
-            bytes_moved=boxes.nbytes + scores.nbytes,
             agree=close,
-            not_compiled=DATA_DEPENDENT,
         )

@@ -54,13 +54,14 @@ class _Rows:
         return _RaggedArray(self.rows.ctypes.data, self.splits.ctypes.data, len(self.counts))
 
 
-def _check_images(first: _Rows, *others: _Rows) -> None:
-    if any(len(rows.counts) != len(first.counts) for rows in others):
+def _check_images(*several: _Rows) -> None:
+    if len({len(rows.counts) for rows in several}) > 1:
         raise ValueError("splits: expected the same number of images")
 
 
 def _call(name: str, *arguments: Any) -> None:
     """Calls a function of the library; arrays go as pointers, whole numbers as 64 bits."""
+    _check_images(*(value for value in arguments if isinstance(value, _Rows)))
     function = getattr(_library, f"s3fd_{name}")
     function.restype = ctypes.c_char_p
     failure = function(*map(_argument, arguments))
@@ -95,7 +96,6 @@ def match_detections(
     found = _Rows(detections, detection_splits, np.float32, 4)
     wanted = _Rows(ground_truths, ground_truth_splits, np.float32, 4)
     ignored = _Rows(ignore, ignore_splits, np.float32, 4)
-    _check_images(found, wanted, ignored)
     matched = np.empty(len(found.rows), np.int64)
     _call("match_detections", found, wanted, ignored, float(iou_threshold), matched)
     return matched
@@ -112,7 +112,6 @@ def best_overlaps(
     """Of each detection: the face of its image that it overlaps most, and their IoU."""
     found = _Rows(detections, detection_splits, np.float64, 4)
     wanted = _Rows(faces, face_splits, np.float64, 4)
-    _check_images(found, wanted)
     best, overlap = np.empty(len(found.rows), np.int64), np.empty(len(found.rows))
     _call("best_overlaps", found, wanted, int(threads), best, overlap)
     return best, overlap

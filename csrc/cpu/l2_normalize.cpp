@@ -11,8 +11,8 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
-#include "shared/checks/l2_normalize.h"
 #include "shared/l2_normalize.h"
+#include "shared/operators/l2_normalize.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -256,8 +256,7 @@ Tiling tile(std::initializer_list<const Tensor*> maps) {
   return Tiling(**maps.begin(), joined);
 }
 
-Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
-  check_l2_normalize(features, weight);
+Tensor normalized(const Tensor& features, const Tensor& weight) {
   Tensor output = empty_in_format_of(features, features.size(1));
   if (features.numel() == 0) return output;
   const Tiling tiling = tile({&features, &output});
@@ -294,9 +293,8 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
   return output;
 }
 
-std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const Tensor& features,
-                                                 const Tensor& weight) {
-  check_l2_normalize_backward(gradient, features, weight);
+std::tuple<Tensor, Tensor> gradients_of(const Tensor& gradient, const Tensor& features,
+                                        const Tensor& weight) {
   const int64_t channels = features.size(1);
   Tensor output = empty_in_format_of(features, channels);
   const std::array<int64_t, 1> sizes{channels};
@@ -353,6 +351,5 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("l2_normalize", TORCH_BOX(&s3fd::cpu::l2_normalize));
-  library.impl("l2_normalize_backward", TORCH_BOX(&s3fd::cpu::l2_normalize_backward));
+  s3fd::register_l2_normalize<s3fd::cpu::normalized, s3fd::cpu::gradients_of>(library);
 }

@@ -189,6 +189,17 @@ void for_each_image(const Tensor& logits, const Visit& visit) {
   });
 }
 
+// Calls visit(image, rows) for every image of a gradient [B, A, ...] of T; the rows are zero.
+template <typename T, typename Visit>
+void for_each_cleared(Tensor& gradient, const Visit& visit) {
+  auto* rows = static_cast<T*>(gradient.mutable_data_ptr());
+  const int64_t size = gradient.size(1) * gradient.size(2);
+  for_each_image(gradient, [&](int64_t image) {
+    std::fill_n(rows + image * size, size, T(0));
+    visit(image, rows + image * size);
+  });
+}
+
 Tensor scalar(double value, ScalarType dtype, const Tensor& like) {
   Tensor result = torch::stable::empty(torch::headeronly::IntHeaderOnlyArrayRef(), dtype,
                                        std::nullopt, like.device());
@@ -271,11 +282,8 @@ std::tuple<Tensor, Tensor> gradient_of(const LossCall& call, const LossResults& 
   Tensor logits_gradient = empty_contiguous(logits), deltas_gradient = empty_contiguous(deltas);
   dispatch_floating(logits.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    auto* out = static_cast<T*>(logits_gradient.mutable_data_ptr());
     const C factor = static_cast<C>(of_class);
-    for_each_image(logits, [&](int64_t image) {
-      T* gradient = out + image * size * 2;
-      std::fill_n(gradient, size * 2, T(0));
+    for_each_cleared<T>(logits_gradient, [&](int64_t image, T* gradient) {
       const auto rows = image_rows<T>(logits, image);
       for_each_kept(marks + image * size, size, [&](int64_t i, uint8_t mark) {
         const C of_face = two_logits(rows, i).gradient(mark == kPositive) * factor;
@@ -287,11 +295,8 @@ std::tuple<Tensor, Tensor> gradient_of(const LossCall& call, const LossResults& 
   std::vector<uint8_t> valid(static_cast<size_t>(logits.size(0)), 1);
   dispatch_floating(deltas.scalar_type(), "multibox_loss_backward", [&]<typename T>() {
     using C = compute_t<T>;
-    auto* out = static_cast<T*>(deltas_gradient.mutable_data_ptr());
     const C factor = static_cast<C>(of_boxes);
-    for_each_image(logits, [&](int64_t image) {
-      T* gradient = out + image * size * 4;
-      std::fill_n(gradient, size * 4, T(0));
+    for_each_cleared<T>(deltas_gradient, [&](int64_t image, T* gradient) {
       valid[static_cast<size_t>(image)] = targets.for_each_error<T>(
           image, marks + image * size, [&](int64_t i, int64_t coordinate, C error) {
             gradient[4 * i + coordinate] = static_cast<T>(smooth_l1_gradient(error) * factor);

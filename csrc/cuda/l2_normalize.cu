@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "cuda/primitives/host.h"
-#include "shared/checks/l2_normalize.h"
+#include "shared/operators/l2_normalize.h"
 
 namespace s3fd::cuda {
 namespace {
@@ -62,8 +62,7 @@ int64_t channel_warps(int channels) {
   return std::min<int64_t>(kMostChannelWarps, kShared / (channels * int64_t{sizeof(C)}));
 }
 
-Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
-  check_l2_normalize(features, weight);
+Tensor normalized(const Tensor& features, const Tensor& weight) {
   const OnDeviceOf device(features);
   Tensor output = empty_in_format_of(features, features.size(1));
   if (output.numel() == 0) return output;
@@ -88,9 +87,8 @@ Tensor l2_normalize(const Tensor& features, const Tensor& weight) {
   return output;
 }
 
-std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const Tensor& features,
-                                                 const Tensor& weight) {
-  check_l2_normalize_backward(gradient, features, weight);
+std::tuple<Tensor, Tensor> gradients_of(const Tensor& gradient, const Tensor& features,
+                                        const Tensor& weight) {
   const OnDeviceOf device(features);
   const cudaStream_t stream = device.stream();
   Tensor output = empty_in_format_of(features, features.size(1));
@@ -134,6 +132,5 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("l2_normalize", TORCH_BOX(&s3fd::cuda::l2_normalize));
-  library.impl("l2_normalize_backward", TORCH_BOX(&s3fd::cuda::l2_normalize_backward));
+  s3fd::register_l2_normalize<s3fd::cuda::normalized, s3fd::cuda::gradients_of>(library);
 }

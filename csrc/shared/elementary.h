@@ -11,7 +11,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
 
 #ifdef __CUDACC__
 #define S3FD_HOST_DEVICE __host__ __device__
@@ -72,22 +71,9 @@ S3FD_HOST_DEVICE inline float branchless_log(float x) {
   return x > 0 ? (x < infinity ? result : x) : of_zero;
 }
 
-template <typename T>
-S3FD_HOST_DEVICE inline T exponential(T x) {
-  if constexpr (std::is_same_v<T, float>) {
-    return branchless_exp(x);
-  } else {
-    return std::exp(x);
-  }
-}
-
-template <typename T>
-S3FD_HOST_DEVICE inline T logarithm(T x) {
-  if constexpr (std::is_same_v<T, float>) {
-    return branchless_log(x);
-  } else {
-    return std::log(x);
-  }
-}
+S3FD_HOST_DEVICE inline float exponential(float x) { return branchless_exp(x); }
+S3FD_HOST_DEVICE inline double exponential(double x) { return std::exp(x); }
+S3FD_HOST_DEVICE inline float logarithm(float x) { return branchless_log(x); }
+S3FD_HOST_DEVICE inline double logarithm(double x) { return std::log(x); }
 
 }  // namespace s3fd

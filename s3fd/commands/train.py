@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Parameter
 
 from s3fd.commands.options import Flag, UsageError, option
-from s3fd.commands.outputs import Folder, warn
+from s3fd.commands.outputs import Folder
 from s3fd.commands.setting_flags import flags_of
 from s3fd.training.config import TrainingConfig
 from s3fd.training.config_file import make_config, merge, parse_settings, read_config
@@ -68,8 +67,6 @@ def train(
     if preview is not None:
         _preview(wanted, preview)
         return 0
-    if not resume:
-        _warn_of_random_vgg16(wanted)
     from s3fd.training import train as run
 
     try:
@@ -105,20 +102,6 @@ def _config(name: str, settings: Sequence[str], given: dict[str, Any]) -> Traini
     except ValueError as error:
         raise UsageError("--set", str(error).removeprefix("--set: ")) from None
     return make_config(merge(values, given))
-
-
-def _warn_of_random_vgg16(config: TrainingConfig) -> None:
-    if config.model == "vgg16" and config.imagenet is None and config.weights is None:
-        _warn_once(
-            "imagenet: VGG16 starts from random weights, which takes far longer and ends worse; "
-            "--imagenet FILE names torchvision's vgg16 weights"
-        )
-
-
-def _warn_once(text: str) -> None:
-    """Of the processes that train together, the first one speaks."""
-    if os.environ.get("RANK", "0") == "0":
-        warn(text)
 
 
 def _preview(config: TrainingConfig, folder: Path) -> None:

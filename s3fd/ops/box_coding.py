@@ -184,24 +184,14 @@ def _flat(tensor: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
     return tensor if len(shape) == 3 else tensor.reshape(math.prod(shape[:-2]), *shape[-2:])
 
 
-@_registration.fake("s3fd::encode_boxes")
-def _fake_encode(boxes: Tensor, anchors: Tensor, *variances: float) -> Tensor:
-    return boxes.new_empty(boxes.shape)
+def _fake(values: Tensor, *others: Any) -> Tensor:
+    """What all of them give: a row for each that they get first, be it a box or a gradient."""
+    return values.new_empty(values.shape)
 
 
-@_registration.fake("s3fd::encode_boxes_backward")
-def _fake_encode_backward(gradient: Tensor, boxes: Tensor, *others: Any) -> Tensor:
-    return boxes.new_empty(boxes.shape)
-
-
-@_registration.fake("s3fd::decode_boxes")
-def _fake_decode(deltas: Tensor, anchors: Tensor, *others: Any) -> Tensor:
-    return deltas.new_empty(deltas.shape)
-
-
-@_registration.fake("s3fd::decode_boxes_backward")
-def _fake_decode_backward(gradient: Tensor, deltas: Tensor, *others: Any) -> Tensor:
-    return deltas.new_empty(deltas.shape)
+for _name in ("encode_boxes", "decode_boxes"):
+    _registration.fake(f"s3fd::{_name}")(_fake)
+    _registration.fake(f"s3fd::{_name}_backward")(_fake)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -23,6 +23,7 @@ from s3fd.ops._checks import (
 from s3fd.ops._ragged import join, sizes_of
 from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.multibox_loss import (
+    Targets,
     classes_of_anchors,
     kept_losses,
     kept_per_positive,
@@ -311,9 +312,8 @@ def _elsewhere(
     num_boxes = sizes_of(splits)
     _check_indices(matched, num_boxes)
     kept = mine(logits, matched, negative_ratio)
-    losses = kept_losses(
-        logits, deltas, anchors, boxes.split(num_boxes), matched, kept, (centre, size)
-    )
+    targets = Targets(anchors, boxes.split(num_boxes), matched, kept, (centre, size))
+    losses = kept_losses(logits, deltas, targets)
     return *losses, kept, torch.stack([(kept > 0).sum(), (kept == 2).sum()])
 
 
@@ -331,17 +331,8 @@ def _backward_elsewhere(
     centre: float,
     size: float,
 ) -> tuple[Tensor, Tensor]:
-    return _twin_backward(
-        class_gradient,
-        box_gradient,
-        logits,
-        deltas,
-        anchors,
-        boxes.split(sizes_of(splits)),
-        matched,
-        kept,
-        (centre, size),
-    )
+    targets = Targets(anchors, boxes.split(sizes_of(splits)), matched, kept, (centre, size))
+    return _twin_backward(class_gradient, box_gradient, logits, deltas, targets)
 
 
 _call = _registration.differentiable("s3fd::multibox_loss", _backward, _setup_context)

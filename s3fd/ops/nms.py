@@ -17,6 +17,7 @@ from s3fd.ops._checks import (
 )
 from s3fd.ops.reference.nms import batched_nms as _batched_twin
 from s3fd.ops.reference.nms import nms as _twin
+from s3fd.ops.reference.nms import nms_padded as _padded_twin
 
 _TWO_53 = 2.0**53
 
@@ -190,12 +191,6 @@ def _fake_batched(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: 
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
 
-def _padded_elsewhere(
-    boxes: Tensor, scores: Tensor, iou_threshold: float, keep: int
-) -> tuple[Tensor, Tensor]:
-    return _twin(boxes, scores, iou_threshold, padded=True, keep=keep)
-
-
 _registration.run_elsewhere("s3fd::nms", _twin)
-_registration.run_elsewhere("s3fd::nms_padded", _padded_elsewhere)
+_registration.run_elsewhere("s3fd::nms_padded", _padded_twin)
 _registration.run_elsewhere("s3fd::batched_nms", _batched_twin)

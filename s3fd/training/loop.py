@@ -85,6 +85,16 @@ def _continues(config: TrainingConfig, *, resume: bool, auto_resume: bool) -> bo
     return resume
 
 
+def doubtful_start(config: TrainingConfig) -> str | None:
+    """What speaks against the weights that a new run starts from."""
+    if config.model != "vgg16" or config.imagenet is not None or config.weights is not None:
+        return None
+    return (
+        "imagenet: VGG16 starts from random weights, which takes far longer and ends worse; "
+        "torchvision's vgg16 weights would help, as the file imagenet"
+    )
+
+
 class _Loop:
     """A run with everything around it: batches, validation, log, progress."""
 
@@ -139,14 +149,21 @@ class _Loop:
         self.log = RunLog(self.config.out / files.LOG, step) if first else None
         self.events = Events(self.config.out / "tensorboard" if tensorboard else None, step)
         with ProgressLine(self.config.steps, step, enabled=self.speaks) as self.line:
-            for line in self.photos.summary():
+            for line in self._notes():
                 self.line.say(line)
-            if self.about_workers is not None:
-                self.line.say(self.about_workers)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
         self.events.close()
         return self.config.out / files.WEIGHTS
+
+    def _notes(self) -> Iterator[str]:
+        """What is said before the first step."""
+        yield from self.photos.summary()
+        if self.about_workers is not None:
+            yield self.about_workers
+        warning = doubtful_start(self.config)
+        if warning is not None and self.state.step == 0:
+            yield f"warning: {warning}"
 
     def _prepare_folder(self) -> None:
         self.config.out.mkdir(parents=True, exist_ok=True)

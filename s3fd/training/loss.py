@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from s3fd.ops import AnchorGrid, max_out_background, multibox_loss
 from s3fd.ops.reference.multibox_loss import mined_counts
 from s3fd.training.box_fit import iou_loss, positive_boxes
-from s3fd.training.config import BoxLoss
+from s3fd.training.config import BoxLoss, TrainingConfig
 
 
 def flatten_maps(maps: Sequence[Tensor], channels: int) -> Tensor:
@@ -54,6 +54,12 @@ class DetectionLoss:
     top_n: int | None = None
     negative_ratio: float = 3.0
     box_loss: BoxLoss = "smooth_l1"
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig, grid: AnchorGrid) -> DetectionLoss:
+        """The loss that a run asks for, on the anchors of its model."""
+        names = (field.name for field in fields(cls) if field.name != "grid")
+        return cls(grid, **{name: getattr(config, name) for name in names})
 
     def match(
         self,

@@ -64,14 +64,7 @@ class Run:
         self._gradient = StepGradient(
             model=self.model,
             network=network,
-            loss=DetectionLoss(
-                self.model.grid,
-                positive_iou=config.positive_iou,
-                candidate_iou=config.candidate_iou,
-                top_n=config.top_n,
-                negative_ratio=config.negative_ratio,
-                box_loss=config.box_loss,
-            ),
+            loss=DetectionLoss.from_config(config, self.model.grid),
             precision=self.precision,
             processes=processes,
             parts=config.accumulate,

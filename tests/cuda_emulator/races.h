@@ -197,14 +197,8 @@ class Races {
   }
 
   static const char* verb_of(Access access) {
-    switch (access) {
-      case Access::kRead:
-        return "reads";
-      case Access::kWrite:
-        return "writes";
-      default:
-        return "changes atomically";
-    }
+    constexpr const char* kVerbs[] = {"reads", "writes", "changes atomically"};
+    return kVerbs[static_cast<int>(access)];
   }
 
   uint64_t launch_ = 0;

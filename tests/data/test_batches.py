@@ -15,14 +15,10 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    photos = []
-    for i in range(7):
-        width, height = int(rng.integers(60, 120)), int(rng.integers(60, 120))
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(
-            folder / f"{i}.png"
-        )
+    folder, rng, photos = tmp_path_factory.mktemp("photos"), np.random.default_rng(0), []
+    for i, (width, height) in enumerate(rng.integers(60, 120, (7, 2)).tolist()):
+        noise = rng.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
         boxes = np.array([[5, 5, 30, 40]] * (i % 3), np.float32).reshape(-1, 4)
         photos.append(AnnotatedImage(folder / f"{i}.png", width, height, boxes, EMPTY))
     return photos

@@ -9,7 +9,7 @@ import torch
 from elsewhere import run_elsewhere
 from head_maps import GRID16, GRID16_OF_THREE, S3FD_GRID, assert_same, make_maps, one_level
 
-from s3fd.ops import AnchorGrid, decode_detections
+from s3fd.ops import AnchorGrid, decode_detections, reference
 
 OPERATOR = torch.ops.s3fd.decode_detections.default
 PADDED = torch.ops.s3fd.decode_detections_padded.default
@@ -79,6 +79,8 @@ def test_maps_of_several_classes_are_not_taken_for_backgrounds(channels: int) ->
     if channels == 4:  # a background and a face of each of two shapes
         decode_detections(maps, deltas, grid)
         return
+    with pytest.raises(AssertionError, match="another grid"):
+        reference.decode_detections(maps, deltas, grid)
     with pytest.raises(ValueError, match=r"expected 4 channels.*AnchorGrid\(\.\.\., backgrounds="):
         decode_detections(maps, deltas, grid)
     decode_detections(maps, deltas, replace(grid, backgrounds=3))

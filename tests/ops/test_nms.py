@@ -226,14 +226,17 @@ def test_padded_indices_are_the_first_ones_and_then_minus_one(n: int, keep: int 
     boxes, scores = make(mixed, n, seed=n)
     rows = n if keep is None else keep
     expected = replay(boxes, scores, 0.5)[:rows]
-    for function in (nms, reference.nms):
-        indices, count = function(boxes, scores, 0.5, padded=True, keep=keep)
+    for indices, count in (
+        nms(boxes, scores, 0.5, padded=True, keep=keep),
+        reference.nms_padded(boxes, scores, 0.5, rows),
+    ):
         assert indices.shape == (rows,)
         assert indices.dtype == count.dtype == torch.int64
         assert count.shape == ()
         assert count == len(expected)
         assert indices[:count].tolist() == expected
         assert (indices[count:] == -1).all()
+    for function in (nms, reference.nms):
         assert function(boxes, scores, 0.5, keep=keep).tolist() == expected
 
 

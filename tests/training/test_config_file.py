@@ -154,12 +154,3 @@ def test_options_override_settings_and_these_the_config(run, data, tmp_path):
 
     metadata = read_weights(tmp_path / "run" / "model.safetensors").metadata
     assert (metadata["steps"], metadata["seed"]) == ("1", "5")
-
-
-def test_vgg16_from_nothing_is_warned_of(run, monkeypatch, tmp_path):
-    started = []
-    monkeypatch.setattr("s3fd.training.train", lambda config, **_: started.append(config))
-    arguments = ["train", "--config", "paper", "--data", tmp_path, "--out", tmp_path / "run"]
-    assert "--imagenet FILE" in run(*arguments).stderr
-    assert "warning" not in run(*arguments, "--imagenet", "vgg16.pth").stderr
-    assert len(started) == 2

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from s3fd.evaluation import PrecisionRecall
 from s3fd.evaluation.calibration import fit_calibration
 from s3fd.models import S3FD, load_checkpoint, save_checkpoint
-from s3fd.training import files, run, train
+from s3fd.training import files, loop, run, train
 
 
 def test_a_run_leaves_weights_that_load_and_a_checkpoint(make_config, tmp_path):
@@ -218,3 +220,21 @@ def test_weights_of_another_network_are_refused(make_config, tmp_path):
     config = make_config(tmp_path / "run", weights=tmp_path / "none.safetensors")
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         train(config, progress=False)
+
+
+def test_a_doubtful_start_is_warned_of_once(make_config, tmp_path, capsys, monkeypatch):
+    config = make_config(tmp_path, steps=1)
+    monkeypatch.setattr(loop, "doubtful_start", lambda config: f"{config.model} of clay")
+    train(config)
+    assert "warning: light of clay" in capsys.readouterr().err
+    train(dataclasses.replace(config, steps=2), resume=True)
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_vgg16_from_nothing_is_doubtful(make_config, tmp_path):
+    assert "imagenet" in loop.doubtful_start(make_config(tmp_path, model="vgg16"))
+    for changes in (
+        {"model": "light"},
+        *({"model": "vgg16", name: Path("a.pth")} for name in ("imagenet", "weights")),
+    ):
+        assert loop.doubtful_start(make_config(tmp_path, **changes)) is None

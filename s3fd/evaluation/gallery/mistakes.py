@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,37 +125,46 @@ def _match(
     return matched
 
 
-class Mistake(Protocol):
-    """One mistake in a photo."""
-
-    @property
-    def judgement(self) -> Judgement:
-        """Of its photo."""
-
-    @property
-    def box(self) -> NDArray[np.float32]:
-        """Where it is, float32 ``[4]``."""
-
-    @property
-    def rank(self) -> float:
-        """The larger, the worse."""
-
-    def explain(self) -> tuple[str, list[str]]:
-        """A word for the reason, and what there is to say."""
-
-
 @dataclass(frozen=True, eq=False)
-class MissedFace:
-    """A face that counts and was not found: a `Mistake`, the worse the larger the face is."""
+class Mistake(ABC):
+    """One mistake in a photo.
+
+    Attributes:
+        judgement: of its photo.
+        index: of the face or the detection that it is about.
+    """
 
     judgement: Judgement
     index: int
 
     @property
     def box(self) -> NDArray[np.float32]:
-        """The face, float32 ``[4]``."""
-        face: NDArray[np.float32] = self.judgement.photo.faces[self.index]
-        return face
+        """Where it is, float32 ``[4]``."""
+        box: NDArray[np.float32] = self._boxes[self.index]
+        return box
+
+    @property
+    @abstractmethod
+    def rank(self) -> float:
+        """The larger, the worse."""
+
+    @abstractmethod
+    def explain(self) -> tuple[str, list[str]]:
+        """A word for the reason, and what there is to say."""
+
+    @property
+    @abstractmethod
+    def _boxes(self) -> NDArray[np.float32]:
+        """Those that `index` points into, ``[N, 4]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class MissedFace(Mistake):
+    """A face that counts and was not found, the worse the larger the face is."""
+
+    @property
+    def _boxes(self) -> NDArray[np.float32]:
+        return self.judgement.photo.faces
 
     @property
     def rank(self) -> float:
@@ -178,17 +187,12 @@ class MissedFace:
 
 
 @dataclass(frozen=True, eq=False)
-class FalsePositive:
-    """A detection that found nothing: a `Mistake`, the worse the higher its score is."""
-
-    judgement: Judgement
-    index: int
+class FalsePositive(Mistake):
+    """A detection that found nothing, the worse the higher its score is."""
 
     @property
-    def box(self) -> NDArray[np.float32]:
-        """The detection, float32 ``[4]``."""
-        box: NDArray[np.float32] = self.judgement.photo.boxes[self.index]
-        return box
+    def _boxes(self) -> NDArray[np.float32]:
+        return self.judgement.photo.boxes
 
     @property
     def rank(self) -> float:

@@ -84,6 +84,7 @@ def decode_above_margin(
     joined = torch.cat([_by_anchor(level, 4) for level in deltas], 1)  # [B, A, 4]
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
     anchors = list_anchors(grid, feature_sizes, margins.device)  # [A, 4]
+    assert margins.shape[1] == joined.shape[1] == len(anchors), "maps of another grid"
     lowest = margins.new_tensor(lowest_margin)
 
     images = []

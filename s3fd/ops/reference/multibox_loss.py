@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from s3fd.ops.reference.box_coding import encode_boxes
+
+
+class Targets(NamedTuple):
+    """What both losses and their gradients compare the maps with."""
+
+    anchors: Tensor  # [A, 4]
+    boxes: Sequence[Tensor]  # B tensors [G_i, 4]
+    matched: Tensor  # int64 [B, A]
+    kept: Tensor  # uint8 [B, A], of mine()
+    variances: tuple[float, float]
 
 
 def multibox_loss(
@@ -34,7 +44,9 @@ def multibox_loss(
     assert len(boxes) == batch
 
     kept = mine(logits, matched, negative_ratio)
-    class_loss, box_loss = kept_losses(logits, deltas, anchors, boxes, matched, kept, variances)
+    class_loss, box_loss = kept_losses(
+        logits, deltas, Targets(anchors, boxes, matched, kept, variances)
+    )
     if normalize_by == "positives":
         class_loss = class_loss * kept_per_positive((kept > 0).sum(), (kept == 2).sum(), class_loss)
     return class_loss, box_loss
@@ -89,17 +101,13 @@ def mine(
 def kept_losses(
     logits: Tensor,  # [B, A, 2]
     deltas: Tensor,  # [B, A, 4]
-    anchors: Tensor,  # [A, 4]
-    boxes: Sequence[Tensor],  # B tensors [G_i, 4]
-    matched: Tensor,  # [B, A]
-    kept: Tensor,  # uint8 [B, A], of mine()
-    variances: tuple[float, float],
+    targets: Targets,
 ) -> tuple[Tensor, Tensor]:  # scalars
     """Both losses of the anchors that were kept."""
-    logits = _at_least_float32(logits)
+    logits, kept = _at_least_float32(logits), targets.kept
     target = (kept[kept > 0] == 2).long()  # [K]: 1 face, 0 background
     class_loss = F.cross_entropy(logits[kept > 0], target, reduction="sum") / max(len(target), 1)
-    predicted, wanted = _deltas_of_positives(deltas, anchors, boxes, matched, kept, variances)
+    predicted, wanted = _deltas_of_positives(deltas, targets)
     box_loss = F.smooth_l1_loss(predicted, wanted, reduction="sum") / max(len(wanted), 1)
     return class_loss, box_loss
 
@@ -109,20 +117,17 @@ def multibox_loss_backward(
     box_gradient: Tensor,  # scalar
     logits: Tensor,  # [B, A, 2]
     deltas: Tensor,  # [B, A, 4]
-    anchors: Tensor,  # [A, 4]
-    boxes: Sequence[Tensor],  # B tensors [G_i, 4]
-    matched: Tensor,  # [B, A]
-    kept: Tensor,  # uint8 [B, A], of mine()
-    variances: tuple[float, float],
+    targets: Targets,
 ) -> tuple[Tensor, Tensor]:  # [B, A, 2], [B, A, 4]
     """Gradients of both losses with respect to logits and deltas."""
+    kept = targets.kept
     of_logits = torch.zeros_like(logits, memory_format=torch.contiguous_format)
     target = F.one_hot((kept[kept > 0] == 2).long(), 2)  # [K, 2]
     error = _at_least_float32(logits[kept > 0]).softmax(dim=1) - target  # [K, 2]
     of_logits[kept > 0] = (error * (class_gradient / max(len(error), 1))).to(logits.dtype)
 
     of_deltas = torch.zeros_like(deltas, memory_format=torch.contiguous_format)
-    predicted, wanted = _deltas_of_positives(deltas, anchors, boxes, matched, kept, variances)
+    predicted, wanted = _deltas_of_positives(deltas, targets)
     slope = (predicted - wanted).clamp(-1, 1)  # [P, 4]
     of_deltas[kept == 2] = (slope * (box_gradient / max(len(slope), 1))).to(deltas.dtype)
     return of_logits, of_deltas
@@ -130,14 +135,11 @@ def multibox_loss_backward(
 
 def _deltas_of_positives(
     deltas: Tensor,
-    anchors: Tensor,
-    boxes: Sequence[Tensor],
-    matched: Tensor,
-    kept: Tensor,
-    variances: tuple[float, float],
+    targets: Targets,
 ) -> tuple[Tensor, Tensor]:  # [P, 4], [P, 4]
     """What was predicted for the positives, and what it should have been."""
     deltas = _at_least_float32(deltas)
+    anchors, boxes, matched, kept, variances = targets
     image, anchor = (kept == 2).nonzero(as_tuple=True)  # [P], [P]
     first = torch.tensor([0, *(len(b) for b in boxes)], device=matched.device).cumsum(0)  # [B + 1]
     all_boxes = torch.cat([anchors.new_zeros(0, 4), *boxes]).to(deltas.dtype)  # [T, 4]

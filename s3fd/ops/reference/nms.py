@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
-
 import torch
 from torch import Tensor
 
 from s3fd.ops.reference._iou import pairwise_iou, sides_and_areas
-
-
-@overload
-def nms(
-    boxes: Tensor,
-    scores: Tensor,
-    iou_threshold: float,
-    *,
-    padded: Literal[False] = False,
-    keep: int | None = None,
-) -> Tensor: ...
-
-
-@overload
-def nms(
-    boxes: Tensor,
-    scores: Tensor,
-    iou_threshold: float,
-    *,
-    padded: Literal[True],
-    keep: int | None = None,
-) -> tuple[Tensor, Tensor]: ...
 
 
 def nms(
@@ -37,14 +13,21 @@ def nms(
     scores: Tensor,  # [N]
     iou_threshold: float,
     *,
-    padded: bool = False,
     keep: int | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:  # int64 [K]; padded: int64 [keep], int64 []
+) -> Tensor:  # int64 [K]
     """Keeps the best box that is left, drops those that overlap it by more, and so on."""
-    kept = _keep_best(boxes, scores, iou_threshold)[:keep]  # [K]
-    if not padded:
-        return kept
-    indices = kept.new_full((len(boxes) if keep is None else keep,), -1)  # [keep]
+    return _keep_best(boxes, scores, iou_threshold)[:keep]
+
+
+def nms_padded(
+    boxes: Tensor,  # [N, 4]
+    scores: Tensor,  # [N]
+    iou_threshold: float,
+    keep: int,
+) -> tuple[Tensor, Tensor]:  # int64 [keep], int64 []
+    """The same filled up with -1, and how many were kept: the public function's `padded`."""
+    kept = nms(boxes, scores, iou_threshold, keep=keep)  # [K]
+    indices = kept.new_full((keep,), -1)  # [keep]
     indices[: len(kept)] = kept
     return indices, kept.new_tensor(len(kept))
 

@@ -67,13 +67,17 @@ void count(const std::string& what);
 
 // ---- The host's side
 
+// What it began it ends; so it is there once.
+struct Scope {
+  Scope() = default;
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+};
+
 // While it lives, the device of the tensors is the current one: nothing may be asked of another.
-class OnDevice {
- public:
+struct OnDevice : Scope {
   OnDevice();
   ~OnDevice();
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
 };
 
 // torch's current stream, the only one that anything may be asked of; never null.
@@ -88,12 +92,9 @@ void synchronise(const void* stream);
 void allocated(void* address, size_t bytes);
 
 // Memory that only the device may touch, for as long as this lives; see s3fd_emulator_protect().
-class DeviceAccess {
- public:
+struct DeviceAccess : Scope {
   DeviceAccess();
   ~DeviceAccess();
-  DeviceAccess(const DeviceAccess&) = delete;
-  DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
 
 }  // namespace s3fd::emulator
