@@ -43,6 +43,7 @@ OPERATORS = (
     "l2_normalize",
     "box_coding",
     "vote_boxes",
+    "soft_nms",
 )
 
 

@@ -12,6 +12,7 @@ set(S3FD_CPU_SOURCES
     csrc/cpu/max_out_background.cpp
     csrc/cpu/multibox_loss.cpp
     csrc/cpu/nms.cpp
+    csrc/cpu/soft_nms.cpp
     csrc/cpu/vote_boxes.cpp
 )
 
@@ -24,5 +25,6 @@ set(S3FD_CUDA_SOURCES
     csrc/cuda/max_out_background.cu
     csrc/cuda/multibox_loss.cu
     csrc/cuda/nms.cu
+    csrc/cuda/soft_nms.cu
     csrc/cuda/vote_boxes.cu
 )

@@ -71,6 +71,9 @@ STABLE_TORCH_LIBRARY(s3fd, library) {
       "nms_padded(Tensor boxes, Tensor scores, float iou_threshold, SymInt keep) "
       "-> (Tensor indices, Tensor count)");
   library.def(
+      "soft_nms(Tensor boxes, Tensor scores, bool gaussian, float sigma, float iou_threshold, "
+      "float score_threshold) -> (Tensor indices, Tensor scores)");
+  library.def(
       "vote_boxes(Tensor boxes, Tensor scores, float iou_threshold, bool keep_single) "
       "-> (Tensor boxes, Tensor scores)");
 }

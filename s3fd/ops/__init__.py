@@ -29,6 +29,7 @@ else:
     from s3fd.ops.max_out_background import max_out_background
     from s3fd.ops.multibox_loss import multibox_loss
     from s3fd.ops.nms import batched_nms, nms
+    from s3fd.ops.soft_nms import soft_nms
     from s3fd.ops.vote_boxes import vote_boxes
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "max_out_background",
     "multibox_loss",
     "nms",
+    "soft_nms",
     "vote_boxes",
 ]

@@ -130,6 +130,15 @@ def check_number(
         raise ValueError(f"{expected}, got {value!r}")
 
 
+def check_weights(name: str, value: Tensor, why: str) -> None:
+    """Checks that the numbers of a tensor are finite and not negative, as `why` asks of them."""
+    if not bool(((value >= 0) & (value < math.inf)).all()):
+        raise ValueError(
+            f"{name}: expected finite numbers >= 0, for {why}, got a negative, NaN or infinite "
+            "one; pass probabilities (torch.sigmoid of a logit)"
+        )
+
+
 def check_integer(name: str, value: object, *, minimum: int) -> None:
     """Checks that ``value`` is an integer of at least ``minimum``."""
     if type(value) is int and value >= minimum:

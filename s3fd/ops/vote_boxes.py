@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_device, check_number, check_tensor
+from s3fd.ops._checks import check_device, check_number, check_tensor, check_weights
 from s3fd.ops.reference.vote_boxes import vote_boxes as _twin
+
+_WHY = "they weigh the boxes"
 
 
 def vote_boxes(
@@ -33,7 +35,8 @@ def vote_boxes(
     overlaps nothing and stays alone, also at a threshold of 0.
 
     Args:
-        boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels, any floating-point dtype.
+        boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels, any floating-point dtype. No integers:
+            a mean of them is none, and what comes out has the dtype of what goes in.
         scores (Tensor[N]): finite and at least 0, such as probabilities: they are the weights.
         iou_threshold: least IoU with the best box that joins it, in [0, 1]. The authors take 0.3.
         keep_single: whether boxes that no other joins stay, as they are. The authors' script drops
@@ -71,17 +74,9 @@ def vote_boxes(
         )
     except RuntimeError:  # the kernels look at the scores, so that a GPU is not asked twice
         if not scores.is_meta:
-            _check_weights(scores)
+            check_weights("scores", scores, _WHY)
         raise
     return result
-
-
-def _check_weights(scores: Tensor) -> None:
-    if not bool(((scores >= 0) & (scores < torch.inf)).all()):
-        raise ValueError(
-            "scores: expected finite numbers >= 0, for they weigh the boxes, got a negative, NaN "
-            "or infinite one; pass probabilities (torch.sigmoid of a logit)"
-        )
 
 
 @_registration.fake("s3fd::vote_boxes")
@@ -95,7 +90,7 @@ def _fake(
 def _elsewhere(
     boxes: Tensor, scores: Tensor, iou_threshold: float, keep_single: bool
 ) -> tuple[Tensor, Tensor]:
-    _check_weights(scores)
+    check_weights("scores", scores, _WHY)
     return _twin(boxes, scores, iou_threshold, keep_single=keep_single)
 
 

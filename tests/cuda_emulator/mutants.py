@@ -35,6 +35,7 @@ SOURCES = (
     ("max_out", "max_out_background.cu"),
     ("l2_normalize", "l2_normalize.cu"),
     ("vote", "vote_boxes.cu"),
+    ("soft_suppression", "soft_nms.cu"),
     ("code_boxes", "box_coding.cu"),
     ("nms", "nms.cu"),
 )
@@ -141,6 +142,9 @@ MUTANTS = {
     ),
     "members that are read one past their end": mutant(
         "cuda/vote_boxes.cuh", "i + 1 < size &&", "i + 1 <= size &&", "vote",
+    ),
+    "the last of equal scores, not the first": mutant(
+        "cuda/soft_nms.cuh", "a.index < b.index", "a.index > b.index", "soft_suppression",
     ),
     "boxes that are gathered one past their end": mutant(
         "cuda/ranked_boxes.cuh",

@@ -13,7 +13,15 @@ ANSWERS = Path(__file__).with_name("answers.py")
 
 # Whose threads work together most; in the other orders these are enough, since CHECKS finds what
 # depends on an order in whatever order it is looked for.
-TOGETHER = ("nms", "batched_nms", "vote_boxes", "match_grid", "multibox_mining", "l2_normalize")
+TOGETHER = (
+    "nms",
+    "batched_nms",
+    "soft_nms",
+    "vote_boxes",
+    "match_grid",
+    "multibox_mining",
+    "l2_normalize",
+)
 
 # What does not run kernels in another order the second time: compilation, fake tensors and twins.
 ONCE = "not opcheck and not compile and not transforms and not refuses and not errors"

@@ -75,6 +75,7 @@ class OperatorCalls:
         scores = torch.randint(0, 99, (size,), generator=self._generator) / 100
         scores = self._place(scores.to(self._dtype))
         groups = self._place(torch.randint(0, 5, (size,), generator=self._generator))
+        few = min(size, 150)  # a round each, for all threads
         extent = (int(math.sqrt(size)) + 20, int(math.sqrt(size)) + 30)
         return {
             "encode_boxes": lambda: with_gradients(ops.encode_boxes, boxes, anchors),
@@ -84,6 +85,9 @@ class OperatorCalls:
             "nms": lambda: (ops.nms(boxes, scores, 0.4),),
             "nms_padded": lambda: ops.nms(boxes, scores, 0.4, padded=True, keep=size // 3 + 1),
             "batched_nms": lambda: (ops.batched_nms(boxes, scores, groups, 0.4),),
+            "soft_suppression": lambda: ops.soft_nms(
+                boxes[:few], scores[:few], score_threshold=0.01
+            ),
             "vote_boxes": lambda: ops.vote_boxes(boxes, scores, 0.4),
         }
 

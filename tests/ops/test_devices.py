@@ -49,6 +49,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "multibox_loss_backward": (SCALAR, SCALAR, *LOSS, *KEPT, 0.1, 0.2),
     "nms": (BOXES, SCORES, 0.5),
     "nms_padded": (BOXES, SCORES, 0.5, 3),
+    "soft_nms": (BOXES, SCORES, True, 0.5, 0.3, 0.001),
     "vote_boxes": (BOXES, SCORES, 0.5, True),
 }
 OF_ONE_TENSOR = {"anchors", "max_out_background"}

@@ -1,4 +1,4 @@
-// What the kernels of nms, batched_nms, nms_padded and vote_boxes ask of what they get.
+// What the kernels of nms, batched_nms, nms_padded, soft_nms and vote_boxes ask of what they get.
 #pragma once
 
 #include <cstdint>

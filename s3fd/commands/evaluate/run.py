@@ -47,7 +47,9 @@ class DetectorRun:
         from s3fd.evaluation import evaluate_detections
 
         with closing(self._stream([photo.path for photo in photos])) as found:
-            return evaluate_detections(found, photos)
+            result = evaluate_detections(found, photos)
+        self.seconds = result.seconds
+        return result
 
     def find(self, photos: Sequence[Path]) -> list[Detections]:
         """Finds the faces of photos."""

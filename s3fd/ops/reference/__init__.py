@@ -15,4 +15,5 @@ from s3fd.ops.reference.multibox_loss import multibox_loss as multibox_loss
 from s3fd.ops.reference.nms import batched_nms as batched_nms
 from s3fd.ops.reference.nms import nms as nms
 from s3fd.ops.reference.nms import nms_padded as nms_padded
+from s3fd.ops.reference.soft_nms import soft_nms as soft_nms
 from s3fd.ops.reference.vote_boxes import vote_boxes as vote_boxes

@@ -61,6 +61,8 @@ def detections() -> None:
     show("nms_few", ops.nms(boxes[:900], scores[:900], 0.5))
     groups = torch.arange(5000) % 7
     show("batched_nms", ops.batched_nms(boxes, scores, groups, 0.3))
+    show("soft_nms", *ops.soft_nms(boxes[:900], scores[:900]))
+    show("soft_nms_linear", *ops.soft_nms(boxes[:900], scores[:900], decay="linear"))
     show("vote_boxes", *ops.vote_boxes(boxes, scores, 0.3))
     logits = [2 * random(2, 2, *level) for level in LEVELS]
     deltas = [random(2, 4, *level) for level in LEVELS]
