@@ -9,7 +9,7 @@ from typing import Literal, get_args
 Crop = Literal["patch", "face", "photo", "size"]
 _SHARES = (
     "grey", "sepia", "flip", "anchor_sampling", "plain", "background", "rotate", "quarter_turns",
-    "blur", "noise", "jpeg", "dark", "occlusion",
+    "empty", "blur", "noise", "jpeg", "dark", "occlusion",
 )  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class Augmentation:
         face_sizes: smallest and largest face of ``crop="size"``, in pixels of the input.
         background: share of images that are one small patch on a photo without faces, for
             ``crop="size"``.
+        empty: share of images without a face, plain grounds and photos without faces alike, for
+            ``crop="size"``; they teach by the run's `empty_negatives`.
         rotate: share of patches that are turned by up to 30 degrees, for ``crop="size"``.
         quarter_turns: share of patches that are turned by 90, 180 or 270 degrees, likewise.
         blur: share of patches that lose their fine detail, likewise.
@@ -63,6 +65,7 @@ class Augmentation:
     crop: Crop = "patch"
     face_sizes: tuple[float, ...] = (8.0, 512.0)
     background: float = 0.0
+    empty: float = 0.0
     rotate: float = 0.0
     quarter_turns: float = 0.0
     blur: float = 0.0
@@ -119,6 +122,7 @@ class Augmentation:
             sepia=0.02,
             crop="size",
             background=0.1,
+            empty=0.06,
             rotate=0.15,
             quarter_turns=0.04,
             blur=0.15,
@@ -127,6 +131,6 @@ class Augmentation:
             dark=0.1,
             occlusion=0.1,
             plain=0.08,
-            scales=(1.0, 1.25, 1.75, 2.5),
-            scale_shares=(0.35, 0.15, 0.2, 0.3),
+            scales=(1.0, 1.25, 1.75, 2.5, 4.0),
+            scale_shares=(0.35, 0.15, 0.2, 0.25, 0.05),
         )

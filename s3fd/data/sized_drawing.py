@@ -27,9 +27,10 @@ _LEAST_SHARE = 0.15
 _ROOM = (1.6, 8.0)
 _MOST_TILES = 4
 _SMALLEST_TILE = 48
-# In a collage, a tile from a photo without faces; alone, such a photo would teach nothing, since
-# negatives are mined in proportion to an image's faces.
+# In a collage, a tile from a photo without faces.
 _EMPTY_TILES = 0.15
+# Of the images without a face.
+_PLAIN_OF_EMPTY = 0.5
 _ATTEMPTS = 10
 # What lies beyond a photo is the photo mirrored at its edges, and else a colour.
 _MIRRORED = 0.15
@@ -61,11 +62,16 @@ class SizedDrawing:
 
     def sample(self) -> Sample:
         """The image."""
-        kind = self.rng.random() - self.recipe.plain
-        if kind < 0:
+        plain, background, empty = self.recipe.plain, self.recipe.background, self.recipe.empty
+        kind = self.rng.random()
+        if kind < plain:
             return self._on_a_ground(augmentation.plain(self.size, self.rng))
-        if kind < self.recipe.background:
+        if kind < plain + background:
             return self._on_a_ground(self._empty(self.size))
+        if kind < plain + background + empty:
+            if self.rng.random() < _PLAIN_OF_EMPTY:
+                return augmentation.plain(self.size, self.rng)
+            return self._empty(self.size)
         target = self._target(self.size)
         room = math.exp(self.rng.uniform(*np.log(_ROOM)))
         count = round(self.size / (target * room))

@@ -45,6 +45,8 @@ class TrainingConfig:
         top_n: anchors that the second stage gives a face; by default the mean of the first stage,
             as the paper does; 0 leaves the second stage out.
         negative_ratio: mined backgrounds for each positive.
+        empty_negatives: mined backgrounds of an image that has no positive; the paper's ratio gives
+            it none.
         box_loss: ``"smooth_l1"`` of the four deltas as in the paper, or ``"giou"``, ``"diou"`` or
             ``"eiou"`` of the whole box, see `s3fd.training.box_fit`.
         box_weight: lambda of the paper's loss, ``class_loss + box_weight * box_loss``.
@@ -101,6 +103,7 @@ class TrainingConfig:
     candidate_iou: _Share = 0.1
     top_n: _Count | None = None
     negative_ratio: _Weight = 3.0
+    empty_negatives: _Count = 64
     box_loss: BoxLoss = "giou"
     box_weight: _Weight = 16.0
     steps: _Positive = 100000

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from s3fd.ops import AnchorGrid, max_out_background, multibox_loss
@@ -44,6 +45,8 @@ class DetectionLoss:
         top_n: anchors that the second stage gives a face; None takes the mean of the first stage,
             0 leaves the second stage out.
         negative_ratio: mined backgrounds for each positive (section 3.4).
+        empty_negatives: mined backgrounds of an image without positives, in which the ratio mines
+            none: the hardest, as elsewhere.
         box_loss: smooth L1 of the four deltas as in the paper, or a loss of the whole box, see
             `s3fd.training.box_fit`.
     """
@@ -53,6 +56,7 @@ class DetectionLoss:
     candidate_iou: float = 0.1
     top_n: int | None = None
     negative_ratio: float = 3.0
+    empty_negatives: int = 0
     box_loss: BoxLoss = "smooth_l1"
 
     @classmethod
@@ -98,6 +102,7 @@ class DetectionLoss:
         """
         positives = (matched >= 0).sum(dim=1)  # [B]
         kept = positives + mined_counts(matched, self.negative_ratio)
+        kept += self._mined_of_empty(matched)
         return torch.stack([kept.sum(), positives.sum()])
 
     def __call__(
@@ -129,7 +134,31 @@ class DetectionLoss:
         class_loss, box_loss = multibox_loss(
             joined, offsets, anchors, boxes, matched, negative_ratio=self.negative_ratio
         )
+        if self.empty_negatives > 0:
+            class_loss = self._with_empty(class_loss, joined, matched)
         if self.box_loss != "smooth_l1":
             predicted, faces = positive_boxes(offsets, anchors, boxes, matched)
             box_loss = iou_loss(predicted, faces, self.box_loss).sum() / max(1, len(faces))
         return torch.stack([class_loss, box_loss])
+
+    def _mined_of_empty(self, matched: Tensor) -> Tensor:  # [B, A] -> int64 [B]
+        """How many backgrounds are mined of each image because it has no positive."""
+        backgrounds = (matched == -1).sum(dim=1).clamp(max=self.empty_negatives)
+        return backgrounds.where((matched < 0).all(dim=1), 0)
+
+    def _with_empty(
+        self,
+        class_loss: Tensor,  # the mean over the images with positives
+        logits: Tensor,  # [B, A, 2]
+        matched: Tensor,  # [B, A]
+    ) -> Tensor:
+        """The mean over all images, those without positives among them."""
+        mined = self._mined_of_empty(matched)  # [B]
+        margin = (logits[..., 1] - logits[..., 0]).to(class_loss.dtype)  # [B, A]
+        margin = margin.where(matched == -1, -torch.inf)
+        hardest = margin.topk(min(self.empty_negatives, margin.shape[1]), dim=1).values  # [B, K]
+        rank = torch.arange(hardest.shape[1], device=hardest.device)  # [K]
+        losses = F.softplus(hardest).where(rank < mined[:, None], 0)  # of a face that is none
+        total = self.counts(matched)[0]
+        others = total - mined.sum()
+        return (class_loss * others + losses.sum()) / total.clamp(min=1)

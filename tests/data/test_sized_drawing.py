@@ -69,6 +69,14 @@ def test_every_image_has_a_face(photos):
     assert np.mean(np.array(counts) > 0) > 0.97
 
 
+def test_empty_images_have_no_face_and_are_plain_or_not(photos):
+    batches = run(photos, empty=1.0)
+    images = [batches[step] for step in range(10)]
+    assert not any(sum(batch.counts) for batch in images)
+    spread = torch.cat([batch.images.float().std(dim=(1, 2, 3)) for batch in images])
+    assert 0.2 < (spread < 30).float().mean() < 0.8
+
+
 @pytest.mark.parametrize("name", ["blur", "noise", "jpeg", "dark", "occlusion"])
 def test_every_kind_of_wear_is_seen_and_leaves_faces(photos, name):
     worn = run(photos, face_sizes=(40.0, 41.0), **{name: 1.0})[0]

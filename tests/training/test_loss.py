@@ -87,6 +87,41 @@ def test_the_counts_before_the_network_are_those_of_the_loss(negative_ratio):
     assert loss.counts(matched).tolist() == counts.tolist()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_images_without_a_face_give_their_hardest_backgrounds(dtype):
+    grid = AnchorGrid.s3fd()
+    plain, loss = DetectionLoss(grid), DetectionLoss(grid, empty_negatives=5)
+    sizes = grid.feature_sizes((64, 64))
+    faces = [torch.tensor([[10.0, 10.0, 40.0, 44.0]]), NOTHING, NOTHING, NOTHING]
+    left = torch.tensor([[0.0, 0.0, 32.0, 64.0]])
+    matched = loss.match(sizes, faces, [NOTHING, NOTHING, left, NOTHING])
+    matched[3] = -2  # nothing is known of this image
+    logits = [torch.randn(4, 2, h, w, dtype=dtype, requires_grad=True) for h, w in sizes]
+    deltas = [torch.randn(4, 4, h, w, dtype=dtype) for h, w in sizes]
+    joined = flatten_maps(logits, 2)
+    losses = joined.logsumexp(2) - joined[..., 0]  # [B, A], of a background
+    hardest = [losses[b][matched[b] == -1].sort(descending=True).values[:5] for b in (1, 2)]
+    (with_faces, _), (kept, _) = plain(logits, deltas, faces, matched), plain.counts(matched)
+    expected = (with_faces * kept + torch.cat(hardest).sum()) / (kept + 10)
+    assert loss.counts(matched).tolist() == [kept + 10, plain.counts(matched)[1]]
+    class_loss, box_loss = loss(logits, deltas, faces, matched)
+    torch.testing.assert_close(class_loss, expected)
+    assert box_loss == plain(logits, deltas, faces, matched)[1]
+    wanted = torch.autograd.grad(expected, logits, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(class_loss, logits), wanted)
+
+
+def test_no_image_has_more_backgrounds_than_anchors():
+    grid = AnchorGrid.s3fd()
+    loss = DetectionLoss(grid, empty_negatives=10**6)
+    sizes = grid.feature_sizes((32, 32))
+    matched = loss.match(sizes, [NOTHING], [NOTHING])
+    assert loss.counts(matched).tolist() == [matched.numel(), 0]
+    logits = [torch.zeros(1, 2, h, w) for h, w in sizes]
+    class_loss, _ = loss(logits, [torch.zeros(1, 4, h, w) for h, w in sizes], [NOTHING], matched)
+    torch.testing.assert_close(class_loss, torch.tensor(2.0).log())
+
+
 def test_the_rule_of_matching_is_a_setting():
     grid = AnchorGrid.s3fd()
     sizes = grid.feature_sizes((128, 128))
