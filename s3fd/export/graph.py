@@ -26,7 +26,7 @@ class Graph:
         ['Add', 'Transpose']
     """
 
-    _OUTPUTS = {"TopK": 2}  # noqa: RUF012  # of operators that have several
+    _OUTPUTS = {"TopK": 2, "Unique": 4}  # noqa: RUF012  # of operators that have several
 
     def __init__(self, prefix: str) -> None:
         self.nodes: list[onnx.NodeProto] = []

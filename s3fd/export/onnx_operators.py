@@ -189,13 +189,9 @@ def pad_detections(op: Any, found: Found, keep: int, *integers_of: Any) -> tuple
 
 def nms(op: Any, boxes: Any, scores: Any, iou_threshold: float, keep: Any | None = None) -> Any:
     """`s3fd.ops.nms`: int64 ``[K]``. Computed in float32; scores that are NaN are undefined."""
-    boxes = op.Cast(boxes, to=TensorProto.FLOAT)
-    # What is degenerate overlaps nothing; the operator would turn boxes that are inside out.
-    proper = op.Unsqueeze(_has_area(op, boxes), integers(op, 1))
-    boxes = op.Where(proper, boxes, constant(op, 0, np.float32))
     scores = op.Cast(scores, to=TensorProto.FLOAT)
     chosen = op.NonMaxSuppression(
-        op.Unsqueeze(boxes, integers(op, 0)),
+        op.Unsqueeze(_proper_boxes(op, boxes), integers(op, 0)),
         op.Unsqueeze(scores, integers(op, 0, 1)),
         length(op, scores, 0) if keep is None else keep,
         constant(op, [iou_threshold], np.float32),
@@ -203,11 +199,74 @@ def nms(op: Any, boxes: Any, scores: Any, iou_threshold: float, keep: Any | None
     return op.Gather(chosen, constant(op, 2, np.int64), axis=1)
 
 
+def batched_nms(op: Any, boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> Any:
+    """`s3fd.ops.batched_nms`: int64 ``[K]``, as `nms`. Groups times boxes are compared with 0."""
+    scores = op.Cast(scores, to=TensorProto.FLOAT)
+    count = length(op, scores, 0)
+    _, order = op.TopK(scores, count, axis=0)  # [N]
+    distinct, _, numbers, _ = op.Unique(groups)  # [G], [N]
+    every = op.Unsqueeze(_count_up(op, length(op, distinct, 0)), integers(op, 1))  # [G, 1]
+    is_of_group = op.Equal(op.Gather(numbers, order), every)  # [G, N]
+    # Ranks stand for scores, among which there may be infinities, so that 0 is for no member.
+    ranks = op.Cast(op.Sub(count, _count_up(op, count)), to=TensorProto.FLOAT)  # [N]: N to 1
+    by_group = op.Where(is_of_group, ranks, constant(op, 0, np.float32))
+    chosen = op.NonMaxSuppression(
+        op.Unsqueeze(op.Gather(_proper_boxes(op, boxes), order), integers(op, 0)),
+        op.Unsqueeze(by_group, integers(op, 0)),
+        count,
+        constant(op, [iou_threshold], np.float32),
+        constant(op, [0.5], np.float32),
+    )
+    positions = op.Gather(chosen, integers(op, 2), axis=1)  # [K, 1]
+    ones = op.Expand(integers(op, 1), length(op, chosen, 0))
+    marks = op.ScatterND(op.Expand(integers(op, 0), count), positions, ones)  # [N]
+    return op.Gather(order, op.Squeeze(op.NonZero(marks), integers(op, 0)))
+
+
+def _proper_boxes(op: Any, boxes: Any) -> Any:  # [N, 4] -> float32 [N, 4]
+    """What is degenerate overlaps nothing; ONNX would turn boxes that are inside out."""
+    boxes = op.Cast(boxes, to=TensorProto.FLOAT)
+    proper = op.Unsqueeze(_has_area(op, boxes), integers(op, 1))
+    return op.Where(proper, boxes, constant(op, 0, np.float32))
+
+
 def pad_indices(op: Any, kept: Any, keep: Any) -> tuple[Any, Any]:
     """The same as `s3fd.ops.nms` with `padded`: ``[keep]``, filled with -1, and their number."""
     count = length(op, kept, 0)
     missing = op.Expand(integers(op, -1), op.Sub(keep, count))
     return op.Concat(kept, missing, axis=0), op.Squeeze(count, integers(op, 0))
+
+
+def anchors(op: Any, feature_sizes: Sequence[Any], grid: GridDescription) -> Any:
+    """`s3fd.ops.AnchorGrid.anchors`, float32 ``[A, 4]``; rows and columns of each level ``[1]``."""
+    levels = []
+    for level, (rows, columns) in enumerate(
+        zip(feature_sizes[::2], feature_sizes[1::2], strict=True)
+    ):
+        centre = _centres(op, rows, columns, grid, level)  # [H * W, 1, 2]
+        half = constant(op, np.array(grid.shapes[level]) / 2, np.float32)  # [S, 2]
+        boxes = op.Concat(op.Sub(centre, half), op.Add(centre, half), axis=2)  # [H * W, S, 4]
+        levels.append(op.Reshape(boxes, integers(op, -1, 4)))
+    return op.Concat(*levels, axis=0)
+
+
+def decode_boxes(
+    op: Any,
+    deltas: Any,  # [..., A, 4]
+    anchors: Any,  # [..., A, 4]
+    variances: tuple[float, float],
+    limits: Any | None,  # float32 [4]: width and height twice
+) -> Any:
+    """`s3fd.ops.decode_boxes`, computed in float32."""
+    top_left, bottom_right = op.Split(
+        op.Cast(anchors, to=TensorProto.FLOAT), num_outputs=2, axis=-1
+    )
+    centre = op.Mul(op.Add(top_left, bottom_right), constant(op, 0.5, np.float32))
+    size = op.Sub(bottom_right, top_left)
+    boxes = _decoded(op, op.Cast(deltas, to=TensorProto.FLOAT), centre, size, variances)
+    if limits is not None:
+        boxes = op.Min(op.Max(boxes, constant(op, 0, np.float32)), limits)
+    return op.CastLike(boxes, deltas)
 
 
 def max_out_background(op: Any, logits: Any) -> Any:
@@ -273,19 +332,24 @@ def _boxes(
 ) -> Any:  # -> [B, H * W * S, 4]
     shapes = grid.shapes[level]
     by_shape = _by_anchor(op, deltas, integers(op, 0, -1, len(shapes), 4))  # [B, H * W, S, 4]
-    shift, scale = op.Split(by_shape, num_outputs=2, axis=3)
+    centre = _centres(op, length(op, deltas, 2), length(op, deltas, 3), grid, level)
     size = constant(op, shapes, np.float32)  # [S, 2]
-    step = op.Mul(op.Mul(shift, constant(op, variances[0], np.float32)), size)
-    centre = op.Add(_centres(op, deltas, grid, level), step)
-    grown = op.Exp(op.Mul(scale, constant(op, variances[1], np.float32)))
-    half = op.Mul(op.Mul(size, grown), constant(op, 0.5, np.float32))
-    boxes = op.Concat(op.Sub(centre, half), op.Add(centre, half), axis=3)
+    boxes = _decoded(op, by_shape, centre, size, variances)
     return op.Reshape(boxes, integers(op, 0, -1, 4))
 
 
-def _centres(op: Any, level_map: Any, grid: GridDescription, level: int) -> Any:
+def _decoded(op: Any, deltas: Any, centre: Any, size: Any, variances: tuple[float, float]) -> Any:
+    """Boxes of deltas, ``[..., 4]``, and of their anchors' centres and sizes, ``[..., 2]``."""
+    shift, scale = op.Split(deltas, num_outputs=2, axis=-1)
+    step = op.Mul(op.Mul(shift, constant(op, variances[0], np.float32)), size)
+    centre = op.Add(centre, step)
+    grown = op.Exp(op.Mul(scale, constant(op, variances[1], np.float32)))
+    half = op.Mul(op.Mul(size, grown), constant(op, 0.5, np.float32))
+    return op.Concat(op.Sub(centre, half), op.Add(centre, half), axis=-1)
+
+
+def _centres(op: Any, rows: Any, columns: Any, grid: GridDescription, level: int) -> Any:
     """``[H * W, 1, 2]``: x and y of every cell's anchors."""
-    rows, columns = length(op, level_map, 2), length(op, level_map, 3)
     shape = op.Concat(rows, columns, axis=0)
     offset = constant(op, grid.offset, np.float32)
     stride_x, stride_y = grid.axis_strides[level]

@@ -19,8 +19,9 @@ op: Any = opset18
 def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Translations into standard operators of ONNX, for models that call `s3fd.ops`.
 
-    Of ``decode_detections`` with all its options and ``nms``, padded or not, ``l2_normalize`` and
-    ``max_out_background``. They are of opset 18, and compute in float32.
+    Of ``decode_detections`` with all its options and ``nms``, padded or not, ``batched_nms``,
+    ``decode_boxes``, ``AnchorGrid.anchors``, ``l2_normalize`` and ``max_out_background``. They are
+    of opset 18, and compute in float32.
 
     Returns:
         What ``torch.onnx.export`` takes as ``custom_translation_table``.
@@ -33,6 +34,9 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """
     operators = torch.ops.s3fd
     return {
+        operators.anchors.default: _anchors,
+        operators.batched_nms.default: _batched_nms,
+        operators.decode_boxes.default: _decode_boxes,
         operators.decode_detections.default: _decode_detections,
         operators.decode_detections_padded.default: _decode_detections_padded,
         operators.decode_detections_labelled.default: _decode_labelled,
@@ -107,6 +111,27 @@ def _decode_labelled_padded(*arguments: Any) -> tuple[Any, ...]:
     found, keep, classes = _found(*arguments), arguments[6], arguments[10]
     integers_of = onnx_operators.labels_and_indices(op, found, classes)
     return onnx_operators.pad_detections(op, found, keep, *integers_of)
+
+
+def _anchors(like: Any, feature_sizes: Sequence[Any], grid: Sequence[float]) -> Any:
+    sizes = [_integer(size) for size in feature_sizes]
+    return op.CastLike(onnx_operators.anchors(op, sizes, unpack_grid(grid)), like)
+
+
+def _decode_boxes(
+    deltas: Any,
+    anchors: Any,
+    centre_variance: float,
+    size_variance: float,
+    image_size: Sequence[Any] | None,
+) -> Any:
+    limits = None if image_size is None else op.Reshape(_limits(image_size), integers(op, 4))
+    variances = centre_variance, size_variance
+    return onnx_operators.decode_boxes(op, deltas, anchors, variances, limits)
+
+
+def _batched_nms(boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> Any:
+    return onnx_operators.batched_nms(op, boxes, scores, groups, iou_threshold)
 
 
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:

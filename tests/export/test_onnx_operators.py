@@ -108,6 +108,22 @@ def test_degenerate_boxes_suppress_nothing():
     assert torch.equal(kept, ops.nms(boxes, scores, 0.1))
 
 
+@pytest.mark.parametrize("count", [0, 1, 200])
+@pytest.mark.parametrize("iou_threshold", [0.0, 0.3, 1.0])
+def test_suppression_in_groups_keeps_what_the_operator_keeps(count, iou_threshold):
+    boxes, scores = random_boxes(count, seed=count)
+    scores = (scores * 20).round() - 10  # ties
+    scores[::7], scores[1::9] = -math.inf, math.inf
+    boxes[::5] = boxes[::5][:, [2, 3, 0, 1]]  # inside out
+    groups = torch.arange(count) % 4 * 2**40 - 2**41
+
+    def build(graph, boxes, scores, groups):
+        return onnx_operators.batched_nms(graph, boxes, scores, groups, iou_threshold)
+
+    (kept,) = run(build, boxes, scores, groups)
+    assert torch.equal(kept, ops.batched_nms(boxes, scores, groups, iou_threshold))
+
+
 @pytest.mark.parametrize("keep", [1, 5, 300])
 def test_padded_suppression_is_that_of_the_operator(keep):
     boxes, scores = random_boxes(100, seed=2)
@@ -130,3 +146,17 @@ def test_max_out_background_and_l2_normalize_are_those_of_the_operators():
     assert torch.equal(actual, ops.max_out_background(features))
     (actual,) = run(onnx_operators.l2_normalize, features, weight)
     torch.testing.assert_close(actual, ops.l2_normalize(features, weight))
+
+
+@pytest.mark.parametrize("image_size", [None, (40, 60)])
+def test_boxes_are_decoded_as_by_the_operator(image_size):
+    anchors, _ = random_boxes(30, seed=3)
+    deltas = 2 * torch.randn(2, 30, 4, generator=torch.Generator().manual_seed(4))
+
+    def build(graph, deltas, anchors):
+        limits = None if image_size is None else constant(graph, [60, 40, 60, 40], np.float32)
+        return onnx_operators.decode_boxes(graph, deltas, anchors, (0.1, 0.2), limits)
+
+    (actual,) = run(build, deltas, anchors)
+    expected = ops.decode_boxes(deltas, anchors, (0.1, 0.2), image_size=image_size)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-5)

@@ -35,10 +35,32 @@ class Head(nn.Module):
         return boxes, scores, splits, *padded, kept, few, count, ops.max_out_background(logits[0])
 
 
+class OwnPipeline(nn.Module):
+    """A detector of two classes that takes the operators one by one."""
+
+    grid = AnchorGrid(strides=(16, (8, 32)), sizes=((48, (64, 32)), 20))
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.ModuleList(
+            [nn.Conv2d(3, 2 * 6, 16, stride=16), nn.Conv2d(3, 6, (32, 8), stride=(32, 8))]
+        )
+
+    def forward(self, images):
+        levels = [level(images) for level in self.maps]
+        rows = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, 6) for level in levels])
+        anchors = self.grid.anchors([tuple(level.shape[2:]) for level in levels])
+        boxes = ops.decode_boxes(rows[:, 2:], anchors, image_size=tuple(images.shape[2:]))
+        scores, labels = rows[:, :2].max(dim=1)
+        kept = ops.batched_nms(boxes, scores, labels, 0.2)
+        return anchors, boxes[kept], labels[kept]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-def test_a_model_that_calls_the_operators_is_exported_with_free_sizes(tmp_path):
+@pytest.mark.parametrize("make", [Head, OwnPipeline])
+def test_a_model_that_calls_the_operators_is_exported_with_free_sizes(tmp_path, make):
     torch.manual_seed(0)
-    model = Head().eval()
+    model = make().eval()
     free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     program = torch.onnx.export(
         model,
