@@ -207,6 +207,14 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
     return value[0], value[1]
 
 
+def check_scored_boxes(boxes: Tensor, scores: Tensor, iou_threshold: float) -> None:
+    """Checks boxes ``[N, 4]`` with a score each, and the IoU above which they are one too many."""
+    check_tensor("boxes", boxes, ("N", 4))
+    check_tensor("scores", scores, (boxes.shape[0],))
+    check_device("scores", scores, "boxes", boxes.device)
+    check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
+
+
 def check_boxes_of_batch(name: str, value: object, batch: int | None = None) -> Sequence[Tensor]:
     """Checks a ragged batch of boxes, a list with one ``[G_i, 4]`` tensor for each image."""
     expected = f"{name}: expected a list with one tensor [G_i, 4] for each image"

@@ -308,16 +308,9 @@ def _fake_padded(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 @_registration.fake("s3fd::decode_detections_labelled_padded")
 def _fake_labelled_padded(
-    logits: list[Tensor],
-    deltas: list[Tensor],
-    grid: list[float],
-    margin: float,
-    iou_threshold: float,
-    candidates: int,
-    keep: int,
-    *_: Any,
+    logits: list[Tensor], *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    like = logits[0]
+    like, keep = logits[0], others[5]
     rows = (like.shape[0], keep)
     return (
         like.new_empty((*rows, 4), dtype=torch.float32),

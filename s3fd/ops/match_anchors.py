@@ -243,15 +243,8 @@ def _fake(anchors: Tensor, boxes: Tensor, splits: list[int], *others: Any) -> Te
 
 
 @_registration.fake("s3fd::match_grid")
-def _fake_of_grid(
-    boxes: Tensor,
-    splits: list[int],
-    ignore: Tensor,
-    ignore_splits: list[int],
-    feature_sizes: list[int],
-    grid: list[float],
-    *options: Any,
-) -> Tensor:
+def _fake_of_grid(boxes: Tensor, splits: list[int], *others: Any) -> Tensor:
+    feature_sizes, grid = others[2:4]
     total = unpack_grid(grid).num_anchors(feature_sizes)
     return boxes.new_empty((len(splits) - 1, total), dtype=torch.int64)
 

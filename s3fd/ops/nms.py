@@ -12,7 +12,7 @@ from s3fd.ops._checks import (
     check_device,
     check_indices,
     check_integer,
-    check_number,
+    check_scored_boxes,
     check_tensor,
 )
 from s3fd.ops.reference.nms import batched_nms as _batched_twin
@@ -147,10 +147,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
     """Boxes and scores without their history, in floating point."""
     boxes, scores = _in_floating_point("boxes", boxes), _in_floating_point("scores", scores)
-    check_tensor("boxes", boxes, ("N", 4))
-    check_tensor("scores", scores, (boxes.shape[0],))
-    check_device("scores", scores, "boxes", boxes.device)
-    check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
+    check_scored_boxes(boxes, scores, iou_threshold)
     return boxes.detach(), scores.detach()
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_device, check_number, check_tensor, check_weights
+from s3fd.ops._checks import check_number, check_scored_boxes, check_weights
 from s3fd.ops.reference.soft_nms import soft_nms as _twin
 
 Decay = Literal["gaussian", "linear"]
@@ -76,13 +76,10 @@ def soft_nms(
         >>> soft_nms(boxes, scores, decay="linear")
         (tensor([0, 2, 1]), tensor([0.7500, 0.6250, 0.2500]))
     """
-    check_tensor("boxes", boxes, ("N", 4))
-    check_tensor("scores", scores, (boxes.shape[0],))
-    check_device("scores", scores, "boxes", boxes.device)
+    check_scored_boxes(boxes, scores, iou_threshold)
     if decay not in get_args(Decay):
         raise ValueError(f"decay: expected 'gaussian' or 'linear', got {decay!r}")
     check_number("sigma", sigma, minimum=1e-6)
-    check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     check_number("score_threshold", score_threshold, minimum=0)
     try:
         result: tuple[Tensor, Tensor] = torch.ops.s3fd.soft_nms(

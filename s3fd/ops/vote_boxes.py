@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_device, check_number, check_tensor, check_weights
+from s3fd.ops._checks import check_scored_boxes, check_weights
 from s3fd.ops.reference.vote_boxes import vote_boxes as _twin
 
 _WHY = "they weigh the boxes"
@@ -64,10 +64,7 @@ def vote_boxes(
         (tensor([[ 0.,  0., 11.,  8.],
                 [50., 50., 60., 60.]]), tensor([0.7500, 0.5000]))
     """
-    check_tensor("boxes", boxes, ("N", 4))
-    check_tensor("scores", scores, (boxes.shape[0],))
-    check_device("scores", scores, "boxes", boxes.device)
-    check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
+    check_scored_boxes(boxes, scores, iou_threshold)
     try:
         result: tuple[Tensor, Tensor] = torch.ops.s3fd.vote_boxes(
             boxes.detach(), scores.detach(), float(iou_threshold), bool(keep_single)

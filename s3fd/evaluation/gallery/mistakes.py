@@ -158,7 +158,6 @@ class Mistake(ABC):
         """Those that `index` points into, ``[N, 4]``."""
 
 
-@dataclass(frozen=True, eq=False)
 class MissedFace(Mistake):
     """A face that counts and was not found, the worse the larger the face is."""
 
@@ -186,7 +185,6 @@ class MissedFace(Mistake):
         return "misplaced", [f"a box at IoU {_down(overlaps.max())}, score {score:.2f}"]
 
 
-@dataclass(frozen=True, eq=False)
 class FalsePositive(Mistake):
     """A detection that found nothing, the worse the higher its score is."""
 
