@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import safetensors.torch
 import torch
@@ -15,9 +18,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from s3fd.files import whole_file
+from s3fd.messages import one_line, shown
 
 # Where training checkpoints keep the weights, among the epoch, the optimizer and so on.
 _ENTRIES = ("weight", "state_dict", "model_state_dict", "model")
+_CHECKSUM_KEY = "s3fd.crc32"
 _REMEDY = "fetch or copy the file again, or pass another one"
 
 
@@ -76,15 +81,14 @@ def first_bytes(path: Path, count: int) -> bytes:
 def write_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a safetensors file whole or not at all.
+    """Writes a safetensors file whole or not at all, with a checksum among its metadata.
 
     Raises:
         FileNotFoundError: its folder does not exist.
     """
-    data = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        dict(metadata),
-    )
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checksum = _checksum(plain, metadata)
+    data = safetensors.torch.save(plain, {**metadata, _CHECKSUM_KEY: checksum})
     with whole_file(Path(path), durable=True) as file:
         file.write(data)
 
@@ -156,25 +160,58 @@ def listing(names: Iterable[str], limit: int = 5) -> str:
     """The first of the names, quoted, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+    return ", ".join(map(shown, names[:limit])) + more
 
 
 def _read_safetensors(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
-            return Weights({name: file.get_tensor(name) for name in names}, file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in names}
+            metadata = dict(file.metadata() or {})
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise ValueError(
             f"{path}: truncated, damaged or no file of weights ({_reason(error)}); {_REMEDY}"
         ) from None
+    checksum = metadata.pop(_CHECKSUM_KEY, None)  # files of others have none
+    if checksum is not None and checksum != _checksum(tensors, metadata):
+        raise ValueError(
+            f"{path}: damaged: its numbers or its text are not those that were written; {_REMEDY}"
+        )
+    return Weights(dict(tensors), metadata)
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """CRC-32 of all that a file holds; a safetensors file has none of its own."""
+    value = zlib.crc32(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        value = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), value)
+    return f"{value:08x}"
 
 
 def _read_torch(path: Path) -> Weights:
+    content = read_plain(path)
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path}: expected a dictionary of named tensors, got {type(content).__name__}; "
+            "save the model's state_dict()"
+        )
+    return Weights({str(name): value for name, value in content.items()}, {})
+
+
+def read_plain(path: Path) -> object:
+    """What `torch.save` wrote, if it is plain data: nothing in the file runs.
+
+    Raises:
+        ValueError: it is truncated, damaged, of another kind, or holds more than plain data.
+    """
     try:
+        if zipfile.is_zipfile(path):
+            _check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch.load has to say, the errors below say
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return cast(object, torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a damaged or foreign pickle makes the parser raise
         forbidden = re.search(r"GLOBAL (\S+)", str(error))
         if forbidden is not None:
@@ -186,18 +223,22 @@ def _read_torch(path: Path) -> Weights:
         raise ValueError(
             f"{path}: truncated, damaged or no file of weights ({_reason(error)}); {_REMEDY}"
         ) from None
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"{path}: expected a dictionary of named tensors, got {type(content).__name__}; "
-            "save the model's state_dict()"
-        )
-    return Weights({str(name): value for name, value in content.items()}, {})
+
+
+def _check_sums(path: Path) -> None:
+    """Reads a file once for its checksums, which `torch.load` does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.CRC:  # torch can be told to leave them out
+                with archive.open(entry) as file:
+                    while file.read(1 << 20):
+                        pass
 
 
 def _reason(error: Exception) -> str:
     """The first sentence: torch's further ones recommend to load such a file with its code."""
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
-    return re.split(r"\.\s|\n", text, maxsplit=1)[0][:120] or type(error).__name__
+    return one_line(re.split(r"\.\s|\n", text, maxsplit=1)[0][:120]) or type(error).__name__
 
 
 def _fits(value: Tensor, expected: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 
 from s3fd.files import whole_file
+from s3fd.messages import shown
+from s3fd.models.weights_file import read_plain
 from s3fd.training.config import TrainingConfig
 
 # What may differ between a run and its continuation: where things are, how fast and how far it
@@ -35,15 +36,14 @@ def load_state(path: Path, config: TrainingConfig) -> dict[str, Any]:
     Raises:
         ValueError: it cannot be read, or was made with other settings, which the message names.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
+    state = read_plain(path)
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise ValueError(f"{path}: no checkpoint of a run of this version of s3fd; start a new run")
+    if not isinstance(state.get("config"), dict):
+        raise ValueError(f"{path}: damaged: it holds no settings of its run; start a new run")
     saved, wanted = _flat(state["config"]), _flat(_plain(asdict(config)))
     differing = [
-        f"{name} ({saved.get(name)} there)"
+        f"{name} ({shown(saved.get(name))} there)"
         for name in sorted(saved.keys() | wanted.keys())
         if name not in _FREE and saved.get(name) != wanted.get(name)
     ]

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
+from s3fd.data.formats.text import MALFORMED
 from s3fd.evaluation.calibration import Calibration
+from s3fd.messages import shown
 from s3fd.models import S3FD, load_checkpoint, save_checkpoint
 from s3fd.models.calibrate import fold_calibration
 from s3fd.models.checkpoint import weights_path
@@ -145,12 +147,22 @@ class Run:
         """
         path = self.config.out / files.LAST
         state: dict[str, Any] = self.processes.on_first(lambda: load_state(path, self.config))
-        if state["sampler"]["photos"] != self.photos:
+        try:
+            photos = state["sampler"]["photos"]
+            if photos == self.photos:
+                self._restore(state)
+        except (*MALFORMED, RuntimeError) as error:
             raise ValueError(
-                f"{path} belongs to a run with {state['sampler']['photos']} photos; "
-                f"data has {self.photos}"
+                f"{path}: damaged: not all of the state of a run ({shown(error)}); go on from "
+                f"another checkpoint, or start a new run"
+            ) from error
+        if photos != self.photos:
+            raise ValueError(
+                f"{path} belongs to a run with {shown(photos)} photos; data has {self.photos}"
             )
-        self.step = state["step"]
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step = int(state["step"])
         self.best = state["best"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])

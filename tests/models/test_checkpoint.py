@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 from s3fd.models import S3FD, ModelConfig, load_checkpoint, pretrained_path, save_checkpoint
+from s3fd.models.weights_file import read_weights
 
 VARIANT = {
     "channel_order": "BGR",
@@ -42,6 +43,7 @@ def rewrite(path, *, tensors=None, **changes):
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = {**file.metadata(), **{k.replace("_", "."): v for k, v in changes.items()}}
     metadata = {name: text for name, text in metadata.items() if text is not None}
+    metadata.pop("s3fd.crc32", None)  # it was of other content
     tensors = safetensors.torch.load_file(path) if tensors is None else tensors
     safetensors.torch.save_file(tensors, path, metadata)
 
@@ -351,3 +353,45 @@ def test_every_bundled_file_of_weights_loads():
 def test_an_unknown_name_lists_the_bundled_weights():
     with pytest.raises(ValueError, match=r"name: expected bundled weights .* got 'heavy'"):
         pretrained_path("heavy")
+
+
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_a_number_that_has_changed_is_told_by_a_checksum(saved, share):
+    flip(saved, int(share * saved.stat().st_size))
+    with pytest.raises(ValueError, match=r"light\.safetensors: damaged: its numbers"):
+        load_checkpoint(saved)
+
+
+def test_a_setting_that_has_changed_is_told_by_a_checksum(saved):
+    place = saved.read_bytes().index(b"2.0, 3.0")
+    data = saved.read_bytes()
+    saved.write_bytes(data[:place] + b"4" + data[place + 1 :])
+    with pytest.raises(ValueError, match=r"light\.safetensors: damaged: its numbers"):
+        load_checkpoint(saved)
+
+
+def test_files_without_a_checksum_are_read(light, saved):
+    rewrite(saved)
+    assert load_checkpoint(saved).config == light.config
+
+
+@pytest.mark.parametrize("computed", [True, False])
+def test_the_checksums_of_torch_are_looked_at_where_there_are_any(tmp_path, computed):
+    path = tmp_path / "weights.pth"
+    kept = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(computed)
+    try:
+        torch.save({"a": torch.arange(1000.0)}, path)
+    finally:
+        torch.serialization.set_crc32_options(kept)
+    assert torch.equal(read_weights(path).entries["a"], torch.arange(1000.0))
+    flip(path, path.read_bytes().index(torch.arange(400.0, 500.0).numpy().tobytes()))
+    if computed:
+        with pytest.raises(ValueError, match=r"weights\.pth: truncated, damaged"):
+            read_weights(path)

@@ -166,3 +166,25 @@ def test_a_finished_run_may_be_made_longer(make_config, tmp_path):
     train(make_config(tmp_path, steps=3, **staircase), progress=False)
     train(make_config(tmp_path, steps=5, **staircase), resume=True, progress=False)
     assert torch.load(tmp_path / files.LAST, weights_only=True)["step"] == 5
+
+
+@pytest.mark.parametrize("what", ["cut", "a bit", "config", "model", "optimizer", "step"])
+def test_a_damaged_checkpoint_is_one_line_that_names_it(make_config, tmp_path, what):
+    config = make_config(tmp_path, steps=1)
+    train(config, progress=False)
+    path = tmp_path / files.LAST
+    data = bytearray(path.read_bytes())
+    if what == "cut":
+        data = data[:-1000]
+    elif what == "a bit":
+        data[len(data) // 2] ^= 1
+    else:
+        state = torch.load(path, weights_only=True)
+        state[what] = "text"
+        torch.save(state, path)
+        data = path.read_bytes()
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"last\.pt: ") as raised:
+        train(config, resume=True, progress=False)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 600
