@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage
+from s3fd.data.formats.text import MALFORMED
 from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
 from s3fd.files import whole_file
 from s3fd.images import ImageError, UInt8Array, open_file
 from s3fd.images.resize import resized
+from s3fd.messages import shown
 
 _PIXELS, _INDEX = "pixels.bin", "index.json"
 _VERSION = 1
@@ -156,11 +158,17 @@ class PhotoCache:
                 raise ValueError(f"version {content['version']}")
             max_side, rows = int(content["max_side"]), content["photos"].items()
             self._entries = {path: _entry(row) for path, row in rows}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise ValueError(
-                f"cache: {index} is no index of a cache of this version ({error}); name another "
-                "folder, or remove this one"
+                f"cache: {index} is no index of a cache of this version ({shown(error)}); name "
+                "another folder, or remove this one"
             ) from None
+        pixels = self.folder / _PIXELS
+        there = pixels.stat().st_size if pixels.is_file() else 0
+        if there < max(map(self._end, self._entries.values()), default=0):
+            raise ValueError(
+                f"cache: {pixels} is cut short, or not the one of {index}; remove {self.folder}"
+            )
         if max_side != self.max_side:
             raise ValueError(
                 f"cache: {self.folder} holds photos of at most {max_side} pixels, not "
@@ -183,8 +191,14 @@ class _Decoded(NamedTuple):
 
 
 def _entry(row: Any) -> _Entry:
-    file, size, offset, copies, error = row
-    return _Entry(tuple(file), tuple(size), int(offset), tuple(map(tuple, copies)), str(error))
+    (length, time), (width, height), offset, copies, error = row
+    copies = tuple((int(across), int(down)) for across, down in copies)
+    least = min((int(offset), *(side - 1 for copy in copies for side in copy)))
+    if least < 0 or not (error or (copies and width > 0 and height > 0)):
+        raise ValueError(f"a photo of {shown(row)}")
+    return _Entry(
+        (int(length), int(time)), (int(width), int(height)), int(offset), copies, str(error)
+    )
 
 
 def _file_stamp(path: str) -> tuple[int, int]:

@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import numpy as np
@@ -156,3 +157,22 @@ def test_batches_from_a_cache_hold_the_same_faces(tmp_path):
     for step in range(3):
         assert (plain[step].images == cached[step].images).all()
         assert (plain[step].boxes == cached[step].boxes).all()
+
+
+def test_a_damaged_cache_is_refused_by_name(tmp_path, photo):
+    folder = tmp_path / "cache"
+    PhotoCache(folder).add([photo])
+    index, pixels = folder / "index.json", folder / "pixels.bin"
+    whole = json.loads(index.read_text())
+    name, row = next(iter(whole["photos"].items()))
+    for odd in (
+        [*row[:2], -1, *row[3:]], [*row[:3], [], ""], [*row[:3], [[0, 9]], ""], row[:4], 7,
+        [row[0], [float("inf"), 1], *row[2:]],
+    ):  # fmt: skip
+        index.write_text(json.dumps({**whole, "photos": {name: odd}}))
+        with pytest.raises(ValueError, match=r"index\.json is no index"):
+            PhotoCache(folder)
+    index.write_text(json.dumps(whole))
+    pixels.write_bytes(pixels.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"pixels\.bin is cut short"):
+        PhotoCache(folder)
