@@ -52,9 +52,8 @@ def prepare(folder: Path, seed: int) -> Callable[[int], str]:
         name, rng = names[index % len(names)], Random(f"{seed} {index}")
         path = folder / "damaged" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        for other in ("mobile.caffemodel", "cache/index.json", "cache/pixels.bin"):
-            if Path(other).parts[0] == Path(name).parts[0] or name == "mobile.prototxt":
-                (folder / "damaged" / other).write_bytes(contents[other])
+        for other in _BESIDE.get(name, ()):
+            (folder / "damaged" / other).write_bytes(contents[other])
         path.write_bytes(
             _damage(name, contents[name], rng) if index >= len(names) else contents[name]
         )
@@ -68,6 +67,11 @@ def prepare(folder: Path, seed: int) -> Callable[[int], str]:
     return case
 
 
+_BESIDE = {
+    "mobile.prototxt": ("mobile.caffemodel",),
+    "cache/index.json": ("cache/pixels.bin",),
+    "cache/pixels.bin": ("cache/index.json",),
+}
 _UNCHECKED = {
     "mobile.caffemodel",
     "mobile.prototxt",
