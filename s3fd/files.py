@@ -26,26 +26,39 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
 
     Raises:
         FileNotFoundError: its folder does not exist.
+        OSError: it can't be written, such as for lack of space; the message names it.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        with path.open("wb") as file:
+        with naming(path), path.open("wb") as file:
             yield file
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
     temporary = path.with_name(f"{_beginning(path)}{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            yield file
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        with naming(path):
+            with temporary.open("xb") as file:
+                yield file
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     if durable:
         _sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds the name of a file to an error that lacks it, as that of a full disk does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def remove_unfinished(path: Path) -> None:

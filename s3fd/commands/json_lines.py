@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from s3fd.commands.options import UsageError
 from s3fd.commands.outputs import write_line
+from s3fd.files import naming
 
 
 class JsonLines:
@@ -63,13 +64,9 @@ class JsonLines:
             write_line(line)
         elif self._file is not None:
             rest = memoryview(line.encode() + b"\n")
-            try:
-                while rest:  # of a full disk, only a part may be taken
+            with naming(Path(self._file.name)):
+                while rest:  # a disk that gets full takes a part
                     rest = rest[self._file.write(rest) :]
-            except OSError as error:
-                raise OSError(
-                    error.errno, f"{error.strerror}; --resume goes on with it", self._file.name
-                ) from error
 
     def __contains__(self, name: str | Path) -> bool:
         """Whether an earlier run has done this photo, or said that it can't be."""

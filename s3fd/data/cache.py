@@ -16,7 +16,7 @@ import numpy as np
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.formats.text import MALFORMED
 from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
-from s3fd.files import whole_file
+from s3fd.files import naming, whole_file
 from s3fd.images import ImageError, UInt8Array, open_file
 from s3fd.images.resize import resized
 from s3fd.messages import shown
@@ -84,7 +84,7 @@ class PhotoCache:
             progress: is told how many of how many are done, now and then.
 
         Raises:
-            OSError: the folder can't be written, such as for lack of space.
+            OSError: the folder can't be written, such as for lack of space; the message names it.
         """
         missing = [str(photo.path) for photo in photos if not self._is_fresh(photo)]
         missing = list(dict.fromkeys(missing))
@@ -93,7 +93,8 @@ class PhotoCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._pixels = None
         decode = partial(_decode, max_side=self.max_side)
-        with (self.folder / _PIXELS).open("ab") as file:
+        pixels = self.folder / _PIXELS
+        with naming(pixels), pixels.open("ab") as file:
             end = max((self._end(entry) for entry in self._entries.values()), default=0)
             file.truncate(end)  # what an interrupted call has written after its last save
             file.seek(end)

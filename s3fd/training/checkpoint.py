@@ -25,9 +25,18 @@ _FORMAT = 1
 
 
 def save_state(path: Path, config: TrainingConfig, state: dict[str, Any]) -> None:
-    """Writes the state of a run whole or not at all."""
+    """Writes the state of a run whole or not at all.
+
+    Raises:
+        OSError: it can't be written, such as for lack of space; the message names it.
+    """
     with whole_file(path, durable=True) as file:
-        torch.save({**state, "config": _plain(asdict(config)), "format": _FORMAT}, file)
+        try:
+            torch.save({**state, "config": _plain(asdict(config)), "format": _FORMAT}, file)
+        except RuntimeError as error:  # what torch says of a full disk, of which it was told
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_state(path: Path, config: TrainingConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from s3fd.files import whole_file
+from s3fd.files import naming, whole_file
 
 
 class RunLog:
@@ -26,7 +26,7 @@ class RunLog:
 
     def write(self, entry: Mapping[str, object]) -> None:
         """Adds a line."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(entry)) + "\n")
 
 
@@ -40,5 +40,5 @@ def _lines(path: Path) -> list[str]:
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

@@ -5,11 +5,13 @@ import multiprocessing
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from s3fd.training import files, run, train
+from s3fd.training.checkpoint import save_state
 
 # Two checkpoints, of which the second is the best, too: 14 times something is brought to the disk.
 SHORT = {"steps": 2, "checkpoint_every": 1, "validate_every": 2, "validation_photos": 1}
@@ -188,3 +190,10 @@ def test_a_damaged_checkpoint_is_one_line_that_names_it(make_config, tmp_path, w
         train(config, resume=True, progress=False)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 600
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")  # noqa: PTH110
+@pytest.mark.parametrize("numbers", [1, 1_000_000])
+def test_a_checkpoint_on_a_full_disk_is_an_error_that_says_so(make_config, tmp_path, numbers):
+    with pytest.raises(OSError, match=r"Errno 28.*/dev/full"):
+        save_state(Path("/dev/full"), make_config(tmp_path), {"model": torch.zeros(numbers)})
