@@ -12,7 +12,7 @@ from pathlib import Path
 
 from campaign import run_campaign, run_here, table, work
 
-CAMPAIGNS = ("photos", "labels", "checkpoints", "operators")
+CAMPAIGNS = ("photos", "labels", "checkpoints", "operators", "kills", "places", "crowd")
 
 
 def main() -> int:
@@ -40,6 +40,8 @@ def main() -> int:
         cases = range(max(1, round(count * given.size)))
         tallies.append(run_campaign(name, cases, seed=given.seed, environment=dict(os.environ)))
         print(table(tallies[-1:]), flush=True)
+        if tallies[-1].interrupted:
+            break
     print()
     print(table(tallies))
     return 1 if any(tally.faults for tally in tallies) else 0

@@ -31,6 +31,7 @@ class Tally:
         faults: numbers of the cases by what went wrong.
         seconds: that it took.
         memory: most that a process of it held, in MiB.
+        interrupted: whether it was left before its end.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Tally:
     faults: dict[str, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
     memory: int = 0
+    interrupted: bool = False
 
     def fault(self, case: int, what: str) -> None:
         self.faults.setdefault(what, []).append(case)
@@ -54,10 +56,13 @@ def run_campaign(name: str, cases: range, *, seed: int, environment: dict[str, s
     limit = getattr(import_module(name), "SECONDS", 60)
     following = cases.start
     with tempfile.TemporaryDirectory(prefix=f"torture-{name}-") as folder:
-        while following < cases.stop:
-            following = _work_through(
-                tally, range(following, cases.stop), limit, seed, Path(folder), environment
-            )
+        try:
+            while following < cases.stop:
+                following = _work_through(
+                    tally, range(following, cases.stop), limit, seed, Path(folder), environment
+                )
+        except KeyboardInterrupt:  # what is done counts
+            tally.interrupted = True
     tally.seconds = time.monotonic() - began
     return tally
 

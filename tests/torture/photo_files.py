@@ -174,7 +174,7 @@ def bombs(photo: Image.Image) -> dict[str, bytes]:
     files["texts.png"] = _png(8, 8, [_chunk(b"zTXt", b"a\0\0" + _zeros(900 << 10))] * 100)
     files["profile.png"] = _png(8, 8, [_chunk(b"iCCP", b"a\0\0" + _zeros(400 << 20))])
     files["pixels.png"] = _png(8, 8, pixels=_zeros(400 << 20))
-    tall = Image.new("1", (1000, 170_000))
+    tall = Image.new("1", (1000, 92_000))
     for kind, name in (("PNG", "real.png"), ("TIFF", "real.tiff"), ("GIF", "real.gif")):
         if kind == "GIF":
             tall = tall.crop((0, 0, 1000, 60_000)).convert("P")

@@ -16,7 +16,7 @@ from s3fd.images import ImageError, plugins, read_image, read_scaled
 
 CASES, QUICK = 10_000, 600
 SECONDS = 60
-_MEMORY = 1500  # MiB that one file may take: the most pixels that are opened, a few times over
+_MEMORY = 2000  # MiB that one file may take: the pixels that are opened, a few times over
 _PHOTO = Path(__file__).parents[2] / "s3fd" / "assets" / "astronaut.jpg"
 
 

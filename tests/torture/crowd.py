@@ -1,0 +1,114 @@
+"""Many threads, forks and spawned processes around one detector, and many steps of it."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from commands import ASSET
+from judge import RIGHT, expect
+from PIL import Image
+
+from s3fd import FaceDetector
+
+CASES, QUICK = 24, 5
+SECONDS = 900
+_GROWTH = 60  # MiB
+_WARM, _STEPS = 60, 600
+
+_detector: FaceDetector | None = None
+
+
+def prepare(folder: Path, seed: int) -> Callable[[int], str]:
+    global _detector
+    torch.set_num_threads(2)
+    _detector = FaceDetector.from_pretrained("light", device="cpu")
+    with Image.open(ASSET) as opened:
+        face = opened.convert("RGB")
+    photos = [np.asarray(face.resize((side, side))) for side in (64, 96, 100, 128, 160, 224)]
+    expected = [_faces(photo) for photo in photos]
+    ways = (_threads, _forks, _spawns, _streams, _steps)
+
+    def case(index: int) -> str:
+        ways[index % len(ways)](photos, expected, Random(f"{seed} {index}"))
+        return RIGHT
+
+    return case
+
+
+def _faces(photo: np.ndarray) -> np.ndarray:
+    assert _detector is not None
+    found = _detector(photo)
+    return np.concatenate([found.boxes.numpy(), found.scores.numpy()[:, None]], axis=1)
+
+
+def _same(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        expect(ours.shape == theirs.shape and np.allclose(ours, theirs, atol=1e-3), "other faces")
+
+
+def _threads(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -> None:
+    """Sixty-four at once."""
+    order = [rng.randrange(len(photos)) for _ in range(128)]
+    with ThreadPoolExecutor(64) as pool:
+        found = list(pool.map(lambda index: _faces(photos[index]), order))
+    _same(found, [expected[index] for index in order])
+
+
+def _streams(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -> None:
+    """Streams that are begun in several threads, and left in the middle."""
+    assert _detector is not None
+    before = threading.active_count()
+    for _ in range(12):
+        for count, _ in enumerate(_detector.stream(photos * 3)):
+            if count == rng.randrange(10):
+                break
+    _same([_faces(photos[0])], expected[:1])
+    expect(threading.active_count() <= before + 8, "threads of streams stay behind")
+
+
+def _forks(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -> None:
+    """Children that were forked after the detector was used."""
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        found = list(pool.map(_faces, photos, timeout=300))
+    _same(found, expected)
+
+
+def _spawns(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -> None:
+    """Children that are handed the detector."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        1, mp_context=context, initializer=_take, initargs=(_detector,)
+    ) as pool:
+        found = list(pool.map(_faces, photos, timeout=300))
+    _same(found, expected)
+
+
+def _take(detector: FaceDetector) -> None:
+    global _detector
+    torch.set_num_threads(1)
+    _detector = detector
+
+
+def _steps(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -> None:
+    """Hundreds of photos of any size, in memory that does not grow."""
+    base = Image.fromarray(photos[-1])
+    sizes = [(rng.randrange(33, 200), rng.randrange(33, 200)) for _ in range(_WARM)]
+    start = 0
+    for step in range(_WARM + _STEPS):
+        _faces(np.asarray(base.resize(sizes[step % len(sizes)])))
+        if step == _WARM:
+            start = _resident()
+    expect(_resident() - start < _GROWTH, f"memory grows by more than {_GROWTH} MiB")
+
+
+def _resident() -> int:
+    """Memory that is held, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
