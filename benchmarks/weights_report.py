@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -97,15 +97,18 @@ def measure(
 
     def find(pictures: Sequence[UInt8Array]) -> Sequence[Detections]:
         largest = round(scale * max(max(picture.shape) for picture in pictures))
-        return detector(
+        answer = detector(
             [resized(picture, *_times(scale, picture)) for picture in pictures],
             score_threshold=LOWEST_SCORE,
             max_size=MAX_SIZE if scale == 1 else largest,
         )
+        return [
+            replace(faces, boxes=faces.boxes / scale, image_size=picture.shape[:2])
+            for faces, picture in zip(answer, pictures, strict=True)
+        ]
 
     result = evaluate_detector(find, photos)
-    found = [detections.numpy() for detections in result.detections]
-    return Measured(name, scale, photos, [(boxes / scale, scores) for boxes, scores in found])
+    return Measured(name, scale, photos, [faces.numpy() for faces in result.detections])
 
 
 def _times(scale: float, picture: UInt8Array) -> Size:

@@ -1,4 +1,4 @@
-"""The report on weights: what its figures mean, and that it leaves the rest of a card alone."""
+"""The reports on weights and on small faces: what figures mean, and that the rest is left alone."""
 
 import json
 import runpy
@@ -51,6 +51,21 @@ def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_pa
     assert "| empty | 1 | 1 | 0 | nan |" in text
     assert "| space | 1 |  |  |  | 1.000 (1) |  |  |" in text  # 101 px
     assert Image.open(plot).width > 100
+
+
+def test_the_cost_of_small_faces_is_measured_by_setting(photos, tmp_path, report):
+    small_faces = runpy.run_path(str(RUN.with_name("small_faces.py")))
+    page, plot = tmp_path / "page.md", tmp_path / "small.png"
+    page.write_text(f"{report['BEGIN']}\n{report['END']}\n")
+    arguments = ["--photos", str(photos), "--set", "space", "--page", str(page)]
+    assert small_faces["main"]([*arguments, "--plot", str(plot), "--min-face", "50", "150"]) == 0
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert [row.split("|")[1].strip(" `") for row in rows] == [
+        "default", "min_face=50", "min_face=150",
+    ]  # fmt: skip
+    assert [row.split("|")[-2].strip() for row in rows] == ["1.00", "1.00", "0.00"]  # of 101 px
+    assert Image.open(plot).width > 100
+    assert small_faces["main"](["--photos", str(photos), "--set", "sea"]) == 1
 
 
 def test_faces_below_8_px_count_neither_way(report):
