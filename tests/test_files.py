@@ -126,5 +126,6 @@ def test_the_system_decides_who_may_read_a_file(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 @pytest.mark.parametrize("size", [1, 1_000_000])
 def test_a_full_disk_is_named(size):
-    with pytest.raises(OSError, match=r"Errno 28.*/dev/full"), whole_file(Path("/dev/full")) as file:
+    full = Path("/dev/full")
+    with pytest.raises(OSError, match=r"Errno 28.*/dev/full"), whole_file(full) as file:
         file.write(bytes(size))
