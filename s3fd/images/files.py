@@ -71,14 +71,21 @@ def _open(file: str | bytes, name: str) -> Image.Image:
     """Opens a path, or what a file holds; plugins are asked where Pillow alone does not know it."""
     try:
         try:
-            return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+            image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
         except UnidentifiedImageError:
             plugins.register()
-            return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+            image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {_why_unknown(file)}") from None
     except Exception as error:  # a damaged file makes Pillow's readers fail in any way
         raise unreadable(error, name) from error
+    if image.format == "EPS":  # whatever the file is called
+        image.close()
+        raise ImageError(
+            f"{name}: an EPS drawing, a program that Ghostscript would have to run; make a PNG of "
+            "it first"
+        )
+    return image
 
 
 def _why_unknown(file: str | bytes) -> str:

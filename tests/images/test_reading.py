@@ -168,3 +168,12 @@ def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
 def test_other_things_are_refused_with_a_remedy(image, error, message):
     with pytest.raises(error, match=message):
         read_image(image)
+
+
+@pytest.mark.parametrize("name", ["drawing.eps", "photo.jpg"])
+def test_a_drawing_that_a_program_would_have_to_run_is_refused(tmp_path, name):
+    Image.new("RGB", (20, 10)).save(tmp_path / name, "EPS")
+    with pytest.raises(ImageError, match=f"{name}: an EPS drawing"):
+        read_image(tmp_path / name)
+    with pytest.raises(ImageError, match="image: an EPS drawing"):
+        read_image((tmp_path / name).read_bytes())
