@@ -80,9 +80,9 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     places = [place for name in chosen or dataset.splits for place in dataset.splits[name]]
     photos = list(dict.fromkeys(photo for place in places for photo in _photos(place)))
     if not photos:
+        searched = ", ".join(shortened(str(place), 200) for place in places[:5]) or root
         raise FileNotFoundError(
-            f"data: there is no photo in {', '.join(map(str, places)) or root}, where "
-            f"{dataset.file} says they are"
+            f"data: there is no photo in {searched}, where {dataset.file} says they are"
         )
     rows = [_rows(photo, dataset) for photo in photos]
     faces = _face_numbers(dataset, rows, classes)

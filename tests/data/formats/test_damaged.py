@@ -125,6 +125,14 @@ def test_yaml_that_is_none_or_more_than_it_looks(folder, text):
     assert "data.yaml" in refusal(folder, "yolo")
 
 
+def test_folders_that_are_not_there_are_named_in_a_few_words(folder):
+    pytest.importorskip("yaml", reason="reads YAML, with the extra `formats`")
+    (folder / "data.yaml").write_text(f"names: [face]\ntrain: [{', '.join(['x' * 5000] * 9)}]\n")
+    with pytest.raises(FileNotFoundError, match=r"data\.yaml says they are") as raised:
+        read_photos(folder, "train", "yolo")
+    assert len(str(raised.value)) < 2000
+
+
 def test_a_name_that_is_a_number_ends_the_search_for_one(folder):
     entries = np.zeros(1, dtype=[("imgname", object), ("objects", object)])
     entries[0] = (np.array([[7.0]]), np.array([[1.0, 2, 30, 20, 0, 0]]))
