@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import cache
 from typing import TypeAlias
 
 import torch
@@ -60,3 +62,13 @@ def multiplies_in_bfloat16(device: torch.device) -> bool:
     capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
     there = capabilities() if device.type == "cpu" else {}
     return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
+
+
+@cache
+def compute_alone_in_forks() -> None:
+    """Has processes that are forked from now on compute with one thread.
+
+    OpenMP waits for ever there for the threads of before, which their parent alone has.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -11,7 +11,7 @@ import torch
 
 from s3fd.defaults import Precision
 from s3fd.detections import Detections
-from s3fd.devices import multiplies_in_bfloat16
+from s3fd.devices import compute_alone_in_forks, multiplies_in_bfloat16
 from s3fd.models import S3FD
 from s3fd.ops import decode_detections
 from s3fd.scaled_image import ScaledImage
@@ -36,6 +36,7 @@ class Network:
     """
 
     def __init__(self, model: S3FD, device: torch.device, precision: Precision) -> None:
+        compute_alone_in_forks()
         self.precision = _decided(precision, device)
         self.model = copy.deepcopy(model).fuse().requires_grad_(False)
         self.model.to(getattr(torch, self.precision))

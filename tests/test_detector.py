@@ -1,5 +1,9 @@
 """From images of any kind and size to boxes in their own pixels."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -196,3 +200,28 @@ def test_a_batch_may_be_larger_than_any_memory(detector, size):
 def test_bad_arguments_are_named(detector, call, error, message):
     with pytest.raises(error, match=message):
         call(detector)
+
+
+FORKS = """
+import os, numpy, torch
+from s3fd import FaceDetector
+torch.set_num_threads(2)
+detector = FaceDetector.from_pretrained("light", device="cpu")
+image = numpy.zeros((128, 128, 3), numpy.uint8)
+detector(image)
+child = os.fork()
+if child == 0:
+    detector(image)
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_process_that_is_forked_after_a_detection_does_not_hang():
+    process = subprocess.Popen([sys.executable, "-c", FORKS], start_new_session=True)
+    try:
+        assert process.wait(timeout=300) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
