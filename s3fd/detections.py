@@ -17,7 +17,7 @@ from torch import Tensor
 
 from s3fd import interchange
 from s3fd.drawing import Box, cut_boxes, draw_boxes
-from s3fd.files import whole_file
+from s3fd.files import write_picture
 from s3fd.images import ChannelOrder, ImageLike, Source, UInt8Array, open_rgb
 
 if TYPE_CHECKING:
@@ -289,8 +289,7 @@ class Detections:
         if path.suffix.lower() not in kinds:
             raise ValueError(f"path: expected a name such as faces.jpg or faces.png, got {path}")
         picture = self.draw(image, channel_order=channel_order)
-        with whole_file(path) as file:
-            picture.save(file, kinds[path.suffix.lower()], quality=92)
+        write_picture(picture, path, kinds[path.suffix.lower()], quality=92)
 
     def crops(
         self,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @contextmanager
@@ -48,6 +52,27 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
     if durable:
         _sync_folder(path.parent)
+
+
+def write_picture(picture: Image.Image, path: Path, kind: str, **options: Any) -> None:
+    """Writes a picture whole or not at all.
+
+    Pillow itself writes to the descriptor of a file, and does not see that a disk that gets full
+    takes a part alone.
+
+    Args:
+        picture: of a mode that files of this kind have.
+        path: as of `whole_file`.
+        kind: what Pillow calls it, such as ``"JPEG"``.
+        **options: of Pillow's, such as ``quality``.
+
+    Raises:
+        FileNotFoundError, OSError: as `whole_file`.
+    """
+    encoded = io.BytesIO()
+    picture.save(encoded, kind, **options)
+    with whole_file(path) as file:
+        file.write(encoded.getbuffer())
 
 
 @contextmanager

@@ -1,10 +1,15 @@
+import errno
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from s3fd.files import remove_unfinished, whole_file
+from s3fd.files import remove_unfinished, whole_file, write_picture
 
 
 def write(path, content=b"new", **options):
@@ -129,3 +134,29 @@ def test_a_full_disk_is_named(size):
     full = Path("/dev/full")
     with pytest.raises(OSError, match=r"Errno 28.*/dev/full"), whole_file(full) as file:
         file.write(bytes(size))
+
+
+PART = """
+import resource
+from pathlib import Path
+import numpy
+from PIL import Image
+from s3fd.files import write_picture
+levels = numpy.random.default_rng(0).integers(0, 256, (80, 80, 3), numpy.uint8)
+most = len(open("whole.jpg", "rb").read()) - 10
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+try:
+    write_picture(Image.fromarray(levels), Path("a.jpg"), "JPEG")
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_picture_that_the_disk_takes_in_part_is_an_error(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
+    write_picture(Image.fromarray(levels), tmp_path / "whole.jpg", "JPEG")
+    command = [sys.executable, "-c", PART]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said.split() == [str(errno.EFBIG), str(tmp_path / "a.jpg")]
+    assert [file.name for file in tmp_path.iterdir()] == ["whole.jpg"]

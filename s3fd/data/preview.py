@@ -17,7 +17,7 @@ from s3fd.data.patches import Patch
 from s3fd.data.photo import OpenPhoto, open_photo
 from s3fd.data.recipe import Augmentation
 from s3fd.data.samples import TrainingSamples
-from s3fd.files import whole_file
+from s3fd.files import write_picture
 from s3fd.images import ImageError, UInt8Array
 
 _FACE, _IGNORE, _PATCH = (0, 230, 118), (255, 61, 0), (255, 214, 0)
@@ -183,6 +183,5 @@ def _side_by_side(pictures: list[Image.Image], side: int) -> UInt8Array:
 
 
 def _write(pixels: UInt8Array, path: Path) -> Path:
-    with whole_file(path) as file:
-        Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    write_picture(Image.fromarray(pixels), path, "JPEG", quality=85)
     return path
