@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -198,6 +199,21 @@ def plain(size: int, rng: np.random.Generator) -> Sample:
     image = Image.fromarray(colours.clip(0, 255).astype(np.uint8))
     none = np.zeros((0, 4), dtype=np.float32)
     return Sample(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)), none, none)
+
+
+def spotted(ground: Sample, rng: np.random.Generator) -> Sample:
+    """A few soft ellipses of light or shadow: lamps and reflections are as round as heads."""
+    size = ground.image.shape[0]
+    image = ground.image.astype(np.float32)
+    along = np.arange(size, dtype=np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        x, y = rng.uniform(0, size, 2)
+        width = size * math.exp(rng.uniform(math.log(0.02), math.log(0.3)))
+        height = width * math.exp(rng.uniform(-0.5, 0.7))
+        away = ((along[None, :] - x) / width) ** 2 + ((along[:, None] - y) / height) ** 2
+        share = np.exp(-(away ** rng.uniform(0.7, 4.0)))[..., None] * rng.uniform(0.2, 1.0)
+        image += share * (rng.uniform(0, 255, 3).astype(np.float32) - image)
+    return Sample(image.clip(0, 255).astype(np.uint8), ground.boxes, ground.ignore, ground.tiny)
 
 
 def place(tile: Sample, ground: Sample, rng: np.random.Generator) -> Sample:

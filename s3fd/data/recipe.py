@@ -122,7 +122,7 @@ class Augmentation:
             sepia=0.02,
             crop="size",
             background=0.1,
-            empty=0.06,
+            empty=0.1,
             rotate=0.15,
             quarter_turns=0.04,
             blur=0.15,

@@ -29,6 +29,8 @@ _MOST_TILES = 4
 _SMALLEST_TILE = 48
 # In a collage, a tile from a photo without faces.
 _EMPTY_TILES = 0.15
+# Of the plain grounds.
+_SPOTTED = 0.5
 # Of the images without a face.
 _PLAIN_OF_EMPTY = 0.5
 _ATTEMPTS = 10
@@ -65,12 +67,12 @@ class SizedDrawing:
         plain, background, empty = self.recipe.plain, self.recipe.background, self.recipe.empty
         kind = self.rng.random()
         if kind < plain:
-            return self._on_a_ground(augmentation.plain(self.size, self.rng))
+            return self._on_a_ground(self._plain())
         if kind < plain + background:
             return self._on_a_ground(self._empty(self.size))
         if kind < plain + background + empty:
             if self.rng.random() < _PLAIN_OF_EMPTY:
-                return augmentation.plain(self.size, self.rng)
+                return self._worn(self._plain(), self.size)
             return self._empty(self.size)
         target = self._target(self.size)
         room = math.exp(self.rng.uniform(*np.log(_ROOM)))
@@ -91,6 +93,10 @@ class SizedDrawing:
         high = max(low, min(high, _LARGEST_SHARE * side))
         share = 1 - (1 - self.rng.random()) ** _TO_THE_LARGE
         return float(low * (high / low) ** share)
+
+    def _plain(self) -> Sample:
+        ground = augmentation.plain(self.size, self.rng)
+        return augmentation.spotted(ground, self.rng) if self.rng.random() < _SPOTTED else ground
 
     def _on_a_ground(self, ground: Sample) -> Sample:
         side = self.size // int(self.rng.integers(2, 5))

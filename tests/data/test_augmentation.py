@@ -172,6 +172,20 @@ def test_a_plain_square_is_smooth_and_has_no_faces():
         assert sample.boxes.shape == sample.ignore.shape == (0, 4)
 
 
+def test_spots_are_smooth_and_small_beside_the_ground():
+    ground = augmentation.plain(128, np.random.default_rng(5))
+    shares = []
+    for seed in range(40):
+        spotted = augmentation.spotted(ground, np.random.default_rng(seed))
+        assert spotted.image.shape == (128, 128, 3)
+        assert spotted.image.dtype == np.uint8
+        assert len(spotted.boxes) == 0
+        changed = np.abs(spotted.image.astype(int) - ground.image).max(axis=2) > 2
+        shares.append(changed.mean())
+    assert max(shares) > 0.1
+    assert np.median(shares) < 0.5
+
+
 def test_a_placed_patch_keeps_its_pixels_and_its_boxes():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
