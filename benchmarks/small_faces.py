@@ -98,18 +98,16 @@ def figures(name: str, photos: int, looks: Sequence[Look]) -> Iterator[str]:
 
 
 def plot(looks: Sequence[Look], file: Path) -> None:
-    """Draws the faces that are found over the time, one line for each range of sizes."""
+    """Draws the share of faces that each setting finds, one line for each range of sizes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="ms a photo", ylabel="share of faces found", xscale="log")
+    figure = Figure(figsize=(6.0, 3.6), layout="constrained")
+    axes = figure.add_subplot(ylabel="share of faces found", ylim=(0, 1.02))
     recalls = np.array([each.recalls() for each in looks])  # [L, R]
-    times = [1000 * each.seconds for each in looks]
     for column, (low, high) in enumerate(pairwise(EDGES)):
-        axes.plot(times, recalls[:, column], marker="o", label=f"{low:g} to {high:g} px")
-    for each, milliseconds in zip(looks, times, strict=True):
-        axes.annotate(each.name, (milliseconds, 1.0), rotation=30, fontsize=7)
-    axes.set_ylim(0, 1.15)
+        axes.plot(recalls[:, column], marker="o", label=f"{low:g} to {high:g} px")
+    labels = [f"{each.name}\n{1000 * each.seconds:.0f} ms" for each in looks]
+    axes.set_xticks(range(len(looks)), labels, fontsize=7)
     axes.legend(fontsize=7)
     with whole_file(file) as opened:
         figure.savefig(opened, format=file.suffix[1:], dpi=120)
