@@ -48,7 +48,7 @@ def test_annotations_are_evaluated(run, annotations, model, tmp_path):
     assert record["precision"] == "bfloat16"
     counts = ("photos", "faces", "ignore_boxes", "iou_threshold")
     assert [record[name] for name in counts] == [2, 2, 2, 0.5]
-    assert record["score_threshold"] == 0.01
+    assert record["score_threshold"] == 1e-4
     assert 0 <= record["average_precision"] <= 1
     assert f"{record['average_precision']:.4f} at IoU 0.5" in result.output
     assert "split val" in result.output

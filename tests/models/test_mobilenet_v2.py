@@ -96,7 +96,7 @@ def test_a_damaged_layout_in_a_file_is_named(tmp_path, layout):
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     config = {**json.loads(metadata["s3fd.config"]), "layout": layout}
-    metadata["s3fd.config"] = json.dumps(config)
+    metadata = {"s3fd.format": metadata["s3fd.format"], "s3fd.config": json.dumps(config)}
     safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
     with pytest.raises(ValueError, match=r"mobile\.safetensors: .*s3fd\.config.* is damaged"):
         load_checkpoint(path)
