@@ -139,6 +139,12 @@ def check_weights(name: str, value: Tensor, why: str) -> None:
         )
 
 
+def explain_weights(name: str, value: Tensor, why: str) -> None:
+    """Says what a kernel has refused, which looks at the numbers: a GPU is not asked twice."""
+    if not value.is_meta:
+        check_weights(name, value, why)
+
+
 def check_integer(name: str, value: object, *, minimum: int) -> None:
     """Checks that ``value`` is an integer of at least ``minimum``."""
     if type(value) is int and value >= minimum:

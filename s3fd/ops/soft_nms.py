@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_number, check_scored_boxes, check_weights
+from s3fd.ops._checks import check_number, check_scored_boxes, check_weights, explain_weights
 from s3fd.ops.reference.soft_nms import soft_nms as _twin
 
 Decay = Literal["gaussian", "linear"]
@@ -90,9 +90,8 @@ def soft_nms(
             float(iou_threshold),
             float(score_threshold),
         )
-    except RuntimeError:  # the kernels look at the scores, so that a GPU is not asked twice
-        if not scores.is_meta:
-            check_weights("scores", scores, _WHY)
+    except RuntimeError:
+        explain_weights("scores", scores, _WHY)
         raise
     return result
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_scored_boxes, check_weights
+from s3fd.ops._checks import check_scored_boxes, check_weights, explain_weights
 from s3fd.ops.reference.vote_boxes import vote_boxes as _twin
 
 _WHY = "they weigh the boxes"
@@ -69,9 +69,8 @@ def vote_boxes(
         result: tuple[Tensor, Tensor] = torch.ops.s3fd.vote_boxes(
             boxes.detach(), scores.detach(), float(iou_threshold), bool(keep_single)
         )
-    except RuntimeError:  # the kernels look at the scores, so that a GPU is not asked twice
-        if not scores.is_meta:
-            check_weights("scores", scores, _WHY)
+    except RuntimeError:
+        explain_weights("scores", scores, _WHY)
         raise
     return result
 
