@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from rich.console import Console
 from rich.text import Text
 
@@ -84,10 +84,16 @@ def _run(arguments: Sequence[str]) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, UsageError) as error:
         command, *_ = app.parse_commands(arguments)
-        _complain(str(error))
+        _complain(_what_was_typed_wrong(error))
         _complain(f"{' '.join(['s3fd', *command])} --help", "more in")
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _what_was_typed_wrong(error: CycloptsError | UsageError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"more arguments than this takes: {' '.join(error.unused_tokens)}"
+    return str(error)
 
 
 def _complain(text: str, what: str = "error") -> None:

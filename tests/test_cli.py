@@ -134,6 +134,7 @@ def test_globs_are_expanded_and_a_photo_is_done_once(run, photos):
         (["detect", ASTRONAUT, "--multi-scale", "--max-size", "64"], 2, "--max-size"),
         (["detect", ASTRONAUT, "--max-pixels", "90000"], 2, "--max-pixels"),
         (["detect", ASTRONAUT, "--drop-single"], 2, "--drop-single"),
+        (["info", "light", "vgg16"], 2, "more arguments than this takes: light vgg16"),
         (["dance"], 2, "Unknown command"),
     ],
 )
