@@ -12,8 +12,11 @@ from s3fd.detections import Detections
 from s3fd.images import UInt8Array
 from s3fd.images.resize import resized
 
-PADDING_STEPS = ((256, 32), (1024, 64), (math.inf, 128))
-"""Up to which length a side is padded to a multiple of what."""
+PADDING_STEPS = ((512, 32), (1024, 64), (math.inf, 128))
+"""Up to which length a side is padded to a multiple of what.
+
+Finer steps pad less, and make more sizes, each of which costs its first image some milliseconds.
+"""
 
 
 @dataclass(frozen=True, eq=False)
