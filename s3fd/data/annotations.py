@@ -22,6 +22,7 @@ class AnnotatedImage:
         height: its height in pixels, upright; None if the labels do not say.
         boxes: float32 ``[N, 4]``, the faces, ``(x1, y1, x2, y2)`` in pixels.
         ignore: float32 ``[M, 4]``, regions of which nothing is known: neither faces nor background.
+        distractors: float32 ``[K, 4]``, background that looks like faces, to be shown more often.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class AnnotatedImage:
     height: int | None
     boxes: FloatArray
     ignore: FloatArray = field(default_factory=lambda: np.empty((0, 4), np.float32))
+    distractors: FloatArray = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
 
 def annotated_image(

@@ -1,4 +1,4 @@
-"""Faces of a set by their size, so that every size can be shown equally often."""
+"""Boxes of a set by their size, so that every size can be shown equally often."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.data.annotations import AnnotatedImage, FloatArray
+from s3fd.data.annotations import FloatArray
 
 # A photo is enlarged at most so far: below 8 px its labels say nothing, and what nobody labelled
 # there would become background. Large faces only get soft.
@@ -27,22 +27,22 @@ class _Octave:
 
 
 class FaceSizes:
-    """Draws a face that can be shown at a wanted size.
+    """Draws a face, or a distractor, that can be shown at a wanted size.
 
     Of a photo's size every octave is as likely as the root of the number of its photos, and in an
     octave a photo as the root of the number of its faces: crowds hold most of the small faces, and
     would be nearly all that is seen of them.
 
     Args:
-        photos: some with faces.
+        boxes: ``[N, 4]`` of each photo, some of which have one.
     """
 
-    def __init__(self, photos: Sequence[AnnotatedImage]) -> None:
+    def __init__(self, boxes: Sequence[FloatArray]) -> None:
         found: dict[int, dict[int, list[FloatArray]]] = {}
-        for number, photo in enumerate(photos):
-            sides = np.maximum(photo.boxes[:, 2:] - photo.boxes[:, :2], 1e-3)
+        for number, of_photo in enumerate(boxes):
+            sides = np.maximum(of_photo[:, 2:] - of_photo[:, :2], 1e-3)
             octaves = np.floor(np.log2(np.sqrt(sides.prod(axis=1)))).astype(int)
-            for octave, box in zip(octaves.tolist(), photo.boxes, strict=True):
+            for octave, box in zip(octaves.tolist(), of_photo, strict=True):
                 found.setdefault(octave, {}).setdefault(number, []).append(box)
         self._octaves = {octave: _octave(by_photo) for octave, by_photo in found.items()}
         self._lowest, self._highest = min(self._octaves), max(self._octaves)

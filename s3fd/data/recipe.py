@@ -9,7 +9,7 @@ from typing import Literal, get_args
 Crop = Literal["patch", "face", "photo", "size"]
 _SHARES = (
     "grey", "sepia", "flip", "anchor_sampling", "plain", "background", "rotate", "quarter_turns",
-    "empty", "blur", "noise", "jpeg", "dark", "occlusion",
+    "empty", "distractors", "blur", "noise", "jpeg", "dark", "occlusion",
 )  # fmt: skip
 
 
@@ -36,6 +36,8 @@ class Augmentation:
             ``crop="size"``.
         empty: share of images without a face, plain grounds and photos without faces alike, for
             ``crop="size"``; they teach by the run's `empty_negatives`.
+        distractors: share of patches around what looks like a face instead of around a face, for
+            ``crop="size"``, where photos have `AnnotatedImage.distractors`.
         rotate: share of patches that are turned by up to 30 degrees, for ``crop="size"``.
         quarter_turns: share of patches that are turned by 90, 180 or 270 degrees, likewise.
         blur: share of patches that lose their fine detail, likewise.
@@ -66,6 +68,7 @@ class Augmentation:
     face_sizes: tuple[float, ...] = (8.0, 512.0)
     background: float = 0.0
     empty: float = 0.0
+    distractors: float = 0.0
     rotate: float = 0.0
     quarter_turns: float = 0.0
     blur: float = 0.0
@@ -123,6 +126,7 @@ class Augmentation:
             crop="size",
             background=0.1,
             empty=0.1,
+            distractors=0.2,
             rotate=0.15,
             quarter_turns=0.04,
             blur=0.15,

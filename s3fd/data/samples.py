@@ -49,8 +49,12 @@ class TrainingSamples:
         self.seed = seed
         self.open_photo = open_photo
         self._sizes: FaceSizes | None = None
+        self._distractors: FaceSizes | None = None
         if augmentation.crop == "size":
-            self._sizes = FaceSizes(self.photos)
+            self._sizes = FaceSizes([photo.boxes for photo in photos])
+            distractors = [photo.distractors for photo in photos]
+            if augmentation.distractors and any(map(len, distractors)):
+                self._distractors = FaceSizes(distractors)
             self._without = [photo for photo in photos if not len(photo.boxes)] or [*photos]
         self._permutations: dict[int, NDArray[np.int64]] = {}
 
@@ -72,8 +76,9 @@ class TrainingSamples:
         reader = PhotoReader(self.open_photo)
         if self._sizes is not None:
             sized = SizedDrawing(
-                self.photos, self._sizes, self._without, self.augmentation, rng, size, reader
-            )
+                self.photos, self._sizes, self._distractors, self._without, self.augmentation,
+                rng, size, reader,
+            )  # fmt: skip
             return sized.sample(), reader.skipped
         drawing = PatchDrawing(self.photos, self.augmentation, rng, size, reader)
         return drawing.sample(self.photo(position)), reader.skipped

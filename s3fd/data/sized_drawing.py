@@ -47,6 +47,7 @@ class SizedDrawing:
     Attributes:
         photos: those that `sizes` numbers.
         sizes: their faces.
+        distractors: what is in them that looks like faces, if that is known.
         without: photos without faces.
         recipe: all that is done to them.
         rng: what draws.
@@ -56,6 +57,7 @@ class SizedDrawing:
 
     photos: Sequence[AnnotatedImage]
     sizes: FaceSizes
+    distractors: FaceSizes | None
     without: Sequence[AnnotatedImage]
     recipe: Augmentation
     rng: np.random.Generator
@@ -111,21 +113,26 @@ class SizedDrawing:
         return self._tile(min(max(near, self.recipe.face_sizes[0]), _LARGEST_SHARE * side), side)
 
     def _tile(self, target: float, side: int) -> Sample:
-        """A square patch around a face of about the wanted size, which it keeps if it can."""
+        """A square patch around a face of about the wanted size, which it keeps if it can.
+
+        Or around a distractor.
+        """
+        if self.distractors is not None and self.rng.random() < self.recipe.distractors:
+            return self.reader.first_readable(*self._around(self.distractors, target, side))
         for _ in range(_ATTEMPTS):
-            tile = self.reader.first_readable(*self._around_a_face(target, side))
+            tile = self.reader.first_readable(*self._around(self.sizes, target, side))
             if len(tile.boxes):
                 break
         return tile
 
-    def _around_a_face(
-        self, target: float, side: int
+    def _around(
+        self, sizes: FaceSizes, target: float, side: int
     ) -> tuple[Iterator[AnnotatedImage], Callable[[OpenPhoto], Sample]]:
         faces: list[FloatArray] = []
 
         def photos() -> Iterator[AnnotatedImage]:
             while True:
-                number, face = self.sizes.draw(target, self.rng)
+                number, face = sizes.draw(target, self.rng)
                 faces.append(face)
                 yield self.photos[number]
 

@@ -29,6 +29,9 @@ class TrainingConfig:
         out: folder for checkpoints, the log and the weights.
         form: of the labels in `data`, by name; found out by default.
         classes: names of the classes in `data` that are faces; by default "face".
+        distractors: what an earlier network found in the photos of `data`: JSON Lines of ``s3fd
+            detect --json``. What meets no label there is shown as background, as often as
+            `augmentation` says.
         cache: folder for the photos in decoded form, on a fast local disk: made once, and then
             nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
         cache_side: longest side of the photos in `cache`, in pixels.
@@ -92,6 +95,7 @@ class TrainingConfig:
     out: Path
     form: str | None = None
     classes: tuple[str, ...] = ()
+    distractors: Path | None = None
     cache: Path | None = None
     cache_side: _Positive = 1024
     corrupt_share: _Share | None = None
@@ -144,11 +148,19 @@ class TrainingConfig:
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
         if self.imagenet is not None and self.weights is not None:
             raise ValueError("weights: a network starts from them or from imagenet, not from both")
+        if self.distractors is not None and not self._shows_distractors():
+            raise ValueError(
+                'distractors: they are shown if augmentation.crop is "size" and '
+                "augmentation.distractors is above 0"
+            )
         if self.accumulate > self.batch_size:
             raise ValueError(
                 f"accumulate: expected at most the {self.batch_size} images of batch_size, "
                 f"got {self.accumulate}"
             )
+
+    def _shows_distractors(self) -> bool:
+        return self.augmentation.crop == "size" and self.augmentation.distractors > 0
 
     def _check_schedule(self) -> None:
         rising = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s3fd.data import PhotoSet, read_photos
 from s3fd.data.formats.form import NoSplitError
 from s3fd.training.config import TrainingConfig
+from s3fd.training.distractors import with_distractors
 
 REMEDY = "name other photos with validation, or set validate_every to 0"
 
@@ -33,10 +34,13 @@ class RunPhotos:
         the same ones in every run.
 
         Raises:
-            FileNotFoundError, ImportError, ValueError: as `read_photos`; or photos that are trained
-                on would be validated on.
+            FileNotFoundError, ImportError, ValueError: as `read_photos` and `with_distractors`; or
+                photos that are trained on would be validated on.
         """
         training = read_photos(config.data, "train", config.form, config.classes)
+        if config.distractors is not None:
+            photos = with_distractors(training.photos, config.distractors)
+            training = replace(training, photos=photos)
         if not config.validate_every:
             return cls(training, None)
         if config.validation is not None:
@@ -60,6 +64,10 @@ class RunPhotos:
     def summary(self) -> list[str]:
         """What a run says of its photos, a line each."""
         lines = [self.training.summary()]
+        distractors = [len(photo.distractors) for photo in self.training.photos]
+        if any(distractors):
+            number = sum(1 for count in distractors if count)
+            lines.append(f"distractors: {sum(distractors)} in {number} photos")
         if self.validation is not None:
             lent = (self.validation.root, self.validation.split) == (
                 self.training.root,

@@ -90,8 +90,25 @@ def test_a_set_in_which_every_photo_has_faces_will_do(photos):
     assert sum(batch.counts) > 0
 
 
+def test_distractors_are_shown_as_often_as_faces_are_not(tmp_path, photos):
+    Image.new("RGB", (320, 320), (255, 0, 0)).save(tmp_path / "red.png")
+    corner = np.array([[100, 100, 160, 160]], np.float32)
+    red = AnnotatedImage(tmp_path / "red.png", 320, 320, NONE, NONE, corner)
+    seen = {}
+    for share in (0.0, 0.3, 1.0):
+        batches = run([*photos, red], face_sizes=(40.0, 100.0), distractors=share)
+        images = torch.cat([batches[step].images for step in range(10)]).float()
+        redness = images[:, 0] - images[:, 1]
+        seen[share] = (redness > 200).float().mean().item()
+    assert seen[0.0] < 0.1 < seen[0.3] < 0.6 < seen[1.0]
+
+
+def test_without_distractors_their_share_changes_nothing(photos):
+    assert torch.equal(run(photos, distractors=0.9)[0].images, run(photos)[0].images)
+
+
 def test_small_faces_are_enlarged_at_most_twice(photos):
-    drawn = FaceSizes(photos)
+    drawn = FaceSizes([photo.boxes for photo in photos])
     rng = np.random.default_rng(0)
     for target in (16.0, 60.0, 100.0, 150.0, 300.0):
         for _ in range(50):
@@ -109,7 +126,7 @@ def test_each_octave_is_drawn_not_only_that_of_the_crowds(tmp_path):
         for n in range(4)
     ]
     rng = np.random.default_rng(0)
-    numbers = [FaceSizes(photos).draw(20.0, rng)[0] for _ in range(100)]
+    numbers = [FaceSizes([photo.boxes for photo in photos]).draw(20.0, rng)[0] for _ in range(100)]
     assert 10 < sum(number == 0 for number in numbers) < 60
 
 
