@@ -17,6 +17,8 @@ from s3fd.detector import FaceDetector
 from s3fd.devices import Device
 from s3fd.images import ImageLike, Source
 from s3fd.images.errors import reason
+from s3fd.images.types import AnyArray
+from s3fd.messages import shown
 from s3fd.search import chosen_search
 
 if TYPE_CHECKING:
@@ -75,9 +77,9 @@ class DetectFaces:
         """Finds the faces of the rows of a batch.
 
         Args:
-            batch: columns, as ``map_batches`` gives them. The photo of a row is in ``image`` (uint8
-                ``[H, W, 3]``, RGB), in ``bytes`` (of a file), or in ``path``: the first of these
-                that has a value.
+            batch: columns, as ``map_batches`` gives them, or of pyarrow, which keep their types.
+                The photo of a row is in ``image`` (uint8 ``[H, W, 3]``, RGB), in ``bytes`` (of a
+                file), or in ``path``: the first of these that has a value.
 
         Returns:
             A row for each, in their order: the columns that were given but the pixels (``image``
@@ -142,15 +144,40 @@ def _check(batch: Mapping[str, Any]) -> int:
 def _image(batch: Mapping[str, Any], columns: list[str], row: int) -> ImageLike:
     """The photo of a row."""
     for column in columns:
-        value = batch[column][row]
+        value = _value(batch[column], row)
         if value is None:
             continue
         if column == "path":
             if not Path(value).exists():
                 raise FileNotFoundError("there is no such file")
             return Path(value).read_bytes()
-        return np.asarray(value) if column == "image" else bytes(value)
+        return np.asarray(value) if column == "image" else bytes(memoryview(value))
     raise ValueError(f"no photo: {', '.join(columns)} without a value")
+
+
+def _value(column: Any, row: int) -> Any:
+    """A value of a column, of any kind; lists of pyarrow as an array of their own number type."""
+    value, pa = column[row], _arrow()
+    if not isinstance(value, pa.Scalar):
+        return value
+    if isinstance(value, pa.ListScalar) and value.is_valid:
+        return _array(value.values)
+    return value.as_py()
+
+
+def _array(values: Any) -> AnyArray:
+    """Lists of lists of numbers as an array."""
+    import pyarrow.compute as compute
+
+    shape = [len(values)]
+    while hasattr(values.type, "value_type"):
+        lengths = compute.list_value_length(values).unique().to_pylist()
+        if len(lengths) != 1 or None in lengths:
+            raise ValueError(f"expected rows of one length, got {shown(lengths)}")
+        shape += lengths
+        values = values.flatten()
+    array: AnyArray = values.to_numpy(zero_copy_only=False).reshape(shape)
+    return array
 
 
 def _table(
@@ -158,7 +185,7 @@ def _table(
 ) -> pa.Table:
     pa = _arrow()
     columns = {
-        name: pa.array(_plain(values))
+        name: values if isinstance(values, pa.Array) else pa.array(_plain(values))
         for name, values in batch.items()
         if name not in ("image", "bytes")
     }
@@ -174,10 +201,16 @@ def _table(
 
 
 def _plain(values: Any) -> Any:
-    """A column as pyarrow takes it: tensors become lists of lists."""
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
+    """A column as pyarrow takes it: tensors become lists of lists, and names of files text."""
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind not in "OU":
         return values
-    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    return [_plain_value(value) for value in values]
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, str):  # the bytes of a name that are no text
+        return value.encode(errors="backslashreplace").decode()
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _arrow() -> Any:

@@ -1,8 +1,11 @@
 """Faces at scale: Ray's workers find what the detector finds, and lose and double nothing."""
 
+import json
 import os
 import shutil
 import signal
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from PIL import Image
 import s3fd
 from s3fd import FaceDetector
 from s3fd.commands import detect_ray
-from s3fd.commands.ray_shards import FindInShards
+from s3fd.commands.ray_shards import FindInShards, parquet_shards
 from s3fd.ray import DetectFaces
 
 ray = pytest.importorskip("ray", reason="needs Ray Data: pip install 's3fd[ray]'")
@@ -141,7 +144,9 @@ def test_shards_are_whole_though_a_worker_is_killed_and_are_not_made_twice(
     arguments = ["detect", photos, "--ray", "--out", out, "--device", "cpu", "--shard-size", "5"]
     result = run(*arguments)
     assert result.exit_code == 1
-    assert "11 faces in 12 photos, 1 of which can't be read" in result.stdout
+    readable = [path for path in photos.iterdir() if path.name != "112.jpg"]
+    faces = sum(len(detector(path)) for path in readable)
+    assert f"{faces} faces in 12 photos, 1 of which can't be read" in result.stdout
     assert len(list(out.iterdir())) == 3
     assert_equal(results(out), photos, detector)
 
@@ -171,6 +176,70 @@ def test_rows_of_parquet_files_are_photos_too(cluster, run, detector, tmp_path):
     one, other = results(tmp_path / "results")
     np.testing.assert_allclose(one["boxes"], detector(ASTRONAUT).boxes, atol=1e-2)
     assert (one["id"], other["id"]) == (7, 8)
+
+
+def test_columns_keep_their_types_though_they_begin_without_values(detector, tmp_path):
+    import pyarrow as pa
+
+    count = 70  # more than are read at a time
+    late = {
+        "path": ("string", str(ASTRONAUT)), "note": ("string", "late"), "number": ("int16", 7),
+        "tags": (pa.list_(pa.string()), ["a"]), "pairs": (pa.map_("string", "int8"), [("a", 1)]),
+        "bytes": ("binary", None),
+    }  # fmt: skip
+    table = pa.table({
+        name: pa.array([None] * (count - 1) + [value], kind)
+        for name, (kind, value) in late.items()
+    })  # fmt: skip
+    parquet.write_table(table, tmp_path / "photos.parquet")
+    (shard,) = parquet_shards([tmp_path / "photos.parquet"])
+    find = FindInShards(str(tmp_path), {}, {"device": "cpu"})
+    assert find({"shard": [json.dumps(asdict(shard))]})["photos"] == [count]
+    found = parquet.read_table(tmp_path / shard.file({}))
+    for name in late.keys() - {"bytes"}:
+        assert found[name].type == table[name].type
+        assert found[name].to_pylist() == table[name].to_pylist()
+    *rest, last = found.to_pylist()
+    assert {row["error"] for row in rest} == {"no photo: bytes, path without a value"}
+    np.testing.assert_allclose(last["boxes"], detector(ASTRONAUT).boxes, atol=1e-2)
+
+
+def test_pixels_in_lists_of_pyarrow_are_those_of_an_array(detector):
+    import pyarrow as pa
+
+    pixels = np.asarray(Image.open(ASTRONAUT).resize((96, 80)))
+    kind = pa.list_(pa.list_(pa.list_(pa.uint8())))
+    crooked = [[[1, 2, 3]], [[1, 2, 3]] * 2]
+    column = pa.array([pixels.tolist(), crooked, None], kind)
+    right, wrong, none = DetectFaces(device="cpu")({"image": column}).to_pylist()
+    np.testing.assert_allclose(right["boxes"], detector(pixels).boxes, atol=1e-2)
+    assert (right["width"], right["error"]) == (96, None)
+    assert wrong["error"] == "expected rows of one length, got [1, 2]"
+    assert none["error"] == "no photo: image without a value"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text")
+def test_a_photo_whose_name_is_no_text_is_found_and_its_name_written_with_escapes(tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path / "gru") + b"\xdf.jpg")
+    shutil.copy(ASTRONAUT, name)
+    (row,) = DetectFaces(device="cpu")({"path": np.array([name])}).to_pylist()
+    assert len(row["boxes"]) == 1
+    assert row["path"] == str(tmp_path / "gru\\udcdf.jpg")
+
+
+def test_a_number_in_place_of_the_bytes_of_a_photo_is_an_error_of_its_row():
+    (row,) = DetectFaces(device="cpu")({"bytes": [10**12]}).to_pylist()
+    assert "a bytes-like object is required" in row["error"]
+
+
+def test_a_group_without_rows_is_no_shard(tmp_path):
+    import pyarrow as pa
+
+    with parquet.ParquetWriter(tmp_path / "photos.parquet", pa.schema({"path": "string"})) as file:
+        for rows in ([], ["a.jpg"], []):
+            file.write_table(pa.table({"path": pa.array(rows, "string")}))
+    assert parquet.ParquetFile(tmp_path / "photos.parquet").metadata.num_row_groups == 3
+    assert [shard.group for shard in parquet_shards([tmp_path / "photos.parquet"])] == [1]
 
 
 @pytest.mark.parametrize(

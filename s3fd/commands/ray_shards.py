@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3fd.files import remove_unfinished, whole_file
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _TOGETHER = 64  # photos that an actor holds at a time
 
@@ -52,18 +49,19 @@ def photo_shards(paths: Iterable[Path], size: int) -> Iterator[Shard]:
 
 
 def parquet_shards(files: Sequence[Path]) -> Iterator[Shard]:
-    """A shard for each group of rows."""
+    """A shard for each group of rows that has any."""
     import pyarrow.parquet as parquet
 
     number = 0
     for file in files:
         try:
-            groups = parquet.ParquetFile(file).metadata.num_row_groups
+            about = parquet.ParquetFile(file).metadata
         except (OSError, ValueError) as error:
             raise ValueError(f"{file}: no Parquet file ({error})") from None
-        for group in range(groups):
-            yield Shard(number, (str(file.absolute()),), group)
-            number += 1
+        for group in range(about.num_row_groups):
+            if about.row_group(group).num_rows:
+                yield Shard(number, (str(file.absolute()),), group)
+                number += 1
 
 
 class FindInShards:
@@ -108,7 +106,7 @@ class FindInShards:
                 found = self._find(batch)
                 if writer is None:
                     writer = parquet.ParquetWriter(file, found.schema)
-                writer.write_table(found.cast(writer.schema))
+                writer.write_table(found)
                 photos += found.num_rows
                 faces += sum(map(len, found["scores"].to_pylist()))
                 errors += found.num_rows - found["error"].null_count
@@ -118,6 +116,7 @@ class FindInShards:
 
 
 def _batches(shard: Shard) -> Iterator[dict[str, Any]]:
+    """The rows of a shard, some at a time; of a Parquet file in the types that it has."""
     if shard.group is None:
         for start in range(0, len(shard.paths), _TOGETHER):
             yield {"path": list(shard.paths[start : start + _TOGETHER])}
@@ -126,8 +125,4 @@ def _batches(shard: Shard) -> Iterator[dict[str, Any]]:
 
     file = parquet.ParquetFile(shard.paths[0])
     for batch in file.iter_batches(_TOGETHER, row_groups=[shard.group]):
-        yield _columns(batch)
-
-
-def _columns(batch: pa.RecordBatch) -> dict[str, Any]:
-    return {name: batch.column(name).to_pylist() for name in batch.schema.names}
+        yield dict(zip(batch.schema.names, batch.columns, strict=True))
