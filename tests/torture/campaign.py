@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from judge import REFUSED, RIGHT, Fault, kind
+from judge import REFUSED, RIGHT, Fault, kind, patient
 
-_START = 120  # seconds that a process may take to begin
 _NOISE = ("AddressSanitizer", "runtime error:", "Traceback (most recent call last)")
 
 
@@ -50,26 +49,23 @@ class Tally:
         return self.right + self.refused + sum(map(len, self.faults.values()))
 
 
-def run_campaign(name: str, cases: range, *, seed: int, environment: dict[str, str]) -> Tally:
+def run_campaign(name: str, cases: range, *, seed: int) -> Tally:
     """Runs cases one after another; after a crash or a hang a new process goes on with the next."""
     tally, began = Tally(name), time.monotonic()
-    limit = getattr(import_module(name), "SECONDS", 60)
+    limit = patient(import_module(name).SECONDS)
     following = cases.start
     with tempfile.TemporaryDirectory(prefix=f"torture-{name}-") as folder:
         try:
             while following < cases.stop:
-                following = _work_through(
-                    tally, range(following, cases.stop), limit, seed, Path(folder), environment
-                )
+                rest = range(following, cases.stop)
+                following = _work_through(tally, rest, limit, seed, Path(folder))
         except KeyboardInterrupt:  # what is done counts
             tally.interrupted = True
     tally.seconds = time.monotonic() - began
     return tally
 
 
-def _work_through(
-    tally: Tally, cases: range, limit: float, seed: int, folder: Path, environment: dict[str, str]
-) -> int:
+def _work_through(tally: Tally, cases: range, limit: float, seed: int, folder: Path) -> int:
     """Lets a process work until it is done, dies or hangs, and gives the next case."""
     command = [
         sys.executable,
@@ -83,9 +79,7 @@ def _work_through(
         f"{cases.start}:{cases.stop}",
     ]
     with (folder / "stderr").open("w+b") as stderr:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, **environment}
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
         case = cases.start
         try:
             for event in _events(process, limit):
@@ -120,10 +114,10 @@ def _events(process: subprocess.Popen[bytes], limit: float) -> Iterator[dict]:
     """The lines of a process as they come.
 
     Raises:
-        TimeoutError: none came within so many seconds.
+        TimeoutError: none came within so many seconds, or thrice as many at its start.
     """
     assert process.stdout is not None
-    descriptor, rest, allowed = process.stdout.fileno(), b"", _START + limit
+    descriptor, rest, allowed = process.stdout.fileno(), b"", 3 * limit
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while selector.select(allowed):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from judge import REFUSED, RIGHT, Fault, expect
+from judge import REFUSED, RIGHT, Fault, expect, patient
 from PIL import Image
 
 ASSET = Path(__file__).parents[2] / "s3fd" / "assets" / "astronaut.jpg"
@@ -66,7 +66,7 @@ def run(arguments: list[str], limit: float = 240, **options) -> str:
     """
     process = start(arguments, **options)
     try:
-        _, stderr = process.communicate(timeout=limit)
+        _, stderr = process.communicate(timeout=patient(limit))
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -119,7 +119,14 @@ def _load_weights(file: Path) -> None:
     load_checkpoint(file)
 
 
+def _load_table(file: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    parquet.read_table(file)
+
+
 _READERS: dict[str, Callable[[Path], object]] = {
     ".json": lambda file: json.loads(file.read_text()),
     ".png": _load_image, ".jpg": _load_image, ".pt": _load_state, ".safetensors": _load_weights,
+    ".parquet": _load_table,
 }  # fmt: skip

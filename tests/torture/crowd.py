@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 import torch
 from commands import ASSET
-from judge import RIGHT, expect
+from judge import RIGHT, expect, patient
 from PIL import Image
 
 from s3fd import FaceDetector
@@ -76,7 +76,7 @@ def _forks(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) ->
     """Children that were forked after the detector was used."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
-        found = list(pool.map(_faces, photos, timeout=300))
+        found = list(pool.map(_faces, photos, timeout=patient(300)))
     _same(found, expected)
 
 
@@ -86,7 +86,7 @@ def _spawns(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -
     with ProcessPoolExecutor(
         1, mp_context=context, initializer=_take, initargs=(_detector,)
     ) as pool:
-        found = list(pool.map(_faces, photos, timeout=300))
+        found = list(pool.map(_faces, photos, timeout=patient(300)))
     _same(found, expected)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 _LONGEST_MESSAGE = 1500
+PATIENCE = "S3FD_TORTURE_PATIENCE"  # how many times as much time as on a quiet machine
 
 RIGHT, REFUSED = "right", "refused"
 
@@ -73,6 +74,11 @@ def expect(condition: object, what: str) -> None:
     """Raises `Fault` where something does not hold."""
     if not condition:
         raise Fault(what)
+
+
+def patient(seconds: float) -> float:
+    """The time that something may take on this machine, for what it may take on a quiet one."""
+    return seconds * float(os.environ[PATIENCE])
 
 
 def _text(name: object) -> str:
