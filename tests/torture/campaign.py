@@ -16,7 +16,8 @@ from pathlib import Path
 
 from judge import REFUSED, RIGHT, Fault, kind, patient
 
-_NOISE = ("AddressSanitizer", "runtime error:", "Traceback (most recent call last)")
+# AddressSanitizer also warns of memory that it refuses, which torch makes an error of.
+_NOISE = ("ERROR: AddressSanitizer", "runtime error:", "Traceback (most recent call last)")
 
 
 @dataclass
