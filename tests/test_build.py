@@ -17,7 +17,7 @@ from s3fd import _extension
 
 LIBRARY = _extension.library_path("_C")
 SCHEMA = Path(__file__).parents[1] / "csrc/schema.cpp"
-OPERATORS = re.findall(r'library\.def\(\s*"(\w+)\(', SCHEMA.read_text())
+OPERATORS = re.findall(r'"(\w+)\(', SCHEMA.read_text())
 
 needs_binutils = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("readelf") or not shutil.which("nm"),

@@ -9,6 +9,7 @@
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "shared/checks/max_out_background.h"
+#include "shared/operators/differentiable.h"
 #include "shared/tensor.h"
 
 namespace s3fd::cpu {
@@ -160,6 +161,7 @@ Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits)
 }  // namespace s3fd::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(s3fd, CPU, library) {
-  library.impl("max_out_background", TORCH_BOX(&s3fd::cpu::max_out_background));
+  s3fd::implement_differentiable(library, "max_out_background",
+                                 TORCH_BOX(&s3fd::cpu::max_out_background));
   library.impl("max_out_background_backward", TORCH_BOX(&s3fd::cpu::max_out_background_backward));
 }

@@ -38,10 +38,10 @@ void match_with_ties(const Anchors& anchors, const BoxBatch& boxes, const BoxBat
 
 template <typename Anchors>
 Tensor match_batch(const Anchors& anchors, const MatchCall& call, cudaStream_t stream) {
-  const Tensor &boxes = call.boxes, &ignore = call.ignore;
+  const Tensor& boxes = call.boxes;
   const MatchOptions& options = call.options;
   const int64_t images = call.num_images();
-  check_sizes(boxes.size(0), ignore.size(0), anchors.size());
+  check_sizes(boxes.size(0), call.num_regions(), anchors.size());
   Tensor matched = empty({images, anchors.size()}, ScalarType::Long, boxes);
   if (matched.numel() == 0) return matched;
   const bool compensates = options.top_n != 0 && !options.ties;
@@ -58,8 +58,8 @@ Tensor match_batch(const Anchors& anchors, const MatchCall& call, cudaStream_t s
                      matched.numel() * int64_t{sizeof(Key)}});
   prepare(all, workspace.at(begins), cleared, stream);
   const BoxBatch faces{data<Box<float>>(boxes), workspace.at(begins), boxes.size(0), images};
-  const BoxBatch regions{data<Box<float>>(ignore), faces.splits + images + 1, ignore.size(0),
-                         images};
+  const BoxBatch regions{data<Box<float>>(call.ignore), faces.splits + images + 1,
+                         call.num_regions(), images};
   if (options.ties) {
     match_with_ties(anchors, faces, regions, options.positive_iou, workspace.at(largest), matched,
                     stream);

@@ -4,6 +4,7 @@
 
 #include "cuda/primitives/host.h"
 #include "shared/checks/max_out_background.h"
+#include "shared/operators/differentiable.h"
 
 namespace s3fd::cuda {
 namespace {
@@ -50,6 +51,7 @@ Tensor max_out_background_backward(const Tensor& gradient, const Tensor& logits)
 }  // namespace s3fd::cuda
 
 S3FD_REGISTER_KERNELS(library) {
-  library.impl("max_out_background", TORCH_BOX(&s3fd::cuda::max_out_background));
+  s3fd::implement_differentiable(library, "max_out_background",
+                                 TORCH_BOX(&s3fd::cuda::max_out_background));
   library.impl("max_out_background_backward", TORCH_BOX(&s3fd::cuda::max_out_background_backward));
 }

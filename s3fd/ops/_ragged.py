@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -27,17 +27,20 @@ def join(
     Raises:
         Exception: something is no such tensor. ``check_boxes_of_batch`` says what, and why.
     """
-    if not DTYPES.issuperset([tensor.dtype for tensor in tensors]):
-        raise TypeError("expected floating-point boxes")
-    sizes = [size for size, _ in [tensor.shape for tensor in tensors]]  # two dimensions each
-    if not sizes:
-        return torch.empty((0, 4), dtype=dtype, device=device), [0]
-    rows = tensors[0] if len(sizes) == 1 else torch.cat(list(tensors))
+    splits = [0]
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            raise TypeError("expected floating-point boxes")
+        size, _ = tensor.shape
+        splits.append(splits[-1] + size)
+    if len(splits) == 1:
+        return torch.empty((0, 4), dtype=dtype, device=device), splits
+    rows = tensors[0] if len(splits) == 2 else torch.cat(list(tensors))
     if rows.requires_grad:
         rows = rows.detach()
     if rows.dtype != dtype:
         rows = rows.to(dtype)
-    return rows.contiguous(), list(accumulate(sizes, initial=0))
+    return rows.contiguous(), splits
 
 
 def sizes_of(splits: Sequence[int]) -> list[int]:

@@ -30,10 +30,21 @@ def fake(operator: str) -> Callable[[_Function], _Function]:
                 raise RuntimeError(f"{operator}: expected all tensors on one device")
             return function(*arguments)
 
-        torch.library.register_fake(operator, on_one_device)
+        for name in _with_forward(operator):
+            torch.library.register_fake(name, on_one_device)
         return function
 
     return register
+
+
+def _with_forward(operator: str) -> list[str]:
+    """``operator``, and if it has a gradient the one of the same kernels that has none."""
+    forward = f"{operator}_forward"
+    return [operator, forward] if hasattr(torch.ops.s3fd, _name(forward)) else [operator]
+
+
+def _name(operator: str) -> str:
+    return operator.removeprefix("s3fd::")
 
 
 def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
@@ -50,25 +61,29 @@ def differentiable(
     """Registers the backward of ``operator``, and returns a function that calls it.
 
     What torch makes of a registered backward looks up the schema of every argument at each call,
-    which takes several times as long as a small operator. So where a gradient is needed the
-    function goes around it; a compiler sees the operator itself.
+    which takes several times as long as a small operator, and asks Python whether one is needed,
+    which takes as long as one. So the function goes around it where a gradient is needed, and calls
+    its kernels alone where it is not; a compiler sees the operator itself.
     """
     torch.library.register_autograd(operator, backward, setup_context=setup_context)
-    overload = getattr(torch.ops.s3fd, operator.removeprefix("s3fd::")).default
+    with_gradient = getattr(torch.ops.s3fd, _name(operator)).default
+    kernels = getattr(torch.ops.s3fd, f"{_name(operator)}_forward").default
 
     class WithBackward(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
-            output = overload(*arguments)
+            output = kernels(*arguments)
             setup_context(ctx, arguments, output)
             return output
 
     WithBackward.backward = staticmethod(backward)  # type: ignore[method-assign]
 
     def call(*arguments: Any, needs_gradient: bool) -> Any:
-        if needs_gradient and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return with_gradient(*arguments)
+        if needs_gradient and torch.is_grad_enabled():
             return WithBackward.apply(*arguments)  # type: ignore[no-untyped-call]
-        return overload(*arguments)
+        return kernels(*arguments)
 
     return call
 
@@ -91,8 +106,9 @@ def compute_in_float32(operator: str) -> None:
     For coordinates, of which half precision has too few. All other operators read and write half
     precision as it is and compute in float32, so that autocast has nothing to do for them.
     """
-    for device_type in ("cpu", "cuda"):
-        torch.library.register_autocast(operator, device_type, torch.float32)
+    for name in _with_forward(operator):
+        for device_type in ("cpu", "cuda"):
+            torch.library.register_autocast(name, device_type, torch.float32)
 
 
 def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
@@ -101,9 +117,10 @@ def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
     CUDA is not one of them: without its kernels it is an error that says what to do, as a twin that
     steps in silently would be mistaken for them.
     """
-    torch.library.impl(operator, "CompositeExplicitAutograd", twin)
-    if not _extension.has_cuda_kernels():
-        torch.library.impl(operator, "CUDA", _refuse_cuda(operator))
+    for name in _with_forward(operator):
+        torch.library.impl(name, "CompositeExplicitAutograd", twin)
+        if not _extension.has_cuda_kernels():
+            torch.library.impl(name, "CUDA", _refuse_cuda(operator))
 
 
 def _refuse_cuda(operator: str) -> Callable[..., NoReturn]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -176,10 +175,17 @@ def _plain_lengths(sizes: object) -> list[int] | None:
 
     Most calls pass such a list: to check each of its levels takes as long as a small operator.
     """
-    if type(sizes) is not list or set(map(type, sizes)) != {tuple} or set(map(len, sizes)) != {2}:
+    if type(sizes) is not list:
         return None
-    lengths = list(itertools.chain.from_iterable(sizes))
-    return lengths if set(map(type, lengths)) == {int} and min(lengths) >= 0 else None
+    lengths: list[int] = []
+    for size in sizes:
+        if type(size) is not tuple or len(size) != 2:
+            return None
+        lengths += size
+    for length in lengths:  # a generator would take twice as long
+        if type(length) is not int or length < 0:
+            return None
+    return lengths
 
 
 def _sequence(name: str, value: object) -> Sequence[Any]:

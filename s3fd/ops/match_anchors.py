@@ -170,16 +170,16 @@ def _match(
         raise
     if options.background_iou is None:
         return matched
-    return _without_band(matched, call(*_band(*packed, options.background_iou)))
+    return _without_band(matched, call(*_band(*packed[:2], options.background_iou)))
 
 
 def _packed(
     boxes: Sequence[Tensor], ignore: Sequence[Tensor] | None, device: torch.device
 ) -> tuple[Tensor, list[int], Tensor, list[int]]:
-    """Boxes and splits, ignore boxes and splits."""
+    """Boxes and splits, ignore boxes and splits; no splits where there is nothing to ignore."""
     rows, splits = join(boxes, torch.float32, device)
     if ignore is None:
-        return rows, splits, rows[:0], [0] * len(splits)
+        return rows, splits, rows, []
     return rows, splits, *join(ignore, torch.float32, device)
 
 
@@ -219,17 +219,10 @@ def _numbers(options: MatchOptions) -> tuple[float, float, int, bool, bool]:
     return positive_iou, candidate_iou, -1 if top_n is None else top_n, keep_best, False
 
 
-def _band(
-    boxes: Tensor,
-    splits: list[int],
-    ignore: Tensor,
-    ignore_splits: list[int],
-    background_iou: float,
-) -> tuple[Any, ...]:
+def _band(boxes: Tensor, splits: list[int], background_iou: float) -> tuple[Any, ...]:
     """Arguments that match every anchor of at least ``background_iou``, after a check of it."""
     check_number("background_iou", background_iou, minimum=0, maximum=1)
-    no_regions = (ignore[:0], [0] * len(ignore_splits))
-    return boxes, splits, *no_regions, background_iou, 1.0, 0, False
+    return boxes, splits, boxes, [], background_iou, 1.0, 0, False
 
 
 def _without_band(matched: Tensor, reached: Tensor) -> Tensor:
@@ -268,7 +261,7 @@ def _elsewhere(
         candidate_iou=candidate_iou,
         top_n=None if top_n < 0 else top_n,
         keep_best="ties" if ties else keep_best,
-        ignore=ignore.split(sizes_of(ignore_splits)),
+        ignore=ignore.split(sizes_of(ignore_splits)) if ignore_splits else None,
     )
 
 

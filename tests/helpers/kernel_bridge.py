@@ -88,7 +88,8 @@ def install(where: str) -> Gpu | Emulated:
     _library = torch.library.Library("s3fd", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a kernel that is replaced, as is meant
-        for name in operators():
+        forward = [name for name in dir(torch.ops.s3fd) if name.endswith("_forward")]
+        for name in (*operators(), *forward):
             bridge = _bridge(name, torch.library.get_kernel(f"s3fd::{name}", "CPU"), device)
             _library.impl(name, bridge, "CPU", with_keyset=True, allow_override=True)
     return device
@@ -108,14 +109,14 @@ def closed() -> Iterator[None]:
 def operators() -> list[str]:
     """The names of all operators."""
     schema = Path(__file__).parents[2] / "csrc" / "schema.cpp"
-    return re.findall(r'library\.def\(\s*"(\w+)\(', schema.read_text())
+    return re.findall(r'"(\w+)\(', schema.read_text())
 
 
 def _bridge(name: str, on_cpu: Any, device: Gpu | Emulated) -> Callable[..., Any]:
     def run(keys: Any, *arguments: Any) -> Any:
         if not _is_open:
             return on_cpu.call_boxed(keys, *arguments)
-        called.add(name)
+        called.add(name.removesuffix("_forward"))
         copies: dict[int, torch.UntypedStorage] = {}
         try:
             moved = [_moved(argument, device, copies) for argument in arguments]

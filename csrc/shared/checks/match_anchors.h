@@ -19,11 +19,12 @@ inline void check_matching(const Tensor& boxes, const Splits& splits, const Tens
                            const Splits& ignore_splits) {
   check_box_list(boxes);
   check_splits("match", splits, boxes.size(0));
+  check_one_device("match", boxes, ignore);
+  if (ignore_splits.empty()) return;
   check_box_list(ignore);
   check_splits("match", ignore_splits, ignore.size(0));
   STD_TORCH_CHECK(splits.size() == ignore_splits.size(),
                   "s3fd::match: expected ignore boxes for as many images as boxes");
-  check_one_device("match", boxes, ignore);
 }
 
 }  // namespace s3fd

@@ -5,6 +5,7 @@
 
 #include "shared/checks/box_coding.h"
 #include "shared/geometry.h"
+#include "shared/operators/differentiable.h"
 #include "shared/tensor.h"
 
 namespace s3fd {
@@ -59,9 +60,9 @@ Tensor decode_boxes_backward(const Tensor& gradient, const Tensor& deltas, const
 // kEncode and kDecode take a call; the gradients also what is received, and whose they are.
 template <auto kEncode, auto kEncodeGradient, auto kDecode, auto kDecodeGradient, typename Library>
 void register_box_coding(Library& library) {
-  library.impl("encode_boxes", TORCH_BOX((&encode_boxes<kEncode>)));
+  implement_differentiable(library, "encode_boxes", TORCH_BOX((&encode_boxes<kEncode>)));
   library.impl("encode_boxes_backward", TORCH_BOX((&encode_boxes_backward<kEncodeGradient>)));
-  library.impl("decode_boxes", TORCH_BOX((&decode_boxes<kDecode>)));
+  implement_differentiable(library, "decode_boxes", TORCH_BOX((&decode_boxes<kDecode>)));
   library.impl("decode_boxes_backward", TORCH_BOX((&decode_boxes_backward<kDecodeGradient>)));
 }
 

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "shared/checks/l2_normalize.h"
+#include "shared/operators/differentiable.h"
 #include "shared/tensor.h"
 
 namespace s3fd {
@@ -25,7 +26,7 @@ std::tuple<Tensor, Tensor> l2_normalize_backward(const Tensor& gradient, const T
 
 template <auto kNormalize, auto kGradients, typename Library>
 void register_l2_normalize(Library& library) {
-  library.impl("l2_normalize", TORCH_BOX((&l2_normalize<kNormalize>)));
+  implement_differentiable(library, "l2_normalize", TORCH_BOX((&l2_normalize<kNormalize>)));
   library.impl("l2_normalize_backward", TORCH_BOX((&l2_normalize_backward<kGradients>)));
 }
 

@@ -18,7 +18,7 @@ struct MatchCall {
   const Tensor& boxes;
   const Splits& splits;
   const Tensor& ignore;
-  const Splits& ignore_splits;
+  const Splits ignore_splits;  // all 0 where it got none
   MatchOptions options;
 
   MatchCall(const Tensor& boxes, const Splits& splits, const Tensor& ignore,
@@ -26,12 +26,13 @@ struct MatchCall {
       : boxes(boxes),
         splits(splits),
         ignore(ignore),
-        ignore_splits(ignore_splits),
+        ignore_splits(ignore_splits.empty() ? Splits(splits.size()) : ignore_splits),
         options(options) {
     check_matching(boxes, splits, ignore, ignore_splits);
   }
 
   int64_t num_images() const { return static_cast<int64_t>(splits.size()) - 1; }
+  int64_t num_regions() const { return ignore_splits.back(); }
 };
 
 template <auto kMatch>

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "shared/checks/multibox_loss.h"
+#include "shared/operators/differentiable.h"
 #include "shared/tensor.h"
 
 namespace s3fd {
@@ -65,7 +66,7 @@ std::tuple<Tensor, Tensor> multibox_loss_backward(const Tensor& class_gradient,
 
 template <auto kLoss, auto kGradient, typename Library>
 void register_multibox_loss(Library& library) {
-  library.impl("multibox_loss", TORCH_BOX((&multibox_loss<kLoss>)));
+  implement_differentiable(library, "multibox_loss", TORCH_BOX((&multibox_loss<kLoss>)));
   library.impl("multibox_loss_backward", TORCH_BOX((&multibox_loss_backward<kGradient>)));
 }
 
