@@ -43,7 +43,7 @@ def annotated_image(
         path: the image file.
         rows: ``[N, 4]`` numbers, ``(x1, y1, x2, y2)``.
         ignored: for each row, whether its labels say that it is not to be used. Rows without area
-            are never used.
+            in the photo are never used.
         ignore: ``[M, 4]`` more ignore boxes.
         size: width and height, where they are known.
 
@@ -52,10 +52,15 @@ def annotated_image(
     """
     boxes = _boxes(path, rows)
     unusable = np.zeros(len(boxes), bool) if ignored is None else np.asarray(ignored, bool)
-    unusable = unusable | ~has_area(boxes)
     width, height = size or (None, None)
-    if width is not None and height is not None and min(width, height) < 1:
-        raise ValueError(f"{path}: expected a width and a height above 0, got {width} x {height}")
+    seen = boxes
+    if width is not None and height is not None:
+        if min(width, height) < 1:
+            raise ValueError(
+                f"{path}: expected a width and a height above 0, got {width} x {height}"
+            )
+        seen = boxes.clip(0, np.array([width, height, width, height], np.float32))
+    unusable = unusable | ~has_area(seen)
     unused = np.concatenate([boxes[unusable], _boxes(path, ignore)])
     return AnnotatedImage(path, width, height, boxes[~unusable], unused)
 

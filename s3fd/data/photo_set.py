@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from s3fd.data.formats.pascal_voc import PASCAL_VOC
 from s3fd.data.formats.text import MALFORMED
 from s3fd.data.formats.wider_face import WIDER_FACE
 from s3fd.data.formats.yolo import YOLO
+from s3fd.messages import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +125,15 @@ def read_photos(
         FileNotFoundError: `root`, its labels or its photos are not there.
         ImportError: the labels need a package that is not installed.
         ValueError: no form, or not the asked one, fits; the labels are malformed, have other splits
-            than the one that is asked for, or no class of faces; there is no photo.
+            than the one that is asked for, no class of faces, a photo twice, or boxes that are no
+            pixels; there is no photo.
+        TypeError: `classes` is one name, not a list.
     """
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"data: {root} does not exist")
+    if isinstance(classes, str):
+        raise TypeError(f"classes: expected a list of names, got {shown(classes)}")
     if form is not None and form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
     found = form or _form_of(root)
@@ -143,7 +150,32 @@ def read_photos(
         ) from error
     if not photos:
         raise ValueError(f"{root}: there is no photo of split {split!r}")
+    _check(root, photos)
     return PhotoSet(root, found, photos, its_split)
+
+
+def _check(root: Path, photos: Sequence[AnnotatedImage]) -> None:
+    """Refuses labels that are well written, and mean something else.
+
+    Of a photo that is listed twice, the faces of one entry would be the background of the other.
+    """
+    times = Counter(os.path.abspath(photo.path) for photo in photos)  # noqa: PTH100  # no links
+    path, most = max(times.items(), key=lambda item: item[1])
+    if most > 1:
+        raise ValueError(f"{root}: {most} entries are of {path}; list each photo once")
+    faces = sum(len(photo.boxes) for photo in photos)
+    flat = sum(int((~has_area(photo.ignore)).sum()) for photo in photos)
+    if flat and not faces:
+        raise ValueError(
+            f"{root}: there is no face, but {flat} boxes without an area; are their corners in the "
+            "order that the form has?"
+        )
+    largest = max((float(photo.boxes.max()) for photo in photos if len(photo.boxes)), default=2.0)
+    if largest <= 1:
+        raise ValueError(
+            f"{root}: expected boxes in pixels, but no number in them is above 1; multiply them by "
+            "the sizes of their photos"
+        )
 
 
 FORMS: dict[str, Form] = {

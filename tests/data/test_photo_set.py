@@ -44,6 +44,21 @@ def test_pascal_voc_counts_pixels_from_one_and_difficult_faces_are_ignored(voc):
     assert second.width is None  # some tools write a size of 0
 
 
+@pytest.mark.parametrize("name", ["a", "C:\\photos\\a.jpg", "photos/a.jpg", "renamed.jpg"])
+def test_pascal_voc_may_say_what_the_photo_was_called_before(voc, name):
+    text = XML.format(name="a", width=60).replace("a.jpg", name)
+    (voc / "Annotations" / "a.xml").write_text(text.replace(">60<", ">60.0<", 1))
+    first, _ = read_photos(voc).photos
+    assert first.path == voc / "JPEGImages" / "a.jpg"
+    assert first.width == 60
+
+
+def test_labels_of_pascal_voc_that_went_on_naming_another_photo_are_refused(voc):
+    (voc / "Annotations" / "b.xml").write_text(XML.format(name="a", width=60))
+    with pytest.raises(ValueError, match=r"2 entries are of .*a\.jpg; list each photo once"):
+        read_photos(voc)
+
+
 def test_the_split_of_pascal_voc_is_a_list_of_names(voc):
     sets = voc / "ImageSets" / "Main"
     sets.mkdir(parents=True)
@@ -150,3 +165,42 @@ def test_an_unknown_form_is_answered_with_the_known_ones(tmp_path):
 def test_the_real_photos_are_counted(shared):
     summary = read_photos(shared / "faces").summary()
     assert "9813 photos, 702 without a face; 17174 faces" in summary
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Writes labels of two photos in this package's form."""
+
+    def write(*boxes):
+        entries = [
+            {"image": f"{n}.jpg", "width": 60, "height": 40, "boxes": rows}
+            for n, rows in enumerate(boxes)
+        ]
+        (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
+        return tmp_path
+
+    return write
+
+
+def test_a_box_outside_its_photo_is_no_face(labelled):
+    boxes = [[1, 1, 9, 9], [60, 1, 70, 9], [-9, -9, 0, 5], [50, 30, 99, 99]]
+    (photo,) = read_photos(labelled(boxes)).photos
+    assert photo.boxes.tolist() == [boxes[0], boxes[3]]
+    assert photo.ignore.tolist() == [boxes[1], boxes[2]]
+
+
+def test_boxes_by_the_size_of_the_photo_are_refused(labelled):
+    with pytest.raises(ValueError, match="boxes in pixels, but no number in them is above 1"):
+        read_photos(labelled([[0.1, 0.2, 0.9, 1.0]], []))
+    assert len(read_photos(labelled([[0.1, 0.2, 0.9, 1.0]], [[0, 0, 9, 9]])).photos) == 2
+
+
+def test_labels_without_a_box_that_has_an_area_are_refused(labelled):
+    with pytest.raises(ValueError, match=r"no face, but 2 boxes without an area; are their corn"):
+        read_photos(labelled([[30, 20, 10, 10]], [[9, 9, 5, 20]]))
+    assert len(read_photos(labelled([], [])).photos) == 2
+
+
+def test_one_class_is_a_list_too(voc):
+    with pytest.raises(TypeError, match="classes: expected a list of names, got 'face'"):
+        read_photos(voc, classes="face")

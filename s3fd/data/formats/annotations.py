@@ -12,9 +12,8 @@ from typing import Any
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.coco import looks_like_coco
-from s3fd.data.formats.form import Form, Labels, no_split
-from s3fd.data.formats.text import MALFORMED, read_json
-from s3fd.messages import shown
+from s3fd.data.formats.form import Form, Labels, chosen_split
+from s3fd.data.formats.text import MALFORMED, malformed, read_json
 
 
 def _file(root: Path) -> Path:
@@ -28,16 +27,13 @@ def _holds(root: Path) -> bool:
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     file = _file(root)
     entries = read_json(file, "images")["images"]
-    has_splits = any(isinstance(entry, dict) and "split" in entry for entry in entries)
+    chosen, has_splits = chosen_split(file, entries, split)
     photos = []
-    for number, entry in enumerate(entries):
+    for number in chosen:
         try:
-            if not has_splits or entry["split"] == split:
-                photos.append(_photo(file.parent, entry))
+            photos.append(_photo(file.parent, entries[number]))
         except MALFORMED as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {shown(error)}") from error
-    if has_splits and not photos:
-        raise no_split(file, split, (str(entry["split"]) for entry in entries))
+            raise ValueError(f"{file}: images[{number}] is malformed: {malformed(error)}") from error
     return Labels(photos, split if has_splits else None)
 
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
+    chosen_split,
     face_classes,
     is_of_split,
     no_split,
@@ -25,7 +25,7 @@ from s3fd.data.formats.form import (
     quoted,
     split_of,
 )
-from s3fd.data.formats.text import MALFORMED, read_json
+from s3fd.data.formats.text import MALFORMED, malformed, read_json
 from s3fd.messages import shortened, shown
 
 _PATTERNS = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
@@ -61,12 +61,8 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     entries = content["images"]
     index = _index_by_id(file, entries)
     faces = _faces(file, content, index, classes)
-    splits = [entry["split"] for entry in entries if "split" in entry]
-    chosen = [n for n, entry in enumerate(entries) if entry.get("split", split) == split]
-    if splits and not chosen:
-        raise no_split(file, split, map(str, splits))
-    names = [str(entries[number]["file_name"]) for number in chosen]
-    _refuse_repeated(file, names)
+    chosen, has_splits = chosen_split(file, entries, split)
+    names = [_name(entries[number]) for number in chosen]
     stem = file.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
     below = (split, stem, f"images/{split}", f"images/{stem}", "images")
     folder = photo_folder(file, names, below) if names else root
@@ -75,8 +71,10 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         try:
             photos.append(_photo(folder, entries[number], faces.get(number, [])))
         except MALFORMED as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {shown(error)}") from error
-    return Labels(photos, split if splits or is_the_splits_own else None)
+            raise ValueError(
+                f"{file}: images[{number}] is malformed: {malformed(error)}"
+            ) from error
+    return Labels(photos, split if has_splits or is_the_splits_own else None)
 
 
 def _file_of_split(root: Path, split: str) -> tuple[Path, bool]:
@@ -107,7 +105,9 @@ def _index_by_id(file: Path, entries: Sequence[Any]) -> dict[Any, int]:
             if not isinstance(entry["file_name"], str):
                 raise TypeError(f"file_name: expected text, got {shown(entry['file_name'])}")
         except MALFORMED as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {shown(error)}") from error
+            raise ValueError(
+                f"{file}: images[{number}] is malformed: {malformed(error)}"
+            ) from error
         if first != number:
             raise ValueError(
                 f"{file}: images[{number}] has the id {shown(entry['id'])} that images[{first}] "
@@ -116,13 +116,8 @@ def _index_by_id(file: Path, entries: Sequence[Any]) -> dict[Any, int]:
     return index
 
 
-def _refuse_repeated(file: Path, names: Sequence[str]) -> None:
-    """Refuses a photo that is listed twice: the faces of one entry are the other's background."""
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"{file}: several images have the file_name {shown(repeated[0])}; list each once"
-        )
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["file_name"]).replace("\\", "/")  # as Windows writes it
 
 
 class _Face(NamedTuple):
@@ -136,6 +131,8 @@ def _faces(
     """The faces of each image that has any, by where the image stands."""
     categories = _categories(file, content.get("categories"))
     wanted = face_classes(file, categories.values(), classes)
+    if not categories:
+        _refuse_several_classes(file, content["annotations"])
     faces: dict[int, list[_Face]] = {}
     for number, annotation in enumerate(content["annotations"]):
         what = f"{file}: annotations[{number}]"
@@ -159,33 +156,51 @@ def _faces(
                 raise ValueError(f"{what} has image_id {image}, which no image has{known}")
             face = _face(annotation)
         except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
-            raise ValueError(f"{what} is malformed: {shown(error)}") from error
+            raise ValueError(f"{what} is malformed: {malformed(error)}") from error
         faces.setdefault(index[annotation["image_id"]], []).append(face)
     return faces
 
 
+def _refuse_several_classes(file: Path, annotations: Sequence[Any]) -> None:
+    """Refuses annotations of several classes that have no names: which of them are faces?"""
+    numbers = {shown(item.get("category_id")) for item in annotations if isinstance(item, dict)}
+    if len(numbers) > 1:
+        raise ValueError(
+            f"{file}: it has no categories, but annotations of several category_id, "
+            f"{', '.join(sorted(numbers)[:_MOST_LISTED])}; name these in categories"
+        )
+
+
 def _categories(file: Path, categories: Any) -> dict[Any, str]:
     """Their names by their identities; without any, all annotations are faces."""
+    names: dict[Any, str] = {}
     try:
-        return {category["id"]: str(category["name"]) for category in categories or ()}
+        for category in categories or ():
+            name = str(category["name"])
+            if names.setdefault(category["id"], name) != name:
+                raise ValueError(f"two have the id {shown(category['id'])}")
+        return names
     except MALFORMED as error:
-        raise ValueError(f"{file}: categories is malformed: {shown(error)}") from error
+        raise ValueError(f"{file}: categories is malformed: {malformed(error)}") from error
 
 
 def _face(annotation: Mapping[str, Any]) -> _Face:
     box = annotation["bbox"]
     try:
-        x, y, width, height = map(float, box)
-    except ValueError:
+        x, y, width, height = map(float, box if isinstance(box, list) else ())
+    except (TypeError, ValueError):
         raise TypeError(f"expected a bbox [x, y, width, height], got {shown(box)}") from None
-    ignored = annotation.get("iscrowd", 0) or annotation.get("ignore", 0)
-    return _Face((x, y, x + width, y + height), bool(ignored))
+    flags = [annotation.get(name) or 0 for name in ("iscrowd", "ignore")]
+    if not all(isinstance(flag, int | float) for flag in flags):
+        raise TypeError(f"expected 0 or 1 for iscrowd and ignore, got {shown(flags)}")
+    return _Face((x, y, x + width, y + height), any(flags))
 
 
 def _photo(folder: Path, entry: Mapping[str, Any], faces: Sequence[_Face]) -> AnnotatedImage:
-    size = (int(entry["width"]), int(entry["height"])) if "width" in entry else None
+    width, height = entry.get("width"), entry.get("height")
+    size = None if width is None or height is None else (int(width), int(height))
     return annotated_image(
-        folder / str(entry["file_name"]),
+        folder / _name(entry),
         [face.box for face in faces],
         ignored=[face.is_ignored for face in faces],
         size=size,

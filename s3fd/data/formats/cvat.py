@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
@@ -24,7 +22,7 @@ from s3fd.data.formats.form import (
     photo_folder,
     split_of,
 )
-from s3fd.data.formats.text import MALFORMED
+from s3fd.data.formats.text import MALFORMED, malformed, pairs
 from s3fd.messages import shown
 
 _LOOKED_AT = 65536
@@ -56,6 +54,11 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     subsets = {image.get("subset", "") for image in images}
     has_splits = any(map(split_of, subsets))
     if has_splits:
+        if without := [image.get("name") for image in images if not image.get("subset")]:
+            raise ValueError(
+                f"{file}: image {shown(without[0])} has no subset, as others have; give all images "
+                "one, or none"
+            )
         images = [image for image in images if is_of_split(image.get("subset", "").lower(), split)]
         if not images:
             raise no_split(file, split, filter(None, subsets))
@@ -78,7 +81,7 @@ def _photo(file: Path, folder: Path, image: ElementTree.Element, faces: set[str]
         return annotated_image(folder / image.attrib["name"], rows, size=size)
     except MALFORMED as error:
         name = shown(image.get("name"))
-        raise ValueError(f"{file}: image {name} is malformed ({shown(error)})") from error
+        raise ValueError(f"{file}: image {name} is malformed ({malformed(error)})") from error
 
 
 def _floats(shape: ElementTree.Element, *names: str) -> list[float]:
@@ -112,7 +115,7 @@ def _ellipse(shape: ElementTree.Element) -> list[float]:
 
 def _polygon(shape: ElementTree.Element) -> list[float]:
     texts = [point.split(",") for point in shape.attrib["points"].split(";")]
-    points = np.array(texts, np.float64).reshape(-1, 2)
+    points = pairs(texts)
     return [*points.min(axis=0), *points.max(axis=0)]
 
 

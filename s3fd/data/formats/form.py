@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PureWindowsPath
+from typing import Any, NamedTuple
 
 from s3fd.data.annotations import AnnotatedImage
+from s3fd.file_kinds import photo_suffixes
 from s3fd.messages import shortened, shown
 
 
@@ -71,6 +72,34 @@ def no_split(labels: Path, split: str, there: Iterable[str]) -> NoSplitError:
     )
 
 
+def chosen_split(file: Path, entries: Sequence[Any], split: str) -> tuple[list[int], bool]:
+    """Which of the entries of a JSON file are of a split, and whether they have splits at all.
+
+    Args:
+        file: for messages.
+        entries: all have a text "split", or none has.
+        split: the wanted one.
+
+    Raises:
+        NoSplitError: they have others.
+        ValueError: some have one, and some don't.
+    """
+    splits = [entry.get("split") if isinstance(entry, dict) else None for entry in entries]
+    there = [name for name in splits if isinstance(name, str)]
+    if not there and not any(isinstance(entry, dict) and "split" in entry for entry in entries):
+        return list(range(len(entries))), False
+    if len(there) < len(entries):
+        number = next(n for n, name in enumerate(splits) if not isinstance(name, str))
+        raise ValueError(
+            f"{file}: images[{number}] has no text as its split, as others have; give all images "
+            "one, or none"
+        )
+    chosen = [number for number, name in enumerate(there) if is_of_split(name, split)]
+    if not chosen:
+        raise no_split(file, split, there)
+    return chosen, True
+
+
 # --- classes --------------------------------------------------------------------------------------
 
 _FACES = {"face", "faces", "human face", "human faces"}
@@ -130,6 +159,28 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether it is a folder, likewise."""
     return os.path.isdir(path)  # noqa: PTH112  # as above
+
+
+def photo_beside(folder: Path, written: str, labels: Path) -> Path:
+    """The photo of a file of labels that has only one.
+
+    Photos are moved and renamed together with their labels, whatever these go on saying.
+
+    Args:
+        folder: where photos are.
+        written: what the labels say of its path; of Windows, perhaps, or without a suffix.
+        labels: the file.
+
+    Returns:
+        That path if there is such a file, or else one of the labels' own name if there is that.
+    """
+    path = folder / PureWindowsPath(written).as_posix()
+    if is_file(path):
+        return path
+    own = folder / f"{labels.stem}{path.suffix}"
+    suffixes = () if path.suffix else sorted(photo_suffixes())
+    candidates = [own, *(p.with_name(p.name + suffix) for p in (path, own) for suffix in suffixes)]
+    return next((candidate for candidate in candidates if is_file(candidate)), path)
 
 
 def photo_folder(labels: Path, names: Sequence[str], below: Sequence[str]) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,12 @@ from s3fd.data.formats.form import (
     Form,
     Labels,
     face_classes,
-    is_file,
     is_of_split,
     no_split,
+    photo_beside,
     split_of,
 )
-from s3fd.data.formats.text import MALFORMED, read_json
-from s3fd.messages import shown
+from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
 
 _LOOKED_AT = 65536
 
@@ -70,22 +69,20 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         try:
             photos.append(_photo(file, content, faces))
         except MALFORMED as error:
-            message = f"{file}: not labels in the form of LabelMe ({shown(error)})"
+            message = f"{file}: not labels in the form of LabelMe ({malformed(error)})"
             raise ValueError(message) from error
     return Labels(photos, split if has_splits else None)
 
 
 def _photo(file: Path, content: dict[str, Any], faces: set[str]) -> AnnotatedImage:
-    path = file.parent / PureWindowsPath(content["imagePath"]).as_posix()
-    if not is_file(path):  # the photo was moved, or renamed with its labels
-        path = file.with_name(f"{file.stem}{path.suffix}")
+    path = photo_beside(file.parent, content["imagePath"], file)
     rows = [_box(shape) for shape in content["shapes"] if str(shape["label"]) in faces]
     width, height = content.get("imageWidth"), content.get("imageHeight")
     return annotated_image(path, rows, size=(int(width), int(height)) if width and height else None)
 
 
 def _box(shape: dict[str, Any]) -> list[float]:
-    points = np.array(shape["points"], np.float64).reshape(-1, 2)
+    points = pairs(shape["points"])
     if shape.get("shape_type") == "circle":
         centre, edge = points
         points = np.stack([centre, centre]) + math.dist(centre, edge) * np.array([[-1], [1]])

@@ -15,7 +15,15 @@ from xml.etree import ElementTree
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.formats.form import Form, Labels, face_classes, is_of_split, no_split, split_of
+from s3fd.data.formats.form import (
+    Form,
+    Labels,
+    face_classes,
+    is_of_split,
+    no_split,
+    photo_beside,
+    split_of,
+)
 from s3fd.data.formats.text import MALFORMED, numbered_lines
 from s3fd.messages import shortened, shown
 
@@ -76,13 +84,20 @@ def read_voc_file(file: Path) -> VocPhoto:
     try:
         root = ElementTree.parse(file).getroot()
         objects = [_object(item) for item in root.iter("object")]
-        width, height = (int(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        width, height = (_whole(root.findtext(f"size/{side}")) for side in ("width", "height"))
     except (OSError, ElementTree.ParseError, *MALFORMED) as error:
         raise _malformed(file, error) from error
     name = (root.findtext("filename") or f"{file.stem}.jpg").strip()
     # Some tools write no size, or one of 0 x 0.
     size = (width, height) if width > 0 and height > 0 else None
     return VocPhoto(file, name, size, objects)
+
+
+def _whole(text: str | None) -> int:
+    number = float(text or 0)
+    if not number.is_integer():
+        raise ValueError(f"a size of {shown(text)} pixels")
+    return int(number)
 
 
 def _object(item: ElementTree.Element) -> VocObject:
@@ -127,7 +142,8 @@ def _names_of_split(root: Path, split: str) -> list[str] | None:
 def _photo(photos: Path, photo: VocPhoto, faces: set[str]) -> AnnotatedImage:
     corners, difficult = photo.rows(faces)
     rows = np.array(corners).reshape(-1, 4) - [1, 1, 0, 0]
-    return annotated_image(photos / photo.file_name, rows, ignored=difficult, size=photo.size)
+    path = photo_beside(photos, photo.file_name, photo.file)
+    return annotated_image(path, rows, ignored=difficult, size=photo.size)
 
 
 PASCAL_VOC = Form(_holds, _read, has_classes=True)

@@ -8,12 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from s3fd.messages import shortened
+import numpy as np
+from numpy.typing import NDArray
+
+from s3fd.messages import one_line, shortened, shown
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What it raises to look into values of a file that has another form, or is damaged."""
 
 _END = "the end of the file"
+
+
+def malformed(error: Exception) -> str:
+    """What is wrong with a value that could not be looked into, in words.
+
+    Example:
+        >>> malformed(KeyError("width"))
+        "it lacks 'width'"
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f"it lacks {shown(error.args[0])}"
+    if isinstance(error, TypeError | ValueError):
+        return shortened(one_line(error), 200)
+    return shown(error)
 
 
 def read_text(file: Path) -> str:
@@ -72,6 +89,21 @@ def numbers(text: str) -> list[float]:
         return [float(word) for word in text.split()]
     except ValueError:
         return []
+
+
+def pairs(points: Any) -> NDArray[np.float64]:
+    """Points ``[N, 2]``, of numbers or of texts.
+
+    Raises:
+        ValueError: there is none, or one is no pair of numbers.
+    """
+    try:
+        array = np.array(points, np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 2 or array.shape[1] != 2 or not len(array):
+        raise ValueError(f"expected points, two numbers each, got {shown(points)}")
+    return array
 
 
 class Row(NamedTuple):

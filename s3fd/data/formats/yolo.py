@@ -9,6 +9,7 @@ no faces. The size of each photo is read from the file.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from s3fd.file_kinds import photo_suffixes
 from s3fd.images import ImageError
 from s3fd.messages import one_line, shortened, shown
 
+_OUTSIDE = 2.0  # a box may reach out of its photo, but not so far
 _SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
@@ -84,6 +86,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         raise FileNotFoundError(
             f"data: there is no photo in {searched}, where {dataset.file} says they are"
         )
+    _check_texts(photos)
     rows = [_rows(photo, dataset) for photo in photos]
     faces = _face_numbers(dataset, rows, classes)
     boxes = [[row[1:] for row in found if row[0] in faces] for found in rows]
@@ -149,6 +152,9 @@ def _from_settings(file: Path) -> _Dataset:
             splits[key] = [_place(base, file.absolute().parent, place) for place in places]
     if not splits:
         splits[""] = [base / "images"]
+    count = settings.get("nc", len(names))
+    if count != len(names):
+        raise ValueError(f"{file}: nc is {shown(count)}, but there are {len(names)} names")
     names = {number: str(name) for number, name in names.items()}
     return _Dataset(file, names, splits, has_key_points="kpt_shape" in settings)
 
@@ -198,6 +204,25 @@ def _labels_of(photo: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
+def _check_texts(photos: Sequence[Path]) -> None:
+    """Texts have photos: without their texts, photos would be background."""
+    texts = {_labels_of(photo) for photo in photos}
+    if not any(map(is_file, texts)):
+        raise FileNotFoundError(
+            f"data: none of {len(photos)} photos has labels; those of {photos[0]} would be "
+            f"{_labels_of(photos[0])}"
+        )
+    for folder in sorted({text.parent for text in texts}):
+        there = (file for file in sorted(folder.glob("*")) if file.suffix.lower() == ".txt")
+        orphans = [file for file in there if file not in texts and file.name != "classes.txt"]
+        if orphans:
+            warnings.warn(
+                f"{folder}: {len(orphans)} texts belong to no photo, such as {orphans[0].name}; "
+                "a text has the name of its photo, and ends in .txt",
+                stacklevel=2,
+            )
+
+
 def _rows(photo: Path, dataset: _Dataset) -> list[list[float]]:
     """``class x1 y1 x2 y2`` of each line, by the size of the photo."""
     file = _labels_of(photo)
@@ -206,9 +231,15 @@ def _rows(photo: Path, dataset: _Dataset) -> list[list[float]]:
     rows = []
     for number, line in numbered_lines(file):
         values = numbers(line)
-        if len(values) < 5 or not np.isfinite(values).all() or values[0] != int(values[0]):
+        is_row = len(values) >= 5 and np.isfinite(values).all()
+        if not is_row or values[0] != int(values[0]) or values[0] < 0:
             raise ValueError(
                 f"{file}:{number}: expected class x y width height, got {shortened(line)}"
+            )
+        if max(map(abs, values[1:5])) > _OUTSIDE:
+            raise ValueError(
+                f"{file}:{number}: expected x y width height by the size of the photo, 0 to 1, got "
+                f"{shortened(line)}; divide pixels by its width and height, and per cent by 100"
             )
         is_polygon = len(values) >= 7 and len(values) % 2 == 1 and not dataset.has_key_points
         if is_polygon:

@@ -79,9 +79,15 @@ def test_a_malformed_entry_is_named_by_its_number(tmp_path, change):
 
 
 def test_an_entry_without_a_split_is_named(tmp_path):
-    write(tmp_path, [ENTRY, {"image": "b.jpg"}])
-    with pytest.raises(ValueError, match=r"images\[1\] is malformed: KeyError\('split'\)"):
-        read_photos(tmp_path)
+    for wrong in ({"image": "b.jpg"}, {**ENTRY, "split": None}, 7):
+        write(tmp_path, [ENTRY, wrong])
+        with pytest.raises(ValueError, match=r"images\[1\] has no text as its split, as others"):
+            read_photos(tmp_path)
+
+
+def test_splits_have_several_names(tmp_path):
+    write(tmp_path, [{**ENTRY, "split": "valid"}, {**ENTRY, "image": "b.jpg", "split": "test"}])
+    assert [photo.path.name for photo in read_photos(tmp_path, "val").photos] == [ENTRY["image"]]
 
 
 def test_an_unknown_split_is_answered_with_the_known_ones(tmp_path):

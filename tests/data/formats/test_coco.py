@@ -83,7 +83,34 @@ def test_a_category_of_another_name_is_a_face_if_the_user_says_so(write):
 
 
 def test_without_categories_every_annotation_is_a_face(write):
-    assert len(read_photos(write(categories=[])).photos[0].boxes) == 2
+    annotations = [{**annotation, "category_id": 5} for annotation in ANNOTATIONS]
+    photos = read_photos(write(categories=[], annotations=annotations)).photos
+    assert len(photos[0].boxes) == 2
+
+
+def test_several_categories_without_names_are_refused(write):
+    for categories in ([], None):
+        with pytest.raises(ValueError, match=r"several category_id, 1, 2; name these"):
+            read_photos(write(categories=categories))
+
+
+def test_every_image_has_a_split_or_none(write):
+    with pytest.raises(ValueError, match=r"images\[1\] has no text as its split"):
+        read_photos(write(images=[{**IMAGES[0], "split": "train"}, IMAGES[1]]))
+
+
+def test_splits_have_several_names(write):
+    images = [{**IMAGES[0], "split": "valid"}, {**IMAGES[1], "split": "training"}]
+    folder = write(images=images)
+    names = [[p.path.name for p in read_photos(folder, s).photos] for s in ("val", "train")]
+    assert names == [["a.jpg"], ["b.jpg"]]
+
+
+def test_paths_of_windows_and_sizes_that_are_not_known(write):
+    image = {"id": 7, "file_name": "below\\b.jpg", "width": None, "height": 30}
+    (photo,) = read_photos(write(images=[image])).photos
+    assert photo.path.is_file()
+    assert (photo.width, photo.height) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +156,7 @@ def test_a_file_with_a_byte_order_mark_is_read(write, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, r"annotations\[0\] is malformed: KeyError"),
+        ({"annotations": [{"bbox": [1, 2, 3, 4]}]}, r"annotations\[0\] is malformed: it lacks"),
         ({"annotations": [{**ANNOTATIONS[0], "bbox": [1, 2, 3]}]}, r"annotations.0. is malf.*bbox"),
         ({"annotations": [{**ANNOTATIONS[0], "bbox": "box"}]}, r"annotations.0. is malf.*bbox"),
         ({"annotations": [{**ANNOTATIONS[0], "bbox": [1, 2, "a", 4]}]}, "annotations.0. is malf"),
@@ -141,10 +168,17 @@ def test_a_file_with_a_byte_order_mark_is_read(write, tmp_path):
          r"annotations\[0\] has category_id 9, which no category has; .* 2 \(person\), 1 \(Face\)"),
         ({"images": [*IMAGES, {**IMAGES[1], "id": 7}]}, r"images\[2\] has the id 7 that image"),
         ({"annotations": {}}, "expected a JSON object with a list \"images\" and a list"),
-        ({"images": [{"id": 7}]}, r"images\[0\] is malformed: KeyError\('file_name'\)"),
+        ({"images": [{"id": 7}]}, r"images\[0\] is malformed: it lacks 'file_name'"),
         ({"images": [7]}, r"images\[0\] is malformed"),
         ({"categories": [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]}, "are 'cat', 'dog'"),
         ({"categories": [1]}, "categories is malformed"),
+        (
+            {"categories": [{"id": 1, "name": "face"}, {"id": 1, "name": "person"}]},
+            "categories is malformed: two have the id 1",
+        ),
+        ({"annotations": [{**ANNOTATIONS[0], "bbox": "1234"}]}, "expected a bbox"),
+        ({"annotations": [{**ANNOTATIONS[0], "bbox": None}]}, "expected a bbox"),
+        ({"annotations": [{**ANNOTATIONS[0], "iscrowd": "0"}]}, "0 or 1 for iscrowd and ignore"),
     ],
 )  # fmt: skip
 def test_malformed_content_is_named(write, change, message):
@@ -162,5 +196,6 @@ def test_photos_that_are_nowhere_are_said_to_be(write, tmp_path):
 
 def test_a_photo_that_is_listed_twice_is_refused(write):
     again = {**IMAGES[0], "id": 8}
-    with pytest.raises(ValueError, match=r"several images have the file_name 'a\.jpg'"):
-        read_photos(write(images=[*IMAGES, again]))
+    for name in ("a.jpg", "./a.jpg", "below/../a.jpg"):
+        with pytest.raises(ValueError, match=r"2 entries are of .*a\.jpg; list each photo once"):
+            read_photos(write(images=[*IMAGES, {**again, "file_name": name}]))

@@ -86,3 +86,15 @@ def test_a_malformed_box_is_named_by_its_image(tmp_path, shape):
     write(tmp_path, image(tmp_path, "a.jpg", shape))
     with pytest.raises(ValueError, match=r"annotations\.xml: image 'a\.jpg' is malformed"):
         read_photos(tmp_path)
+
+
+def test_every_image_has_a_subset_or_none(tmp_path):
+    write(tmp_path, image(tmp_path, "a.jpg", subset="train"), image(tmp_path, "b.jpg"))
+    with pytest.raises(ValueError, match=r"image 'b\.jpg' has no subset, as others have"):
+        read_photos(tmp_path)
+
+
+def test_points_are_pairs(tmp_path):
+    write(tmp_path, image(tmp_path, "a.jpg", '<polygon label="face" points="1,5,9;2,4,8"/>'))
+    with pytest.raises(ValueError, match="expected points, two numbers each"):
+        read_photos(tmp_path)

@@ -72,7 +72,7 @@ def test_json_with_odd_values(folder, form, content):
 
 @pytest.mark.parametrize("form", ["annotations", "coco", "labelme"])
 def test_a_name_that_no_file_can_have_is_a_photo_that_is_not_there(folder, form):
-    name = "a" * 300
+    name = "a" * 300 + ".jpg"
     contents = {
         "annotations": {"images": [{**ENTRY, "image": name}]},
         "coco": coco({**COCO_IMAGE, "file_name": name}),

@@ -70,3 +70,17 @@ def test_a_malformed_shape_is_named_by_its_file(tmp_path, shape):
     write(tmp_path, shapes=[shape])
     with pytest.raises(ValueError, match=r"a\.json: not labels in the form of LabelMe"):
         read_photos(tmp_path)
+
+
+@pytest.mark.parametrize("points", [[[1, 2, 3], [4, 5, 6]], [1, 2], [], "12", None, [["a", "b"]]])
+def test_points_are_pairs(tmp_path, points):
+    write(tmp_path, shapes=[{**RECTANGLE, "points": points}])
+    with pytest.raises(ValueError, match="expected points, two numbers each"):
+        read_photos(tmp_path)
+
+
+def test_labels_that_went_on_naming_another_photo_are_refused(tmp_path):
+    write(tmp_path)
+    write(tmp_path, "b", imagePath="a.jpg")
+    with pytest.raises(ValueError, match=r"2 entries are of .*a\.jpg; list each photo once"):
+        read_photos(tmp_path)

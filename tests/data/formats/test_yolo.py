@@ -158,3 +158,37 @@ def test_folders_without_photos_are_named(root):
     (root / "data.yaml").write_text("train: elsewhere\nnames: [face]\n")
     with pytest.raises(FileNotFoundError, match=r"there is no photo in .*elsewhere"):
         read_photos(root)
+
+
+@pytest.mark.parametrize("row", ["1 50 25 20 20", "1 50 50 20 40", "1 0.5 0.5 -20 0.4"])
+def test_pixels_and_per_cent_are_refused(root, row):
+    add(root, "images/train/d.jpg", f"{FACE}\n{row}")
+    with pytest.raises(ValueError, match=r"d\.txt:2: expected x y width height by the size .* per"):
+        read_photos(root)
+
+
+def test_a_class_below_zero_is_refused(root):
+    add(root, "images/train/d.jpg", "-1 0.5 0.5 0.2 0.4")
+    with pytest.raises(ValueError, match=r"d\.txt:1: expected class x y"):
+        read_photos(root)
+
+
+def test_the_number_of_classes_is_that_of_their_names(root):
+    (root / "data.yaml").write_text(YAML + "nc: 3\n")
+    with pytest.raises(ValueError, match="nc is 3, but there are 2 names"):
+        read_photos(root)
+
+
+def test_photos_without_a_single_text_are_refused(tmp_path):
+    add(tmp_path, "images/a.jpg")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [face]\n")
+    with pytest.raises(FileNotFoundError, match=r"none of 1 photos has labels; .*labels.a\.txt"):
+        read_photos(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["d.TXT", "gone.txt"])
+def test_texts_without_a_photo_are_told(root, name):
+    add(root, "images/train/d.jpg")
+    (root / "labels" / "train" / name).write_text(FACE)
+    with pytest.warns(UserWarning, match=f"1 texts belong to no photo, such as {name}"):
+        assert len(read_photos(root).photos) == 3
