@@ -1,5 +1,17 @@
-"""``python -m s3fd``: the command line."""
+"""``s3fd`` and ``python -m s3fd``: the command line."""
 
-from s3fd.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Runs the command line; Ctrl-C ends it without a word, even while it is being imported."""
+    try:
+        from s3fd import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

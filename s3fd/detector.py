@@ -192,7 +192,7 @@ class FaceDetector:
             images: an image (see `s3fd.images.read_image`: a path, the bytes of a file, an open
                 file, a PIL image, an array, a tensor), or a list or other iterable of them, mixed
                 in kind and size, or a batch: an array ``[N, H, W, C]``, a tensor ``[N, C, H, W]``.
-            score_threshold: faces with a smaller score are dropped; in (0, 1).
+            score_threshold: faces with a smaller score are dropped; in [0, 1].
             iou_threshold: of two faces that overlap more, the one with the larger score stays.
             max_size: images whose longest side is larger are shrunk to it, in pixels; None for
                 images as they are. Smaller is faster, larger finds smaller faces.
@@ -256,7 +256,7 @@ class FaceDetector:
 
         Args:
             images: as for calling the detector.
-            score_threshold: faces with a smaller score are dropped; in (0, 1). It is applied after
+            score_threshold: faces with a smaller score are dropped; in [0, 1]. It is applied after
                 the merge: boxes down to a score of 0.05, or to this threshold if that is less, take
                 part in the vote.
             iou_threshold: of the boxes of one pass that overlap more, the best stays; boxes of
@@ -302,7 +302,8 @@ class FaceDetector:
         """Finds faces in one image after the other, of a source of any length.
 
         The results come in the order of the images, a few batches after them; meanwhile the next
-        images are read. The memory does not grow with their number.
+        images are read. The memory does not grow with their number. As with any generator, one
+        thread at a time may ask a stream for its next result; several may each have their own.
 
         Args:
             source: a photo, a folder (all photos in and below it), a glob, a video, the number of a
@@ -311,7 +312,8 @@ class FaceDetector:
                 is busy. Videos and cameras need PyAV (``pip install 's3fd[video]'``).
             on_error: what is to become of images that can't be read: ``"raise"`` their error, after
                 the results of those before; ``"skip"`` them with an `ImageWarning`; or something to
-                call with their `s3fd.images.Source` and the error, in the order of the images.
+                call with their `s3fd.images.Source` and the error, in the order of the images. What
+                an iterable raises itself, when it is asked for the next image, ends the stream.
             keep_images: whether the results keep the pixels as `Detections.image`, for drawing
                 and cutting. Photos are read again for that where they are not kept.
             multi_scale: whether to search as `detect_multiscale` does.

@@ -6,8 +6,9 @@ import io
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -84,6 +85,23 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is None or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Keeps a file from being locked by others until it is closed; False: one of them was first.
+
+    True as well where neither Windows nor the file system can tell.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl  # which Windows lacks
+
+    with suppress(OSError):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def remove_unfinished(path: Path) -> None:

@@ -90,6 +90,10 @@ class PhotoSearch:
         path = _real(file)
         return str(path) in files or any(self._reaches(folder, path) for folder in folders)
 
+    def searches(self, folder: Path) -> bool:
+        """Whether this very folder is one of the arguments."""
+        return _real(folder) in self._real[1]
+
     @cached_property
     def _real(self) -> tuple[set[str], list[Path]]:
         given = [path for path in self._given if isinstance(path, Path)]
@@ -141,7 +145,8 @@ def _matches(argument: str) -> list[Path | Problem]:
     if os.path.lexists(argument):
         return [Path(argument)]
     if not glob.has_magic(argument):
-        return [Problem(argument, "there is no such file")]
+        name = argument if argument.strip() else repr(argument)
+        return [Problem(name, "there is no such file")]
     matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  # may be absolute
     return [Path(match) for match in matches] or [Problem(argument, "no file matches")]
 

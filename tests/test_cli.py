@@ -104,6 +104,15 @@ def test_photos_are_never_overwritten(run, photos, tmp_path):
     assert (photos / "face.jpg").read_bytes() == before
 
 
+def test_copies_may_not_land_among_the_photos_that_are_searched(run, photos, tmp_path):
+    for out in (photos, photos / "deep" / ".."):
+        refused = run("detect", photos / "face.jpg", photos, "--out", out)
+        assert refused.exit_code == 2
+        assert f"--out: {out} is searched for photos" in refused.stderr
+    assert not list(photos.rglob("*-faces*"))
+    assert run("detect", photos / "deep", "--out", photos).exit_code == 0
+
+
 def test_two_photos_of_one_name_give_two_pictures(run, photos, tmp_path):
     shutil.copy(photos / "face.jpg", photos / "deep" / "face.jpg")
     result = run(
@@ -124,6 +133,7 @@ def test_globs_are_expanded_and_a_photo_is_done_once(run, photos):
     [
         (["detect", "gone.jpg"], 1, "there is no such file"),
         (["detect", "gone*.jpg"], 1, "no file matches"),
+        (["detect", ""], 1, "error: '': there is no such file"),
         (["detect"], 2, "parameter PHOTO requires an argument"),
         (["detect", ASTRONAUT, "--threshold", "2"], 2, "threshold"),
         (["detect", ASTRONAUT, "--device", "abacus"], 2, "device"),
@@ -232,6 +242,27 @@ def test_training_mistakes_are_one_line(tmp_path):
 def test_help_does_not_wait_for_torch():
     script = "import sys, s3fd.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["from s3fd.__main__ import main; main()", "runpy.run_module('s3fd', run_name='__main__')"],
+)
+def test_an_interrupt_during_the_imports_is_silent(start):
+    script = f"""
+import runpy, sys
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "cyclopts":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+{start}
+"""
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 def test_every_setting_of_a_training_run_is_a_flag_with_its_text(run):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import s3fd
+from s3fd.commands.json_lines import JsonLines
 
 ASTRONAUT = Path(s3fd.__file__).parent / "assets" / "astronaut.jpg"
 
@@ -125,6 +126,7 @@ ODD = [
     {"photo": 7},
     {"photo": "\ud800"},
     {"photo": "a.jpg", "drawn": ["a"]},
+    {"photo": "a.jpg", "drawn": "\ud800"},
 ]
 
 
@@ -135,6 +137,36 @@ def test_a_line_with_odd_values_is_refused(run, tmp_path, line):
     refused = run("detect", ASTRONAUT, "--json", file, "--resume")
     assert refused.exit_code == 2
     assert f"--resume: {file}, line 1: expected a line" in refused.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows can't tell")
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_file_that_another_run_writes_is_refused_and_left_alone(run, photos, tmp_path, resume):
+    file = tmp_path / "faces.jsonl"
+    with JsonLines(str(file)) as first:
+        first.write('{"photo": "first.jpg"}')
+        refused = run("detect", photos, "--json", file, *resume)
+        assert refused.exit_code == 2
+        assert f"--json: {file} is being written by another process" in refused.stderr
+        first.write('{"photo": "second.jpg"}')
+    assert [record["photo"] for record in read(file)] == ["first.jpg", "second.jpg"]
+    run("detect", photos / "96.jpg", "--json", file, *resume)
+    assert len(read(file)) == (3 if resume else 1), "the file is free when a run has ended"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names that are no text")
+def test_photos_whose_names_are_no_text_are_gone_on_with(run, photos, tmp_path):
+    try:
+        shutil.copy(photos / "96.jpg", os.fsencode(photos) + b"/bad\xff.jpg")
+    except OSError:
+        pytest.skip("this file system has names of text alone")
+    file = tmp_path / "faces.jsonl"
+    arguments = ["detect", photos, "--out", tmp_path / "out", "--json", file]
+    assert run(*arguments).exit_code == 1
+    before = file.read_bytes()
+    assert b"bad\\udcff-faces.jpg" in before
+    assert "7 done before, 1 error" in run(*arguments, "--resume").stdout
+    assert file.read_bytes() == before
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")

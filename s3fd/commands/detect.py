@@ -79,6 +79,12 @@ def detect(
     search = PhotoSearch(photos, without=out)
     if out is not None and (why_not := why_not_writable(out)):
         raise UsageError("--out", why_not)
+    if out is not None and not resume and search.searches(out):
+        raise UsageError(
+            "--out",
+            f"{out} is searched for photos, and a later run would take the copies for some; take "
+            "another folder",
+        )
     check_json_file(json_file, search)
     found = iter(search)
     first = list(islice(found, _COUNTED))

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from s3fd.commands.options import UsageError
 from s3fd.commands.outputs import write_line
-from s3fd.files import naming
+from s3fd.files import lock, naming
 
 
 class JsonLines:
@@ -30,7 +30,7 @@ class JsonLines:
         resume: whether to go on with the file; otherwise it is begun anew.
 
     Raises:
-        UsageError: the file can't be gone on with.
+        UsageError: the file can't be gone on with, or another process writes to it.
     """
 
     def __init__(self, json_file: str | None, *, resume: bool = False) -> None:
@@ -38,17 +38,29 @@ class JsonLines:
         self._file: IO[bytes] | None = None
         self._prints = json_file == "-"
         self._done = sqlite3.connect("")  # a temporary file
-        self._done.execute("CREATE TABLE done (name BLOB PRIMARY KEY, drawn TEXT) WITHOUT ROWID")
+        self._done.execute("CREATE TABLE done (name BLOB PRIMARY KEY, drawn BLOB) WITHOUT ROWID")
         if json_file is None or self._prints:
             if resume:
                 raise UsageError("--resume", "expected --json FILE, which it goes on with")
             return
         path = Path(json_file)
-        end = self._read(path) if resume and path.exists() else 0
-        self._file = path.open("r+b" if end else "wb", buffering=0)
-        if end:
-            self._file.truncate(end)
-            self._file.seek(end)
+        is_special = path.exists() and not path.is_file()
+        if is_special and resume:
+            raise UsageError(
+                "--resume", f"{path} is no regular file, there is nothing to go on with"
+            )
+        self._file = path.open("ab", buffering=0)  # nothing is lost before the lock is there
+        if is_special:
+            return
+        try:
+            if not lock(self._file):
+                raise UsageError(
+                    "--json", f"{path} is being written by another process; wait, or take another"
+                )
+            self._file.truncate(self._read(path) if resume else 0)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> JsonLines:
         return self
@@ -76,14 +88,10 @@ class JsonLines:
     def drawn(self) -> Iterator[Path]:
         """The copies with boxes that earlier runs have made."""
         for (path,) in self._done.execute("SELECT drawn FROM done WHERE drawn IS NOT NULL"):
-            yield Path(path)
+            yield Path(os.fsdecode(path))
 
     def _read(self, path: Path) -> int:
         """Notes what is done, and gives the number of bytes that stay."""
-        if not path.is_file():
-            raise UsageError(
-                "--resume", f"{path} is no regular file, there is nothing to go on with"
-            )
         end, group = 0, _Group()
         with path.open("rb") as file, closing(self._done.cursor()) as table:
             for number, line in enumerate(file, start=1):
@@ -111,7 +119,7 @@ class JsonLines:
         if group.name is not None:
             self.photos += 1
             self.failures += group.failures
-            row = [_key(group.name), group.drawn]
+            row = [_key(group.name), None if group.drawn is None else _key(group.drawn)]
             table.execute("INSERT OR REPLACE INTO done VALUES (?, ?)", row)
 
 
@@ -136,8 +144,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line) if line.endswith(b"\n") else None
         if isinstance(record, dict) and isinstance(record.get("drawn"), str | None):
-            name = record.get("video", record.get("photo"))
-            if isinstance(name, str) and _key(name):  # some text is no name
+            name, drawn = record.get("video", record.get("photo")), record.get("drawn") or ""
+            if isinstance(name, str) and _key(name) and _key(drawn):  # some text is no name
                 return record
     except (RecursionError, ValueError):
         pass

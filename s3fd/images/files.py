@@ -16,7 +16,7 @@ from s3fd.images import plugins
 from s3fd.images.arrays import from_array, on_white
 from s3fd.images.cut_jpeg import read_cut_jpeg
 from s3fd.images.errors import ImageError, reason, unreadable
-from s3fd.images.levels import doubt_dark_colours, told_by_values
+from s3fd.images.levels import doubt_black, doubt_dark_colours, told_by_values
 from s3fd.images.resize import resized
 from s3fd.images.types import AnyArray, Scaled, SizeOf, UInt8Array
 
@@ -132,8 +132,8 @@ def decode(
         raise
     except Exception as error:  # as above
         raise unreadable(error, name) from error
-    if deep and not _has_levels(loaded):
-        doubt_dark_colours(pixels, name)
+    if not _has_levels(loaded):
+        (doubt_dark_colours if deep else doubt_black)(pixels, name)
     height, width = size_of((size[1], size[0]))
     pixels = resized(pixels, height, width, (extent[1], extent[0]))
     return _turned(Scaled(pixels, (size[1], size[0])), loaded)
@@ -170,9 +170,9 @@ def _has_levels(image: Image.Image) -> bool:
 
 def _from_levels(levels: AnyArray, name: str) -> UInt8Array:
     """Grey levels of more than 8 bits."""
-    if levels.dtype.kind != "u":
-        levels = told_by_values(levels, name)
-    return from_array(levels, name, "picture", "a size")
+    if levels.dtype.kind == "u":
+        return from_array(levels, name, "picture", "a size")
+    return np.repeat(told_by_values(levels, name)[:, :, None], 3, axis=2)
 
 
 def _loaded(image: Image.Image, name: str, encoded: Callable[[], bytes] | None) -> Image.Image:

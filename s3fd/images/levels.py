@@ -18,6 +18,8 @@ from s3fd.images.types import AnyArray, UInt8Array
 _SLACK = 0.05  # of a range: what may lie outside
 # A picture whose brightest level is a 16th of its range shows no face: the range is another one.
 _DARK = 16
+# One of 8 bits may be that dark, at night or in a fade. But not this dark: all is 0 or 1 of 255.
+_BLACK = 255 / (1 + _SLACK)
 
 
 def to_uint8(values: AnyArray, name: str, kind: str) -> UInt8Array:
@@ -28,6 +30,7 @@ def to_uint8(values: AnyArray, name: str, kind: str) -> UInt8Array:
         ImageError: levels that are not in that range.
     """
     if values.dtype == np.uint8:
+        doubt_black(values, name)
         return values
     if values.dtype == np.bool_:
         return _scaled(values, 1)
@@ -41,6 +44,7 @@ def to_uint8(values: AnyArray, name: str, kind: str) -> UInt8Array:
                 f"{name}: expected a floating-point {kind} in 0 .. 1, got values in "
                 f"{_range(low, high)}; {_remedy(low, high)}"
             )
+        _doubt_black_share(high, name)
         return _scaled(values, 1)
     raise TypeError(
         f"{name}: expected uint8 (0 .. 255), uint16 (0 .. 65535), floating point (0 .. 1) or bool, "
@@ -58,6 +62,8 @@ def told_by_values(levels: AnyArray, name: str) -> UInt8Array:
     ranges = (1, 255, 65535) if levels.dtype.kind == "f" else (255, 65535)
     for top in ranges:
         if _fits(low, high, top) and (top == 1 or low == high == 0 or high * _DARK >= top):
+            if top == 1:
+                _doubt_black_share(high, name)
             return _scaled(levels, top)
     raise ImageError(
         f"{name}: expected levels in 0 .. 1, 0 .. 255 or 0 .. 65535, got {_range(low, high)}, from "
@@ -70,8 +76,8 @@ def _bounds(values: AnyArray, name: str, kind: str) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ImageError(
-            f"{name}: expected a {kind} of numbers in 0 .. 1, got NaN or infinite ones; replace "
-            "them, with numpy.nan_to_num for example"
+            f"{name}: expected {_one(kind)} of numbers in 0 .. 1, got NaN or infinite ones; "
+            "replace them, with numpy.nan_to_num for example"
         )
     return low, high
 
@@ -90,8 +96,8 @@ def _doubt_dark(high: int, name: str, kind: str) -> None:
     """Levels of 8 bits, or of a sensor's 12, that lie in 16: they would be black unsaid."""
     if 0 < high <= 255:
         raise ImageError(
-            f"{name}: expected a {kind} of 16 bits, in 0 .. 65535, got no level above {high}, as "
-            "8 bits have them; convert it to uint8 if it is of 8 bits"
+            f"{name}: expected {_one(kind)} of 16 bits, in 0 .. 65535, got no level above {high}, "
+            "as 8 bits have them; convert it to uint8 if it is of 8 bits"
         )
     if 0 < high * _DARK <= 65535:
         _warn_of_darkness(
@@ -110,8 +116,29 @@ def doubt_dark_colours(pixels: UInt8Array, name: str) -> None:
         )
 
 
+def doubt_black(pixels: UInt8Array, name: str) -> None:
+    """Levels of 8 bits that are those of a mask, or 0 .. 1 turned into integers."""
+    if pixels[::32, ::32].max() <= 1 and pixels.max() == 1:  # of most, a few levels tell
+        _warn_of_darkness(
+            f"{name}: nearly black: no level above 1 of 255; if it means 0 .. 1, multiply by 255"
+        )
+
+
+def _doubt_black_share(high: float, name: str) -> None:
+    """Levels in 0 .. 1 that are so twice over."""
+    if 0 < high * _BLACK <= 1:
+        _warn_of_darkness(
+            f"{name}: nearly black: no level above {high:.3g} of 1; if it was divided by 255 "
+            "twice, multiply by 255"
+        )
+
+
 def _warn_of_darkness(message: str) -> None:
     warnings.warn(message, ImageWarning, stacklevel=3)
+
+
+def _one(kind: str) -> str:
+    return f"{'an' if kind == 'array' else 'a'} {kind}"
 
 
 def _range(low: float, high: float) -> str:

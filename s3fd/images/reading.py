@@ -65,7 +65,8 @@ def read_image(
             or of a shape or a range of values that is not described above.
 
     Warns:
-        ImageWarning: a JPEG lacks its last rows, or 16-bit levels are nearly black.
+        ImageWarning: a JPEG lacks its last rows, or levels are so dark, though not all 0, that they
+            seem to be of another range: up to 1 of 255, or to a 16th of 65535.
 
     Example:
         >>> import numpy as np
@@ -115,7 +116,11 @@ def read_scaled(
         return read_encoded(bytes(image), name, size_of)
     if is_file(image):
         return read_encoded(read_open_file(image, name), name, size_of)
-    pixels = _from_memory(image, name, bgr=channel_order == "BGR")
+    return scaled_pixels(_from_memory(image, name, bgr=channel_order == "BGR"), size_of)
+
+
+def scaled_pixels(pixels: UInt8Array, size_of: SizeOf) -> Scaled:
+    """As `read_scaled`, what `read_image` has given."""
     size = pixels.shape[0], pixels.shape[1]
     return Scaled(resized(pixels, *size_of(size)), size)
 

@@ -27,6 +27,7 @@ from s3fd.images.reading import (
     read_image,
     read_open_file,
     read_scaled,
+    scaled_pixels,
 )
 from s3fd.images.source import Source
 from s3fd.images.types import Scaled, SizeOf, UInt8Array
@@ -62,11 +63,21 @@ class SourcedImage:
 
     def read(self) -> UInt8Array:
         """Its pixels, as `s3fd.images.read_image` gives them, from any thread."""
+        if self._frame is not None:
+            return self._frame
         return read_image(self._there(), self.name, channel_order=self.channel_order)
 
     def read_scaled(self, size_of: SizeOf) -> Scaled:
         """Its pixels in another size, as `s3fd.images.read_scaled` gives them."""
+        if self._frame is not None:
+            return scaled_pixels(self._frame, size_of)
         return read_scaled(self._there(), size_of, self.name, channel_order=self.channel_order)
+
+    @property
+    def _frame(self) -> UInt8Array | None:
+        """The pixels of a frame, which nobody has to doubt: videos fade to black."""
+        is_frame = self.source.frame is not None and isinstance(self.image, np.ndarray)
+        return cast(UInt8Array, self.image) if is_frame else None
 
     def _there(self) -> ImageLike:
         if isinstance(self.image, Exception):

@@ -19,6 +19,9 @@ import torch
 from torch import Tensor
 
 DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+VARIANCES = (0.1, 0.2)  # SSD's, and the default of all that takes some
+_INT64_MAX = 2**63 - 1
+_MOST_PADDED_ROWS = 2**31 - 1
 
 
 def is_checked_by_kernel(*values: object) -> bool:
@@ -27,6 +30,8 @@ def is_checked_by_kernel(*values: object) -> bool:
         return False
     for value in values:  # a generator would take twice as long
         if not isinstance(value, Tensor) or not (value.is_cpu or value.is_cuda):
+            return False
+        if value.layout != torch.strided:
             return False
     return True
 
@@ -67,6 +72,16 @@ def check_tensor(
             f"{_expected(name, shape, dtype)}, got {describe(value)}; "
             "convert it with torch.as_tensor"
         )
+    if value.is_nested:
+        raise TypeError(
+            f"{_expected(name, shape, dtype)}, got a nested one; pass one of its parts: .unbind()"
+        )
+    if value.layout != torch.strided:
+        kind = str(value.layout).removeprefix("torch.")
+        raise TypeError(
+            f"{_expected(name, shape, dtype)}, got one of layout {kind}; "
+            "convert it with .to_dense()"
+        )
     if not _fits(value.shape, shape):
         raise ValueError(f"{_expected(name, shape, dtype)}, got {describe(value)}")
     if value.dtype not in DTYPES if dtype is None else value.dtype != dtype:
@@ -91,7 +106,8 @@ def _fits(sizes: Sequence[int], shape: Sequence[str | int]) -> bool:
 
 def _expected(name: str, shape: Sequence[str | int], dtype: torch.dtype | None) -> str:
     kind = "floating-point" if dtype is None else str(dtype).removeprefix("torch.")
-    return f"{name}: expected a {kind} tensor [{', '.join(map(str, shape))}]"
+    article = "an" if kind.startswith("int") else "a"
+    return f"{name}: expected {article} {kind} tensor [{', '.join(map(str, shape))}]"
 
 
 def check_device(name: str, value: Tensor, first_name: str, device: torch.device) -> None:
@@ -156,6 +172,23 @@ def check_integer(name: str, value: object, *, minimum: int) -> None:
         raise ValueError(f"{expected}, got {value!r}")
 
 
+def check_most(name: str, value: int, *, padded: bool = False) -> int:
+    """Checks the number of rows to give at most, and returns it as operators take it.
+
+    Args:
+        name: the argument's name.
+        value: what was passed; what int64 does not hold is no bound.
+        padded: whether so many rows are made, whatever there is to give.
+    """
+    check_integer(name, value, minimum=1)
+    if padded and value > _MOST_PADDED_ROWS:
+        raise ValueError(
+            f"{name}: expected an integer below 2^31 with padded=True, which makes so many rows, "
+            f"got {value!r}"
+        )
+    return min(int(value), _INT64_MAX)
+
+
 def check_variances(value: object) -> None:
     """Checks the two variances of the box code: positive, finite numbers."""
     if type(value) is tuple and len(value) == 2:
@@ -175,8 +208,13 @@ def check_variances(value: object) -> None:
         raise ValueError(f"{expected}, got {value!r}")
 
 
-def check_box_weights(value: object) -> tuple[float, float]:
-    """Checks weights of the box code, as torchvision has them, and returns them as variances."""
+def check_box_weights(value: object, variances: object) -> tuple[float, float]:
+    """Checks weights of the box code, as torchvision has them, and returns them as variances.
+
+    Args:
+        value: the weights.
+        variances: the argument that they stand in for: its default, or else both were given.
+    """
     expected = "box_weights: expected four positive numbers such as (10, 10, 5, 5)"
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{expected}, got {describe(value)}")
@@ -185,6 +223,11 @@ def check_box_weights(value: object) -> tuple[float, float]:
     if value[0] != value[1] or value[2] != value[3]:
         raise ValueError(
             f"{expected}, of which x and y share one, and width and height, got {value!r}"
+        )
+    if not isinstance(variances, Sequence) or tuple(variances) != VARIANCES:
+        raise ValueError(
+            f"box_weights, variances: expected one of them, which mean the same, got {value!r} and "
+            f"{variances!r}; leave one out"
         )
     return 1 / value[0], 1 / value[2]
 
@@ -195,6 +238,7 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
         type(value) is tuple
         and [type(length) for length in value] == [int, int]
         and min(value) >= 0
+        and max(value) <= _INT64_MAX
     ):
         return value  # most calls: abstract classes would take as long as a small operator
     expected = f"{name}: expected {meaning}, two integers >= 0"
@@ -210,6 +254,8 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
         raise TypeError(f"{expected}, got {describe(value)}")
     if len(value) != 2 or not all(length >= 0 for length in value):
         raise ValueError(f"{expected}, got {value!r}")
+    if any(isinstance(length, int) and length > _INT64_MAX for length in value):
+        raise ValueError(f"{expected} and below 2^63, got {value!r}")
     return value[0], value[1]
 
 

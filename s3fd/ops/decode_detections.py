@@ -13,6 +13,7 @@ from s3fd.ops import _registration
 from s3fd.ops._checks import (
     check_box_weights,
     check_integer,
+    check_most,
     check_number,
     check_size,
     check_tensor,
@@ -108,12 +109,12 @@ def decode_detections(
         score_threshold: lowest score, in [0, 1]; a NaN never passes.
         iou_threshold: of two boxes with a larger IoU, in [0, 1], the better one stays.
         candidates: boxes of an image that go into the suppression, at most.
-        keep: boxes of an image that come out, at most.
+        keep: boxes of an image that come out, at most; below 2^31 with ``padded``.
         image_sizes: height and width of each image in pixels, to which its boxes are clipped; None
             for no clipping. Smaller than the maps cover where images were padded.
         variances: those that the deltas were encoded with.
         box_weights: the same as torchvision has it, such as ``(10, 10, 5, 5)``: inverse variances
-            of x, y, width and height. None for ``variances``.
+            of x, y, width and height. None for ``variances``; of the two, pass one.
         padded: whether to return tensors whose sizes do not depend on what is found. Then the host
             never waits for a GPU, and a whole detector can be captured in a CUDA graph.
         activation: how logits become scores. ``"softmax"``: over the strongest background and the
@@ -145,8 +146,10 @@ def decode_detections(
 
     Raises:
         TypeError: an argument is of the wrong kind.
-        ValueError: maps that do not fit the grid or each other, numbers out of range; the message
-            names the level.
+        ValueError: maps that do not fit the grid or each other (the message names the level),
+            numbers out of range, or ``box_weights`` beside other ``variances`` than the default.
+        RuntimeError: meta tensors without ``padded``, as with any operator whose output's size
+            depends on data.
 
     On CUDA an image takes 24 bytes of memory for each of its anchors, and 8 more for every further
     class, whatever is found. On devices without a kernel of their own (all but the CPU and CUDA) it
@@ -169,10 +172,10 @@ def decode_detections(
     _check_kinds(activation, classes)
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
-    check_integer("candidates", candidates, minimum=1)
-    check_integer("keep", keep, minimum=1)
+    candidates = check_most("candidates", candidates)
+    keep = check_most("keep", keep, padded=padded)
     if box_weights is not None:
-        variances = check_box_weights(box_weights)
+        variances = check_box_weights(box_weights, variances)
     check_variances(variances)
     kinds = (1 if classes is None else int(classes), activation == "sigmoid")
     is_plain = classes is None and activation == "softmax" and not return_indices
@@ -185,8 +188,8 @@ def decode_detections(
             grid.packed,
             score_to_margin(float(score_threshold)),
             float(iou_threshold),
-            int(candidates),
-            int(keep),
+            candidates,
+            keep,
             _flat_sizes(image_sizes, logits[0].shape[0]),
             float(variances[0]),
             float(variances[1]),

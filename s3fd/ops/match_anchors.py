@@ -15,6 +15,7 @@ from s3fd.ops._checks import (
     check_integer,
     check_number,
     check_tensor,
+    describe,
     explain,
     is_checked_by_kernel,
 )
@@ -157,9 +158,11 @@ def _match(
 ) -> Tensor:
     """Matches with an operator that `call` gives its anchors; None for those of a grid."""
     numbers, ignore = _numbers(options), options.ignore
-    tensors = (*boxes, *(ignore or ()))
     try:
-        if not is_checked_by_kernel(*(() if anchors is None else (anchors,)), *tensors):
+        given = () if anchors is None else (anchors,)
+        tensors = (*boxes, *(() if ignore is None else ignore))
+        in_lists = not (isinstance(boxes, Tensor) or isinstance(ignore, Tensor))
+        if not (in_lists and is_checked_by_kernel(*given, *tensors)):
             _check(boxes, ignore, anchors)
         first = anchors if anchors is not None else boxes[0] if boxes else None
         device = torch.get_default_device() if first is None else first.device
@@ -207,9 +210,10 @@ def _numbers(options: MatchOptions) -> tuple[float, float, int, bool, bool]:
     if top_n is not None:
         check_integer("top_n", top_n, minimum=0)
         top_n = min(top_n, 2**63 - 1)
-    if isinstance(keep_best, str):
+    if not isinstance(keep_best, bool):
         if keep_best != "ties":
-            raise ValueError(f"keep_best: expected True, False or 'ties', got {keep_best!r}")
+            error = ValueError if isinstance(keep_best, str) else TypeError
+            raise error(f"keep_best: expected True, False or 'ties', got {describe(keep_best)}")
         if top_n != 0:
             raise ValueError(
                 f"top_n: expected 0 with keep_best='ties', whose matching has no second stage, "

@@ -11,7 +11,7 @@ from s3fd.ops import _registration
 from s3fd.ops._checks import (
     check_device,
     check_indices,
-    check_integer,
+    check_most,
     check_scored_boxes,
     check_tensor,
 )
@@ -71,7 +71,7 @@ def nms(
         iou_threshold: in [0, 1]; compared as a double, and only a larger IoU suppresses.
         padded: whether to return a tensor whose size does not depend on the boxes. Then the host
             never waits for a GPU, and the call can be captured in a CUDA graph.
-        keep: boxes that stay, at most: the best ones. None for all.
+        keep: boxes that stay, at most: the best ones; below 2^31 with ``padded``. None for all.
 
     Returns:
         Tensor[K], int64: indices of the boxes that stay, by falling score. No boxes give an empty
@@ -82,10 +82,12 @@ def nms(
         -1 fills what is left behind the boxes that stay, and their number, int64 ``[]``.
 
     Raises:
-        TypeError: a tensor is of bool or complex numbers, or ``iou_threshold`` or ``keep`` no
-            number.
+        TypeError: a tensor is of bool or complex numbers, sparse or nested, or ``iou_threshold``
+            or ``keep`` no number.
         ValueError: wrong shapes, different devices, ``iou_threshold`` outside of [0, 1], ``keep``
-            less than 1, or integers of 2^53 or more.
+            out of its range, or integers of 2^53 or more.
+        RuntimeError: meta tensors without ``padded``, as with any operator whose output's size
+            depends on data.
 
     On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
@@ -100,11 +102,11 @@ def nms(
     """
     boxes, scores = _checked(boxes, scores, iou_threshold)
     if keep is not None:
-        check_integer("keep", keep, minimum=1)
+        keep = check_most("keep", keep, padded=padded)
     if not padded and keep is None:
         result: Tensor = torch.ops.s3fd.nms(boxes, scores, float(iou_threshold))
         return result
-    most = boxes.shape[0] if keep is None else int(keep)
+    most = boxes.shape[0] if keep is None else keep
     if not padded:
         most = min(most, boxes.shape[0])
     indices, count = torch.ops.s3fd.nms_padded(boxes, scores, float(iou_threshold), most)
@@ -127,7 +129,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
         scores the lower index first. Not differentiable.
 
     Raises:
-        TypeError, ValueError: as :func:`nms`; or ``groups`` is not ``[N]`` integers.
+        TypeError, ValueError, RuntimeError: as :func:`nms`; or ``groups`` is not ``[N]`` integers.
 
     Example:
         >>> import torch

@@ -26,8 +26,8 @@ def vote_boxes(
     agree on a better box than any of them is.
 
     Again and again the box of highest score that is left is taken out together with all boxes that
-    are left and whose IoU with it is at least ``iou_threshold``. They become one box: the mean of
-    their coordinates, weighted by their scores, with the highest of their scores.
+    are left, that overlap it, and whose IoU with it is at least ``iou_threshold``. They become one
+    box: the mean of their coordinates, weighted by their scores, with the highest of their scores.
 
     Of equal scores the lower index comes first. IoU is computed in float32, without fused
     multiply-add, and compared with the threshold in double. A degenerate box (without width or
@@ -38,7 +38,8 @@ def vote_boxes(
         boxes (Tensor[N, 4]): ``(x1, y1, x2, y2)`` in pixels, any floating-point dtype. No integers:
             a mean of them is none, and what comes out has the dtype of what goes in.
         scores (Tensor[N]): finite and at least 0, such as probabilities: they are the weights.
-        iou_threshold: least IoU with the best box that joins it, in [0, 1]. The authors take 0.3.
+        iou_threshold: least IoU with the best box that joins it, in [0, 1]; never enough is an
+            IoU of 0, of boxes that do not overlap. The authors take 0.3.
         keep_single: whether boxes that no other joins stay, as they are. The authors' script drops
             them (False): what only one of many scales has seen is rarely a face.
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from s3fd.images import ImageError, ImageWarning, read_image
+from s3fd.images import ImageError, ImageWarning, Source, read_image
+from s3fd.images.sources import SourcedImage
 
 RAMP = np.linspace(0, 1, 24).reshape(4, 6)
 PIXELS = np.rint(RAMP * 255).astype(np.uint8)
@@ -133,7 +134,48 @@ def test_colours_of_sixteen_bits_are_read_and_doubted_where_they_are_of_fewer():
             read_image(png_of_sixteen_bits(np.rint(colours * top).astype(np.uint16)))
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("high", [1e-7, 1 / 255, 1.02 / 255])
+def test_what_was_divided_by_255_twice_is_read_with_a_warning(tmp_path, dtype, high):
+    for image in forms((RAMP * high).astype(dtype), tmp_path):
+        with pytest.warns(ImageWarning, match=r"black: .* of 1; if .* by 255 twice") as told:
+            assert read_image(image).max() <= 1
+        assert len(told) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_mask_of_zeros_and_ones_is_read_with_a_warning(tmp_path, channels):
+    mask = np.zeros((70, 90, channels), np.uint8)
+    mask[40:60, 33:63] = 1  # between the levels that are looked at first
+    Image.fromarray(mask.squeeze()).save(tmp_path / "mask.png")
+    picture = Image.open(tmp_path / "mask.png")
+    for image in (mask, torch.from_numpy(mask).permute(2, 0, 1), tmp_path / "mask.png", picture):
+        with pytest.warns(ImageWarning, match=r"black: .* 1 of 255; .*, multiply by 255") as told:
+            assert read_image(image).max() == 1
+        assert len(told) == 1
+
+
+def test_a_dark_picture_and_a_frame_of_a_fade_are_not_doubted(tmp_path):
+    dark = np.zeros((70, 90, 3), np.uint8)
+    dark[50, 50] = 2
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    fade = np.ones((70, 90, 3), np.uint8)
+    frame = SourcedImage(Source(0, tmp_path / "clip.mp4", frame=0, time=0.0), fade)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (dark, dark / 255, tmp_path / "dark.png"):
+            assert read_image(image).max() == 2
+        assert frame.read().max() == 1
+        assert frame.read_scaled(lambda _: (35, 45)).pixels.shape == (35, 45, 3)
+
+
+def test_an_array_is_called_an_array():
+    for image in (np.full((4, 6), np.nan), np.full((4, 6), 9, np.uint16)):
+        with pytest.raises(ImageError, match="image: expected an array of"):
+            read_image(image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_black_is_black(tmp_path, dtype):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

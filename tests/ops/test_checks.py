@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from s3fd.ops import AnchorGrid, _checks, decode_boxes, encode_boxes
+from s3fd.ops import (
+    AnchorGrid,
+    _checks,
+    batched_nms,
+    decode_boxes,
+    decode_detections,
+    encode_boxes,
+    l2_normalize,
+    match_anchors,
+    max_out_background,
+    nms,
+    soft_nms,
+    vote_boxes,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +40,41 @@ def test_a_tensor_on_another_device_is_named_with_the_remedy() -> None:
     with pytest.raises(ValueError, match=r"scores: expected a tensor on cpu like boxes.*\.to\("):
         _checks.check_device("scores", first.to("meta"), "boxes", first.device)
     _checks.check_device("scores", first, "boxes", first.device)
+
+
+BOX = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
+MAP = torch.zeros(1, 2, 1, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("boxes", lambda bad: nms(bad(BOX), torch.ones(1), 0.5)),
+        ("scores", lambda bad: nms(BOX, bad(torch.ones(1)), 0.5)),
+        ("boxes", lambda bad: nms(bad(BOX), torch.ones(1), 0.5, padded=True)),
+        ("groups", lambda bad: batched_nms(BOX, torch.ones(1), bad(torch.zeros(1).long()), 0.5)),
+        ("boxes", lambda bad: soft_nms(bad(BOX), torch.ones(1))),
+        ("boxes", lambda bad: vote_boxes(bad(BOX), torch.ones(1), 0.5)),
+        ("anchors", lambda bad: match_anchors(bad(BOX), [BOX])),
+        (r"boxes\[0\]", lambda bad: match_anchors(BOX, [bad(BOX)])),
+        ("boxes", lambda bad: encode_boxes(bad(BOX), BOX)),
+        ("anchors", lambda bad: decode_boxes(BOX, bad(BOX))),
+        ("logits", lambda bad: max_out_background(bad(MAP))),
+        ("features", lambda bad: l2_normalize(bad(MAP), torch.ones(2))),
+        (
+            r"logits\[0\]",
+            lambda bad: decode_detections(
+                [bad(MAP)], [torch.zeros(1, 4, 1, 1)], AnchorGrid((16,), (16,))
+            ),
+        ),
+    ],
+)
+def test_sparse_and_nested_tensors_are_refused_by_name(name: str, call) -> None:
+    with pytest.raises(TypeError, match=rf"{name}: .*layout sparse_coo; .*\.to_dense\(\)"):
+        call(lambda tensor: tensor.to_sparse())
+    with pytest.raises(TypeError, match=rf"{name}: .*a nested one; .*\.unbind\(\)"):
+        call(lambda tensor: torch.nested.nested_tensor([tensor], layout=torch.strided))
 
 
 @pytest.mark.parametrize("function", [encode_boxes, decode_boxes])

@@ -60,6 +60,7 @@ def test_bad_maps_are_named(arguments: Any, error: Any, text: str) -> None:
         ("candidates", 0, ValueError),
         ("candidates", 1.5, TypeError),
         ("keep", 0, ValueError),
+        ("image_sizes", [(10**19, 1)], ValueError),
         ("variances", (0.1, 0), ValueError),
         ("image_sizes", [(1, 1), (1, 1)], ValueError),
         ("image_sizes", [(1, -1)], ValueError),
@@ -70,6 +71,26 @@ def test_bad_maps_are_named(arguments: Any, error: Any, text: str) -> None:
 def test_bad_options_are_named(name: str, value: Any, error: Any) -> None:
     with pytest.raises(error, match=name):
         decode_detections(LOGITS, DELTAS, GRID16, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["candidates", "keep"])
+def test_more_than_int64_holds_is_no_bound(name: str) -> None:
+    expected = decode_detections(LOGITS, DELTAS, GRID16)
+    assert_same(decode_detections(LOGITS, DELTAS, GRID16, **{name: 10**19}), expected)
+
+
+@pytest.mark.parametrize("keep", [2**31, 10**19])
+def test_more_padded_rows_than_can_be_made_are_refused(keep: int) -> None:
+    with pytest.raises(ValueError, match=r"keep: expected an integer below 2\^31 with padded=True"):
+        decode_detections(LOGITS, DELTAS, GRID16, padded=True, keep=keep)
+
+
+@pytest.mark.parametrize("variances", [(0.1, 0.1), [0.2, 0.2], (1.0, 1.0), 7])
+def test_variances_and_box_weights_together_are_refused(variances: Any) -> None:
+    with pytest.raises(ValueError, match="box_weights, variances: expected one of them"):
+        decode_detections(
+            LOGITS, DELTAS, GRID16, variances=variances, box_weights=(1.0, 1.0, 1.0, 1.0)
+        )
 
 
 @pytest.mark.parametrize("channels", [4, 8])

@@ -208,3 +208,23 @@ def test_bad_options_are_named(options: dict[str, Any], text: str) -> None:
         match_anchors(anchors, boxes, **options)
     with pytest.raises(ValueError, match=text):
         GRID.match(SIZES, boxes, **options)
+
+
+@pytest.mark.parametrize("keep_best", [None, 1, 0, 2.5, [], torch.tensor(True)])
+def test_what_keep_best_can_be_is_said(keep_best: Any) -> None:
+    anchors, boxes = scattered(0)
+    with pytest.raises(TypeError, match="keep_best: expected True, False or 'ties', got "):
+        match_anchors(anchors, boxes, keep_best=keep_best)
+
+
+@pytest.mark.parametrize("name", ["boxes", "ignore"])
+@pytest.mark.parametrize(
+    "value", [torch.zeros(2, 4), torch.zeros(0, 4), torch.zeros(1, 2, 4), np.zeros((2, 4)), 5]
+)
+def test_what_is_no_list_of_tensors_is_named(name: str, value: Any) -> None:
+    anchors, _ = scattered(0)
+    arguments = {"boxes": [torch.zeros(1, 4)], name: value}
+    with pytest.raises(TypeError, match=f"{name}: expected a list with one tensor"):
+        match_anchors(anchors, **arguments)
+    with pytest.raises(TypeError, match=f"{name}: expected a list with one tensor"):
+        GRID.match(SIZES, **arguments)

@@ -361,15 +361,25 @@ def test_bad_arguments_are_named(arguments: Any, error: type[Exception], text: s
 
 
 @pytest.mark.parametrize("n", [0, 1, LARGE])
-@pytest.mark.parametrize("keep", [1, 7, 10**12])
+@pytest.mark.parametrize("keep", [1, 7, 10**12, 10**19])
 def test_keep_gives_the_first_indices(n: int, keep: int) -> None:
     boxes, scores = make(clustered, n)
     assert torch.equal(nms(boxes, scores, 0.5, keep=keep), nms(boxes, scores, 0.5)[:keep])
 
 
 def test_meta_tensors_are_refused_for_their_unknown_number_of_boxes() -> None:
+    meta = BOXES.to("meta"), SCORES.to("meta")
     with pytest.raises(RuntimeError, match=r"s3fd::nms.*meta"):
-        nms(BOXES.to("meta"), SCORES.to("meta"), 0.5)
+        nms(*meta, 0.5)
+    with pytest.raises(RuntimeError):
+        nms(*meta, 0.5, keep=1)
+    assert nms(*meta, 0.5, padded=True)[0].shape == (3,)
+
+
+@pytest.mark.parametrize("keep", [2**31, 10**19])
+def test_more_rows_than_can_be_made_are_refused(keep: int) -> None:
+    with pytest.raises(ValueError, match=r"keep: expected an integer below 2\^31 with padded=True"):
+        nms(BOXES, SCORES, 0.5, padded=True, keep=keep)
 
 
 def test_the_kernels_themselves_refuse_what_they_could_not_read() -> None:
