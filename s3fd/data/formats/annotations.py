@@ -33,7 +33,9 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         try:
             photos.append(_photo(file.parent, entries[number]))
         except MALFORMED as error:
-            raise ValueError(f"{file}: images[{number}] is malformed: {malformed(error)}") from error
+            raise ValueError(
+                f"{file}: images[{number}] is malformed: {malformed(error)}"
+            ) from error
     return Labels(photos, split if has_splits else None)
 
 
