@@ -1,6 +1,7 @@
 #include "cuda/decode_detections.cuh"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <optional>
 #include <tuple>
@@ -35,11 +36,7 @@ class Detections {
     if (images_ == 0 || candidates_ == 0) return;
     dispatch_floating(call.logits[0].scalar_type(), "decode_detections",
                       [&]<typename T>() { scan<T>(); });
-    if (pairs_ > candidates_) {
-      launch(select_candidates_kernel, static_cast<unsigned>(images_), kSelectThreads, 0, stream_,
-             found_, candidates_);
-    }
-    sort_lists(ByMargin{found_, candidates_}, sink_, sort_memory_, images_, candidates_, stream_);
+    sort_lists(selected(), sink_, sort_memory_, images_, candidates_, stream_);
     if (call.classes == 1) {
       suppress_greedily<float, false>(lists_, images_, stream_);
     } else {
@@ -66,12 +63,26 @@ class Detections {
   int64_t most_kept() const { return lists_.keep; }
 
  private:
+  bool has_selection() const { return pairs_ > candidates_; }
+
+  // The candidates of all images, in no order.
+  ByMargin selected() const {
+    if (!has_selection()) return {found_.entries, pairs_, found_.found, candidates_};
+    const int number_bits = std::bit_width(static_cast<uint64_t>(pairs_ - 1));
+    select_smallest(selection_, images_, pairs_, number_bits, stream_);
+    return {selection_.selected, candidates_, found_.found, candidates_};
+  }
+
   void allocate() {
     const int64_t anchors = images_ * grid_.num_anchors, rows = images_ * candidates_;
     const bool has_classes = call_.classes > 1;
     const int64_t keep = std::min(call_.keep, candidates_);
     const auto progress = workspace_.add<Progress>(images_);
     const auto found = workspace_.add<unsigned>(images_);
+    const int64_t selections = has_selection() ? images_ : 0;
+    const auto thresholds = workspace_.add<Threshold>(selections);
+    const auto histograms = workspace_.add<unsigned>(selections * kSelectDigits);
+    const auto selected = workspace_.add<NarrowEntry>(selections * candidates_);
     const auto entries = workspace_.add<NarrowEntry>(anchors * call_.classes);
     const auto found_boxes = workspace_.add<StoredBox<float>>(anchors);
     const auto boxes = workspace_.add<StoredBox<float>>(rows);
@@ -84,9 +95,16 @@ class Detections {
     const auto overlaps = workspace_.add<uint64_t>(overlap_words(images_, candidates_));
     const auto kept = workspace_.add<int32_t>(images_ * keep);
     workspace_.allocate(call_.logits[0]);
-    workspace_.clear(progress, found, stream_);
+    workspace_.clear(progress, histograms, stream_);
     found_ = {workspace_.at(found), workspace_.at(entries), workspace_.at(found_boxes),
               grid_.num_anchors, static_cast<int>(call_.classes)};
+    selection_ = {found_.entries,
+                  pairs_,
+                  found_.found,
+                  static_cast<unsigned>(candidates_),
+                  workspace_.at(thresholds),
+                  workspace_.at(histograms),
+                  workspace_.at(selected)};
     sink_ = {found_,
              candidates_,
              workspace_.at(boxes),
@@ -145,6 +163,7 @@ class Detections {
   int64_t images_, pairs_, candidates_;
   Workspace workspace_;
   FoundLists found_;
+  EntrySelection selection_;
   CandidateSink sink_;
   NarrowEntry* sort_memory_;
   GreedyLists<float> lists_;

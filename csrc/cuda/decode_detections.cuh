@@ -3,15 +3,15 @@
 //  1. One launch reads the class maps of all levels and images, a thread a cell. What passes the
 //     threshold, and decodes to a box that is one, is appended to its image's list, by warps: the
 //     anchor, or where there are several classes its pair with the class.
-//  2. A block for each image that has more than the candidates selects them, by radix; not launched
-//     if images have no more anchors than that.
+//  2. Of images that have more than the candidates these are selected (select.cuh); not launched if
+//     images have no more anchors than that.
 //  3. The lists are sorted (sort.cuh) and suppressed (greedy_nms.cuh), all images at once.
 //  4. One launch writes the boxes and scores of those that stay.
 //
-// Launches: 4, one more for every further 1024 candidates, one for their ranks above 4096, one for
-// the selection; without padding one for the splits, and then one wait for the device. The class
-// maps move once, the deltas of what passes only, and the lists are small: bound by the class maps'
-// bytes where images are large, by launches where they are not.
+// Launches: 4, one more for every further 1024 candidates, one for their ranks above 4096, five to
+// seven for the selection; without padding one for the splits, and then one wait for the device.
+// The class maps move once, the deltas of what passes only, and the lists are small: bound by the
+// class maps' bytes where images are large, by launches where they are not.
 #pragma once
 
 #include <cmath>
@@ -20,6 +20,7 @@
 #include "cuda/greedy_nms.cuh"
 #include "cuda/primitives/block.cuh"
 #include "cuda/primitives/launch.h"
+#include "cuda/primitives/select.cuh"
 #include "cuda/primitives/sort.cuh"
 #include "shared/class_scores.h"
 #include "shared/score_key.h"
@@ -27,7 +28,7 @@
 
 namespace s3fd::cuda {
 
-constexpr int kScanThreads = 256, kSelectThreads = 1024, kWriteThreads = 256;
+constexpr int kScanThreads = 256, kWriteThreads = 256;
 constexpr int kMostImageSizes = 32;  // that fit into the parameters of one launch
 
 template <typename T>
@@ -97,16 +98,8 @@ __device__ Delta<float> delta_at(const View4<const T>& deltas, int64_t image, in
 // Appends what the lanes of a warp have found, all of which take part.
 __device__ inline void append(const FoundLists& lists, int64_t image, bool is_found, float margin,
                               int64_t anchor, int c, const Box<float>& box) {
-  const unsigned finding = __ballot_sync(kAllLanes, is_found);
-  if (finding == 0) return;
-  const unsigned lane = threadIdx.x % kWarp;
-  unsigned position = 0;
-  if (lane == 0) {
-    position = atomicAdd(lists.found + image, static_cast<unsigned>(__popc(finding)));
-  }
-  position = __shfl_sync(kAllLanes, position, 0);
+  const unsigned position = append_lanes(lists.found + image, is_found);
   if (!is_found) return;
-  position += static_cast<unsigned>(__popc(finding & ((1u << lane) - 1)));
   lists.entries_of(image)[position] =
       make_entry(falling_key(margin), static_cast<uint32_t>(anchor * lists.classes + c));
   lists.boxes[image * lists.anchors + anchor] = {box};
@@ -208,92 +201,24 @@ __global__ void __launch_bounds__(kScanThreads, 2)
   }
 }
 
-// ---- Selection
-
-constexpr int kEntryDigitBits = 11, kEntryDigits = 1 << kEntryDigitBits;
-
-// Where in a histogram the entry of a rank is.
-struct DigitOfRank {
-  unsigned digit, rank, count;  // the rank among those that share the digit, and how many do
-};
-
-// Looks up a rank, from 1, in a histogram of the block.
-__device__ inline DigitOfRank digit_of_rank(const unsigned* histogram, unsigned rank) {
-  S3FD_SHARED(DigitOfRank, result);
-  constexpr int kPerThread = kEntryDigits / kSelectThreads;
-  const unsigned first = threadIdx.x * kPerThread;
-  unsigned sum = 0;
-  for (int i = 0; i < kPerThread; ++i) sum += histogram[first + i];
-  unsigned total;
-  unsigned before = sum_before<kSelectThreads>(sum, total);
-  for (int i = 0; i < kPerThread; ++i) {
-    const unsigned count = histogram[first + i];
-    if (before < rank && rank <= before + count) result = {first + i, rank - before, count};
-    before += count;
-  }
-  __syncthreads();
-  return result;
-}
-
-// The entry that so many of the list, itself among them, do not go behind; found digit by digit.
-__device__ inline NarrowEntry entry_of_rank(const NarrowEntry* entries, unsigned count,
-                                            unsigned rank) {
-  S3FD_SHARED(unsigned[kEntryDigits], histogram);
-  NarrowEntry prefix = 0, known = 0;  // leading digits, and a mask of them
-  for (int shift = 64 - kEntryDigitBits;;
-       shift = shift > kEntryDigitBits ? shift - kEntryDigitBits : 0) {
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < kEntryDigits; i += kSelectThreads)
-      histogram[i] = 0;
-    __syncthreads();
-    for (unsigned i = threadIdx.x; i < count; i += kSelectThreads) {
-      const NarrowEntry entry = entries[i];
-      if ((entry & known) == prefix) atomicAdd(&histogram[entry >> shift & (kEntryDigits - 1)], 1u);
-    }
-    __syncthreads();
-    const DigitOfRank found = digit_of_rank(histogram, rank);
-    prefix |= NarrowEntry{found.digit} << shift;
-    known = ~NarrowEntry{0} << shift;
-    // All that begin so are wanted, or nothing is left to tell apart.
-    if (found.count == found.rank || shift == 0) return prefix | ~known;
-    rank = found.rank;
-  }
-}
-
-// Brings the best candidates of each image that has more to the front of its list, by one block.
-__global__ void __launch_bounds__(kSelectThreads)
-    select_candidates_kernel(FoundLists lists, int64_t candidates) {
-  const unsigned count = lists.found[blockIdx.x];
-  if (count <= candidates) return;
-  NarrowEntry* entries = lists.entries_of(blockIdx.x);
-  const NarrowEntry last = entry_of_rank(entries, count, static_cast<unsigned>(candidates));
-  unsigned selected = 0;
-  for (unsigned first = 0; first < count; first += kSelectThreads) {
-    const bool exists = threadIdx.x < count - first;
-    const NarrowEntry entry = exists ? entries[first + threadIdx.x] : 0;
-    const bool is_selected = exists && entry <= last;
-    int total;
-    // Behind its barriers nothing is overwritten that has not been read.
-    const int before = count_before<kSelectThreads>(is_selected, total);
-    if (is_selected) entries[selected + before] = entry;
-    selected += static_cast<unsigned>(total);
-  }
-}
-
 // ---- Candidates in their order
 
 struct ByMargin {
   using Entry = NarrowEntry;
 
-  FoundLists lists;
+  const Entry* entries;  // [B, stride]
+  int64_t stride;
+  const unsigned* found;
   int64_t candidates;
 
   __device__ int64_t count(int64_t image) const {
-    const int64_t found = lists.found[image];
-    return found < candidates ? found : candidates;
+    const int64_t all = found[image];
+    return all < candidates ? all : candidates;
   }
 
-  __device__ Entry operator()(int64_t image, int64_t i) const { return lists.entries_of(image)[i]; }
+  __device__ Entry operator()(int64_t image, int64_t i) const {
+    return entries[image * stride + i];
+  }
 };
 
 struct CandidateSink {

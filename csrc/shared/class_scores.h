@@ -11,8 +11,8 @@
 namespace s3fd {
 
 // The logit of a class's score: its own logit less the logarithm of the summed exponentials of the
-// others. NaN if any logit is. Computed in double and rounded once, so that all devices compare the
-// same numbers; with one class it is the difference of two floats, rounded as that is.
+// others. NaN if any logit is. Computed in double and rounded once; with one class it is the
+// difference of two floats, rounded as that is.
 template <typename T>
 S3FD_HOST_DEVICE float softmax_margin(const T* logits, int64_t step, int64_t backgrounds,
                                       int64_t classes, int64_t wanted) {
@@ -32,11 +32,11 @@ S3FD_HOST_DEVICE float softmax_margin(const T* logits, int64_t step, int64_t bac
   if (has_nan) return NAN;
   const float own = logit(backgrounds + wanted);
   if (!(std::abs(strongest) < INFINITY)) return own - strongest;
-  double sum = std::exp(static_cast<double>(background) - strongest);
+  double sum = exponential(static_cast<double>(background) - strongest);
   for (int64_t c = 0; c < classes; ++c) {
-    if (c != wanted) sum += std::exp(static_cast<double>(logit(backgrounds + c)) - strongest);
+    if (c != wanted) sum += exponential(static_cast<double>(logit(backgrounds + c)) - strongest);
   }
-  return static_cast<float>(own - (strongest + std::log(sum)));
+  return static_cast<float>(own - (strongest + logarithm(sum)));
 }
 
 // What the logit of a class is above the strongest of all, at least, where its softmax margin is

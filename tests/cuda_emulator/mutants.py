@@ -81,11 +81,28 @@ MUTANTS = {
         "multibox_loss",
     ),
     "places in a list are taken by load and store": mutant(
-        "cuda/decode_detections.cuh",
-        "    position = atomicAdd(lists.found + image, static_cast<unsigned>(__popc(finding)));\n",
-        "    position = lists.found[image];\n"
-        "    lists.found[image] = position + static_cast<unsigned>(__popc(finding));\n",
+        "cuda/primitives/warp.cuh",
+        "  if (lane == 0) place = atomicAdd(count, static_cast<unsigned>(__popc(holding)));\n",
+        "  if (lane == 0) {\n"
+        "    place = *count;\n"
+        "    *count = place + static_cast<unsigned>(__popc(holding));\n"
+        "  }\n",
         "decode_detections",
+    ),
+    "digits of several blocks are added by load and store": mutant(
+        "cuda/primitives/select.cuh",
+        "    if (counts[i] > 0) atomicAdd(histogram + i, counts[i]);\n",
+        "    if (counts[i] > 0) histogram[i] += counts[i];\n",
+        "decode_detections", "watched in another order",
+    ),
+    "a histogram that keeps the last digit's counts": mutant(
+        "cuda/primitives/select.cuh",
+        "    histogram[first + i] = 0;\n", "", "decode_detections", "4097",
+    ),
+    "a threshold that the last known digit is left out of": mutant(
+        "cuda/primitives/select.cuh",
+        "prefix | NarrowEntry{found.digit} << shift;", "NarrowEntry{found.digit} << shift;",
+        "decode_detections", "4097",
     ),
     "the strongest claim is found by load and store": mutant(
         "cuda/match_anchors.cuh",
@@ -180,12 +197,12 @@ MUTANTS = {
     ),
     "lists that are not empty at first": mutant(
         "cuda/decode_detections.cu",
-        "    workspace_.clear(progress, found, stream_);\n", "", "decode_detections",
+        "    workspace_.clear(progress, histograms, stream_);\n", "", "decode_detections",
     ),
     "a shuffle that some lanes have left": mutant(
-        "cuda/decode_detections.cuh",
-        "  position = __shfl_sync(kAllLanes, position, 0);\n  if (!is_found) return;\n",
-        "  if (!is_found) return;\n  position = __shfl_sync(kAllLanes, position, 0);\n",
+        "cuda/primitives/warp.cuh",
+        "  place = __shfl_sync(kAllLanes, place, 0);\n",
+        "  if (!holds) return 0;\n  place = __shfl_sync(kAllLanes, place, 0);\n",
         "decode_detections",
     ),
 }  # fmt: skip

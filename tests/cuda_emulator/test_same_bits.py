@@ -42,6 +42,10 @@ for candidates in (300, 5000):
         logits, shifts, grid, score_threshold=0.2, candidates=candidates, keep=2000,
         image_sizes=[(192, 192), (150, 180)])
     results[f"decode_detections of {candidates}"] = found
+logits = [(3 * torch.randn(2, 5 * shapes, n, n)).to(dtype) for shapes, n in levels]
+results["decode_detections of classes"] = decode_detections(
+    logits, shifts, grid, score_threshold=0.2, candidates=5000, keep=2000, classes=4,
+    return_indices=True)
 
 logits = torch.randn(3, 4000, 2).to(dtype).requires_grad_()
 deltas = torch.randn(3, 4000, 4).to(dtype).requires_grad_()
@@ -64,7 +68,7 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
     return torch.where(numbers == numbers, numbers, torch.nan).view(whole)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_exponentials_and_logarithms_are_the_same_to_the_last_bit(
     emulated_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path, dtype
 ):

@@ -73,4 +73,15 @@ __device__ V sum_up_to_lane(V value) {
   return value;
 }
 
+// Where in a list those lanes go that something holds for; `count`, the list's, is added to once.
+__device__ inline unsigned append_lanes(unsigned* count, bool holds) {
+  const unsigned holding = __ballot_sync(kAllLanes, holds);
+  if (holding == 0) return 0;
+  const unsigned lane = threadIdx.x % kWarp;
+  unsigned place = 0;
+  if (lane == 0) place = atomicAdd(count, static_cast<unsigned>(__popc(holding)));
+  place = __shfl_sync(kAllLanes, place, 0);
+  return place + static_cast<unsigned>(__popc(holding & ((1u << lane) - 1)));
+}
+
 }  // namespace s3fd::cuda
