@@ -4,9 +4,9 @@
 // all of millions of double (0.87, 0.83); and the same bits on every instruction set and on a GPU,
 // since nothing is fused: a library's functions differ by an ulp, and with it what overlaps by a
 // threshold. Ranges are reduced as by Cody and Waite, Software Manual for the Elementary Functions
-// (1980). The polynomials of float are minimax fits of the relative error; double has the rational
-// approximations of fdlibm (Sun Microsystems, 1993), whose errors a polynomial would need twice the
-// steps for.
+// (1980). The polynomials are minimax fits of our own; in double they are parts of rational
+// functions of the form that fdlibm (Sun Microsystems, 1993) has, since a polynomial alone would
+// need twice the steps.
 #pragma once
 
 #include <bit>
@@ -70,9 +70,8 @@ S3FD_HOST_DEVICE inline double exponential(double x) {
   const double n = shifted - kRound;
   const double high = bounded - n * kWideLog2High, low = n * kWideLog2Low;
   const double r = high - low, square = r * r;
-  const double p =
-      polynomial(square, 4.13813679705723846039e-8, -1.65339022054652515390e-6,
-                 6.61375632143793436117e-5, -2.77777777770155933842e-3, 1.66666666666666019037e-1);
+  const double p = polynomial(square, 4.138136367053034e-08, -1.6533902184136394e-06,
+                              6.613756321394874e-05, -0.0027777777777015225, 0.16666666666666602);
   const double c = r - square * p;
   return scaled(1 + ((r * c / (2 - c) - low) + high),
                 std::bit_cast<int64_t>(shifted) - std::bit_cast<int64_t>(kRound));
@@ -115,9 +114,8 @@ S3FD_HOST_DEVICE inline double logarithm(double x) {
   const double f = std::bit_cast<double>((bits & 0xfffffffffffff) + kRootOfHalf) - 1;
   const double s = f / (2 + f), square = s * s;
   const double p =
-      polynomial(square, 1.479819860511658591e-1, 1.531383769920937332e-1, 1.818357216161805012e-1,
-                 2.222219843214978396e-1, 2.857142874366239149e-1, 3.999999999940941908e-1,
-                 6.666666666666735130e-1);
+      polynomial(square, 0.1479625995626865, 0.1531402122737205, 0.18183565403616322,
+                 0.22222198553840147, 0.2857142874256181, 0.39999999999413965, 0.6666666666666734);
   const double half = f * f / 2;
   const double small = s * (half + square * p) + n * kWideLog2Low - half;
   return logarithm_or(x, (small + f) + n * kWideLog2High);

@@ -318,19 +318,9 @@ def _elsewhere(
 
 
 def _backward_elsewhere(
-    class_gradient: Tensor,
-    box_gradient: Tensor,
-    logits: Tensor,
-    deltas: Tensor,
-    anchors: Tensor,
-    boxes: Tensor,
-    splits: list[int],
-    matched: Tensor,
-    kept: Tensor,
-    counts: Tensor,
-    centre: float,
-    size: float,
+    class_gradient: Tensor, box_gradient: Tensor, logits: Tensor, deltas: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor]:
+    anchors, boxes, splits, matched, kept, _, centre, size = others
     targets = Targets(anchors, boxes.split(sizes_of(splits)), matched, kept, (centre, size))
     return _twin_backward(class_gradient, box_gradient, logits, deltas, targets)
 
