@@ -59,10 +59,15 @@ def annotated_image(
             raise ValueError(
                 f"{path}: expected a width and a height above 0, got {width} x {height}"
             )
-        seen = boxes.clip(0, np.array([width, height, width, height], np.float32))
+        seen = clipped(boxes, width, height)
     unusable = unusable | ~has_area(seen)
     unused = np.concatenate([boxes[unusable], _boxes(path, ignore)])
     return AnnotatedImage(path, width, height, boxes[~unusable], unused)
+
+
+def clipped(boxes: FloatArray, width: int, height: int) -> FloatArray:
+    """``[N, 4]`` boxes as far as they lie in a photo; those outside have no area."""
+    return boxes.clip(0, np.array([width, height] * 2, boxes.dtype))
 
 
 def has_area(boxes: FloatArray) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from PIL import ExifTags, Image
 
-from s3fd.data.annotations import AnnotatedImage, FloatArray, has_area
+from s3fd.data.annotations import AnnotatedImage, FloatArray, clipped, has_area
 from s3fd.images import ImageError, UInt8Array, open_file, read_image, unreadable, upright
 
 # Modes that are decoded without loss by a plain conversion; what the others mean is up to
@@ -58,8 +58,8 @@ class OpenPhoto:
         self._decode = decode
 
     def _clipped(self, boxes: FloatArray) -> FloatArray:
-        clipped = boxes.clip(0, np.array([self.width, self.height] * 2, boxes.dtype))
-        return clipped[has_area(clipped)]
+        seen = clipped(boxes, self.width, self.height)
+        return seen[has_area(seen)]
 
     def decode(self, scale: float) -> UInt8Array:
         """The photo, ``[H, W, 3]``, at least `scale` times as large as it is if it can be.

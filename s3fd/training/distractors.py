@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s3fd.data import AnnotatedImage
 from s3fd.data.annotations import FloatArray
+from s3fd.evaluation.overlaps import areas, intersections, pairwise_iou
 from s3fd.evaluation.predictions import Boxes, image_name, read_json_predictions
 
 _LEAST_SIDE = 8.0
@@ -70,20 +70,10 @@ def with_distractors(
 
 def _meeting_no_label(photo: AnnotatedImage, boxes: Boxes) -> FloatArray:
     """Of ``[D, 4]`` boxes those that are surely no face."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    areas = sides.prod(axis=1)  # [D]
-    with_faces = _intersections(boxes, photo.boxes)  # [D, G]
-    face_areas = (photo.boxes[:, 2:] - photo.boxes[:, :2]).prod(axis=1)
-    iou = with_faces / np.maximum(areas[:, None] + face_areas - with_faces, 1e-9)
-    unknown = _intersections(boxes, photo.ignore) / np.maximum(areas[:, None], 1e-9)
+    is_large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= _LEAST_SIDE
+    boxes = boxes[is_large]
+    iou = pairwise_iou(boxes, photo.boxes)  # [D, G]
+    unknown = intersections(boxes, photo.ignore) / areas(boxes)[:, None]  # [D, M]
     none = (iou.max(axis=1, initial=0) < _SAME_FACE) & (unknown.max(axis=1, initial=0) < _UNKNOWN)
-    kept: FloatArray = boxes[none & (sides.min(axis=1) >= _LEAST_SIDE)].astype(np.float32)
+    kept: FloatArray = boxes[none].astype(np.float32)
     return kept
-
-
-def _intersections(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Areas ``[A, B]`` that boxes ``[A, 4]`` and ``[B, 4]`` have in common."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2], dtype=np.float64)
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:], dtype=np.float64)
-    areas: NDArray[np.float64] = (high - low).clip(0).prod(axis=2)
-    return areas

@@ -107,7 +107,7 @@ def join_processes(device: str | None) -> Iterator[Processes]:
     )
     try:
         yield Processes(own, rank, size)
-        dist.barrier()  # gloo may abort a process that leaves while another still talks to it
+        dist.barrier()  # nobody leaves while another one still talks to it
     finally:
         dist.destroy_process_group()
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.evaluation.matching import FALSE_POSITIVE, IGNORED, match_detections
+from s3fd.evaluation.overlaps import pairwise_iou
 
 NEAR = 0.1
 """From this IoU on, a box is a try at a face, as Bolya et al. (TIDE, arXiv 2008.08115) have it."""
@@ -178,7 +179,7 @@ class MissedFace(Mistake):
             return "low", [f"found at score {best:.2f}"]
         # Boxes that found another face say nothing about this one.
         tries = np.flatnonzero(judgement.shown & (judgement.matched < 0))
-        overlaps = _overlaps(self.box, photo.boxes[tries])
+        overlaps = pairwise_iou(self.box[None], photo.boxes[tries])[0]
         if overlaps.max(initial=0) < NEAR:
             return "unseen", ["nothing near"]
         score = photo.scores[tries[overlaps.argmax()]]
@@ -199,7 +200,7 @@ class FalsePositive(Mistake):
 
     def explain(self) -> tuple[str, list[str]]:
         """``duplicate``, ``misplaced`` or ``background``."""
-        overlap = _overlaps(self.box, self.judgement.photo.faces).max(initial=0)
+        overlap = pairwise_iou(self.box[None], self.judgement.photo.faces).max(initial=0)
         reason, text = "background", "no labelled face"
         if overlap >= self.judgement.iou_threshold:
             reason, text = "duplicate", f"another box at IoU {_down(overlap)}"
@@ -211,17 +212,3 @@ class FalsePositive(Mistake):
 def _down(iou: float) -> str:
     """Two decimals, rounded down: what misses a threshold does not seem to reach it."""
     return f"{math.floor(100 * iou) / 100:.2f}"
-
-
-def _overlaps(
-    box: NDArray[np.float32],  # [4]
-    boxes: NDArray[np.float32],  # [N, 4]
-) -> NDArray[np.float64]:  # [N]
-    """IoU of one box with others; 0 where a box has no area."""
-    a, b = box.astype(np.float64), boxes.astype(np.float64).reshape(-1, 4)
-    low, high = np.maximum(a[:2], b[:, :2]), np.minimum(a[2:], b[:, 2:])  # [N, 2]
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)  # [N]
-    area = np.prod(np.clip(a[2:] - a[:2], 0, None))
-    areas = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)  # [N]
-    iou: NDArray[np.float64] = shared / np.where(shared > 0, area + areas - shared, 1)
-    return iou

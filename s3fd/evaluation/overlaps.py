@@ -1,0 +1,40 @@
+"""Overlaps of boxes with boxes, each with each: for a few of them, and what needs no kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def intersections(
+    a: NDArray[np.floating],  # [A, 4]
+    b: NDArray[np.floating],  # [B, 4]
+) -> NDArray[np.float64]:  # [A, B]
+    """The area that a box has in common with another."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2], dtype=np.float64)
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:], dtype=np.float64)
+    shared: NDArray[np.float64] = (high - low).clip(0).prod(axis=2)
+    return shared
+
+
+def areas(boxes: NDArray[np.floating]) -> NDArray[np.float64]:  # [N, 4] -> [N]
+    """The area of each box, 0 where it is inside out."""
+    sides = np.subtract(boxes[:, 2:], boxes[:, :2], dtype=np.float64)
+    result: NDArray[np.float64] = sides.clip(0).prod(axis=1)
+    return result
+
+
+def pairwise_iou(
+    a: NDArray[np.floating],  # [A, 4]
+    b: NDArray[np.floating],  # [B, 4]
+) -> NDArray[np.float64]:  # [A, B]
+    """IoU of each box with each other; 0 where they have nothing in common.
+
+    Example:
+        >>> pairwise_iou(np.array([[0.0, 0, 4, 4]]), np.array([[2.0, 0, 6, 4], [4, 4, 5, 5]]))
+        array([[0.33333333, 0.        ]])
+    """
+    shared = intersections(a, b)
+    union = areas(a)[:, None] + areas(b) - shared
+    iou: NDArray[np.float64] = shared / np.where(shared > 0, union, 1)
+    return iou
