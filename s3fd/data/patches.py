@@ -164,3 +164,25 @@ def patch_around(
     x, y = _place(x1, x2, side, width, rng), _place(y1, y2, side, height, rng)
     more = side * (margin - 1) / 2
     return Patch(x - more, y - more, side * margin)
+
+
+def cutting(patch: Patch, face: FloatArray, rng: np.random.Generator) -> Patch:
+    """Moves a patch so that one of its edges cuts 0.15 to 0.45 off a face's width or height.
+
+    So photos cut the people at their edges. The middle of the face stays inside.
+
+    Args:
+        patch: at least as large as the face.
+        face: ``[4]``, in the same pixels.
+        rng: draws the edge, and how much it cuts off.
+    """
+    x1, y1, x2, y2 = (float(value) for value in face)
+    off = rng.uniform(0.15, 0.45)
+    edge = int(rng.integers(4))
+    if edge == 0:
+        return patch._replace(x=x1 + off * (x2 - x1))
+    if edge == 1:
+        return patch._replace(y=y1 + off * (y2 - y1))
+    if edge == 2:
+        return patch._replace(x=x2 - off * (x2 - x1) - patch.side)
+    return patch._replace(y=y2 - off * (y2 - y1) - patch.side)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 Crop = Literal["patch", "face", "photo", "size"]
 _SHARES = (
     "grey", "sepia", "flip", "anchor_sampling", "plain", "background", "rotate", "quarter_turns",
-    "empty", "distractors", "blur", "noise", "jpeg", "dark", "occlusion",
+    "empty", "distractors", "blur", "noise", "jpeg", "dark", "occlusion", "cut",
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ class Augmentation:
         jpeg: share of patches that are compressed to a quality of 20 to 80, likewise.
         dark: share of patches that get a bad light, likewise.
         occlusion: share of patches in which something covers a part of a face, likewise.
+        cut: share of patches whose edge cuts a part off a face, likewise.
         plain: share of images that are one small patch on a plain ground: photos have walls and
             skies, and to the coarse levels, which see little but smooth surfaces, these look like
             large faces.
@@ -76,6 +77,7 @@ class Augmentation:
     jpeg: float = 0.0
     dark: float = 0.0
     occlusion: float = 0.0
+    cut: float = 0.0
     flip: float = 0.5
     anchor_sampling: float = 0.0
     collage: tuple[float, ...] = ()
@@ -129,11 +131,12 @@ class Augmentation:
             distractors=0.2,
             rotate=0.15,
             quarter_turns=0.04,
-            blur=0.15,
+            blur=0.25,
             noise=0.15,
             jpeg=0.2,
             dark=0.1,
-            occlusion=0.1,
+            occlusion=0.2,
+            cut=0.1,
             plain=0.08,
             scales=(1.0, 1.25, 1.75, 2.5, 4.0),
             scale_shares=(0.35, 0.15, 0.2, 0.25, 0.05),

@@ -14,7 +14,7 @@ from s3fd.data.augmentation import Beyond, Sample
 from s3fd.data.colour import colour_distortion
 from s3fd.data.drawing import PhotoReader
 from s3fd.data.face_sizes import FaceSizes
-from s3fd.data.patches import Patch, patch_around
+from s3fd.data.patches import Patch, cutting, patch_around
 from s3fd.data.photo import OpenPhoto
 from s3fd.data.recipe import Augmentation
 
@@ -36,6 +36,10 @@ _PLAIN_OF_EMPTY = 0.5
 _ATTEMPTS = 10
 # What lies beyond a photo is the photo mirrored at its edges, and else a colour.
 _MIRRORED = 0.15
+# In pixels, of the detail that is lost: people behind the one in focus are seen like that.
+_MOST_BLUR = 8.0
+# The side of a face as one could print it after the blur; some are a little smaller than wanted.
+_LEAST_DETAIL = 8.0
 # Turned by more, a head is as good as lying, which `quarter_turns` covers.
 _MOST_DEGREES = 30.0
 
@@ -171,6 +175,8 @@ class SizedDrawing:
         patch = patch_around(
             opened.width, opened.height, face, side / scale, self.rng, margin=outer / side
         )
+        if self.rng.random() < self.recipe.cut and not turned:
+            patch = cutting(patch, face, self.rng)
         tile = augmentation.crop(opened, patch, outer, self._colours(), self._beyond())
         if turned:
             tile = augmentation.rotate(tile, degrees, side)
@@ -193,20 +199,27 @@ class SizedDrawing:
         return augmentation.flip(tile) if self.rng.random() < self.recipe.flip else tile
 
     def _worn(self, tile: Sample, face: float) -> Sample:
-        """What bad cameras, bad light and bad copies do; small faces would not survive blur."""
-        image, rng = tile.image, self.rng
+        """What bad cameras, bad light and bad copies do.
+
+        Faces that do not survive the blur, smaller ones beside the one of size `face`, are ignored.
+        """
+        image, boxes, ignore, rng = tile.image, tile.boxes, tile.ignore, self.rng
         wears = rng.random(5) < (
             self.recipe.occlusion, self.recipe.blur, self.recipe.dark, self.recipe.noise,
             self.recipe.jpeg,
         )  # fmt: skip
-        if wears[0] and len(tile.boxes):
-            image = wear.occlude(image, tile.boxes[int(rng.integers(len(tile.boxes)))], rng)
-        if wears[1] and face >= 16:
-            image = wear.blur(image, rng.uniform(1.0, min(4.0, face / 8)))
+        if wears[0] and len(boxes):
+            image = wear.occlude(image, boxes[int(rng.integers(len(boxes)))], rng)
+        if wears[1] and face >= 2 * _LEAST_DETAIL:
+            factor = rng.uniform(1.0, min(_MOST_BLUR, face / _LEAST_DETAIL))
+            image = wear.blur(image, factor)
+            sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+            seen = sides >= 0.75 * _LEAST_DETAIL * factor
+            boxes, ignore = boxes[seen], np.concatenate([ignore, boxes[~seen]])
         if wears[2]:
             image = wear.darken(image, rng.uniform(0.6, 2.5), rng.uniform(0.5, 1.0))
         if wears[3]:
             image = wear.noise(image, rng.uniform(2.0, 20.0), rng)
         if wears[4]:
             image = wear.compress(image, int(rng.integers(20, 81)))
-        return Sample(image, tile.boxes, tile.ignore, tile.tiny)
+        return Sample(image, boxes, ignore, tile.tiny)

@@ -7,6 +7,7 @@ from s3fd.data.patches import (
     MIN_FACE,
     Patch,
     anchor_patch,
+    cutting,
     face_patch,
     keeps_a_face,
     paper_patch,
@@ -123,3 +124,19 @@ def test_a_face_is_kept_by_its_centre_and_its_size_after_the_scaling(box, kept):
 )
 def test_a_whole_photo_keeps_its_scale_if_it_fits_into_the_input(width, height, side):
     assert photo_patch(width, height, 320) == Patch(0, 0, side)
+
+
+def test_an_edge_cuts_a_part_off_and_leaves_the_middle():
+    rng = np.random.default_rng(0)
+    face = np.array([100, 200, 140, 250], np.float32)
+    edges = set()
+    for _ in range(200):
+        patch = cutting(Patch(90.0, 180.0, 80.0), face, rng)
+        inside = face.clip(
+            [patch.x, patch.y] * 2, [patch.x + patch.side, patch.y + patch.side] * 2
+        )
+        left = (inside[2:] - inside[:2]) / (face[2:] - face[:2])
+        assert 0.549 < left.min() < 0.851
+        assert left.max() == 1.0
+        edges.add(tuple(np.flatnonzero(inside != face)))
+    assert edges == {(0,), (1,), (2,), (3,)}

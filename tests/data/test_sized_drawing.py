@@ -77,7 +77,7 @@ def test_empty_images_have_no_face_and_are_plain_or_not(photos):
     assert 0.2 < (spread < 30).float().mean() < 0.8
 
 
-@pytest.mark.parametrize("name", ["blur", "noise", "jpeg", "dark", "occlusion"])
+@pytest.mark.parametrize("name", ["blur", "noise", "jpeg", "dark", "occlusion", "cut"])
 def test_every_kind_of_wear_is_seen_and_leaves_faces(photos, name):
     worn = run(photos, face_sizes=(40.0, 41.0), **{name: 1.0})[0]
     plain = run(photos, face_sizes=(40.0, 41.0))[0]
@@ -162,3 +162,17 @@ def test_a_turned_photo_has_no_empty_corners():
     outer = rotated_side(64, 30)
     white = Sample(np.full((outer, outer, 3), 255, np.uint8), NONE, NONE)
     assert rotate(white, 30, 64).image.min() == 255
+
+
+def test_what_the_blur_hides_is_ignored(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "two.png")
+    boxes = np.array([[20, 20, 120, 120], [180, 180, 190, 190]], np.float32)
+    photo = AnnotatedImage(tmp_path / "two.png", 256, 256, boxes, NONE)
+    seen = {True: 0, False: 0}
+    for blur in (0.0, 1.0):
+        batches = run([photo], face_sizes=(90.0, 110.0), blur=blur)
+        for step in range(10):
+            sides = batches[step].boxes[:, 2] - batches[step].boxes[:, 0]
+            seen[blur > 0] += int((sides < 15).sum())
+    assert 0 < 3 * seen[True] < seen[False]
