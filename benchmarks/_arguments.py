@@ -16,11 +16,11 @@ def command_line(name: str, text: str | None) -> argparse.ArgumentParser:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """``--threads N``."""
-    parser.add_argument("--threads", type=_positive, metavar="N", help="default: torch's choice")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: torch's choice")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of threads, at least 1, got {text}")
-    return number
+def positive(text: str) -> int:
+    """The type of an argument that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return int(text)

@@ -28,7 +28,7 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks._arguments import command_line
+from benchmarks._arguments import command_line, positive
 from benchmarks._card import into_card
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
@@ -173,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", nargs="+", default=[], metavar="FILE", help="more weights")
     parser.add_argument("--yunet", type=Path, metavar="FILE.onnx", help="YuNet's weights")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="write the table into it")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth photo")
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="take each Nth photo"
+    )
     return parser
 
 

@@ -8,14 +8,19 @@ it is what the host does while the device works. One thread; a table in Markdown
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 
 import torch
 
+if __package__ in (None, ""):
+    # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks._arguments import command_line, positive
 from s3fd import ops
 
 _CALLS = 50  # of a turn
@@ -23,10 +28,8 @@ _CALLS = 50  # of a turn
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--turns", type=int, default=60, metavar="N", help="default: 60")
+    parser = command_line("host_time", __doc__)
+    parser.add_argument("--turns", type=positive, default=60, metavar="N", help="default: 60")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print("| call | µs |\n|---|---:|")

@@ -30,6 +30,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import s3fd
+from benchmarks._arguments import command_line, positive
 from benchmarks._measure import machine
 from s3fd.data import (
     Augmentation,
@@ -183,16 +184,14 @@ def report(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command_line("loader", (__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="photos with faces; default: made-up ones")
     add("--cache", type=Path, metavar="DIR", help="take decoded photos from there (made if needed)")
     add("--recipe", choices=RECIPES, default="paper", help="the augmentation (%(default)s)")
     add("--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(0 1 2)")
-    add("--batch-size", type=int, default=16, metavar="N", help="(%(default)s)")
-    add("--input-size", type=int, default=640, metavar="PX", help="(%(default)s)")
+    add("--batch-size", type=positive, default=16, metavar="N", help="(%(default)s)")
+    add("--input-size", type=positive, default=640, metavar="PX", help="(%(default)s)")
     add("--model", choices=("light", "vgg16"), default="light", help="(%(default)s)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
     add("--seconds", type=float, default=10, metavar="S", help="for each figure (%(default)s)")

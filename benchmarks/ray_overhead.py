@@ -9,7 +9,6 @@ told apart.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,7 +21,12 @@ from statistics import median
 import torch
 from PIL import Image
 
+if __package__ in (None, ""):
+    # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 import s3fd
+from benchmarks._arguments import command_line, positive
 from s3fd import FaceDetector
 from s3fd.ray import DetectFaces
 
@@ -31,10 +35,8 @@ _TURNS = 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photos", type=int, default=64, metavar="N", help="default: 64")
+    parser = command_line("ray_overhead", __doc__)
+    parser.add_argument("--photos", type=positive, default=64, metavar="N", help="default: 64")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     options = parser.parse_args(arguments)
     if find_spec("ray") is None:

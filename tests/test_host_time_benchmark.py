@@ -17,3 +17,22 @@ def test_every_operator_has_a_figure(capsys):
                  "l2_normalize", "nms", "vote_boxes", "soft_nms")  # fmt: skip
     assert all(any(operator in name for name, _ in rows) for operator in operators)
     assert all(0 < float(figure) < 1e6 for _, figure in rows)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "option"),
+    [
+        ("host_time", "--turns"),
+        ("accuracy", "--every"),
+        ("loader", "--batch-size"),
+        ("loader", "--input-size"),
+        ("ray_overhead", "--photos"),
+    ],
+)
+@pytest.mark.parametrize("number", ["0", "-3", "2.5", "many"])
+def test_numbers_of_things_start_at_one(benchmark, option, number, capsys):
+    main = runpy.run_path(str(RUN.with_name(f"{benchmark}.py")))["main"]
+    with pytest.raises(SystemExit) as stopped:
+        main([option, number])
+    assert stopped.value.code == 2
+    assert f"{option}: expected a number of at least 1, got {number}" in capsys.readouterr().err

@@ -191,7 +191,7 @@ def nms(op: Any, boxes: Any, scores: Any, iou_threshold: float, keep: Any | None
     """`s3fd.ops.nms`: int64 ``[K]``. Computed in float32; scores that are NaN are undefined."""
     scores = op.Cast(scores, to=TensorProto.FLOAT)
     chosen = op.NonMaxSuppression(
-        op.Unsqueeze(_proper_boxes(op, boxes), integers(op, 0)),
+        op.Unsqueeze(proper_boxes(op, boxes), integers(op, 0)),
         op.Unsqueeze(scores, integers(op, 0, 1)),
         length(op, scores, 0) if keep is None else keep,
         constant(op, [iou_threshold], np.float32),
@@ -211,7 +211,7 @@ def batched_nms(op: Any, boxes: Any, scores: Any, groups: Any, iou_threshold: fl
     ranks = op.Cast(op.Sub(count, _count_up(op, count)), to=TensorProto.FLOAT)  # [N]: N to 1
     by_group = op.Where(is_of_group, ranks, constant(op, 0, np.float32))
     chosen = op.NonMaxSuppression(
-        op.Unsqueeze(op.Gather(_proper_boxes(op, boxes), order), integers(op, 0)),
+        op.Unsqueeze(op.Gather(proper_boxes(op, boxes), order), integers(op, 0)),
         op.Unsqueeze(by_group, integers(op, 0)),
         count,
         constant(op, [iou_threshold], np.float32),
@@ -223,7 +223,7 @@ def batched_nms(op: Any, boxes: Any, scores: Any, groups: Any, iou_threshold: fl
     return op.Gather(order, op.Squeeze(op.NonZero(marks), integers(op, 0)))
 
 
-def _proper_boxes(op: Any, boxes: Any) -> Any:  # [N, 4] -> float32 [N, 4]
+def proper_boxes(op: Any, boxes: Any) -> Any:  # [N, 4] -> float32 [N, 4]
     """What is degenerate overlaps nothing; ONNX would turn boxes that are inside out."""
     boxes = op.Cast(boxes, to=TensorProto.FLOAT)
     proper = op.Unsqueeze(_has_area(op, boxes), integers(op, 1))

@@ -11,6 +11,7 @@ from onnxscript import opset18
 
 from s3fd.export import onnx_operators
 from s3fd.export.onnx_operators import Found, Suppression, integers
+from s3fd.export.onnx_soft_nms import soft_nms
 from s3fd.ops.grid import unpack_grid
 
 op: Any = opset18
@@ -20,8 +21,8 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Translations into standard operators of ONNX, for models that call `s3fd.ops`.
 
     Of ``decode_detections`` with all its options and ``nms``, padded or not, ``batched_nms``,
-    ``decode_boxes``, ``AnchorGrid.anchors``, ``l2_normalize`` and ``max_out_background``. They are
-    of opset 18, and compute in float32.
+    ``soft_nms``, ``decode_boxes``, ``AnchorGrid.anchors``, ``l2_normalize`` and
+    ``max_out_background``. They are of opset 18, and compute in float32.
 
     Returns:
         What ``torch.onnx.export`` takes as ``custom_translation_table``.
@@ -43,6 +44,7 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         operators.decode_detections_labelled_padded.default: _decode_labelled_padded,
         operators.nms.default: _nms,
         operators.nms_padded.default: _nms_padded,
+        operators.soft_nms.default: _soft_nms,
         operators.l2_normalize.default: _l2_normalize,
         operators.max_out_background.default: _max_out_background,
     }
@@ -142,6 +144,10 @@ def _nms_padded(boxes: Any, scores: Any, iou_threshold: float, keep: Any) -> tup
     most = _integer(keep)
     kept = onnx_operators.nms(op, boxes, scores, iou_threshold, most)
     return onnx_operators.pad_indices(op, kept, most)
+
+
+def _soft_nms(*arguments: Any) -> tuple[Any, Any]:
+    return soft_nms(op, *arguments)
 
 
 def _l2_normalize(features: Any, weight: Any) -> Any:

@@ -132,9 +132,7 @@ def test_an_edge_cuts_a_part_off_and_leaves_the_middle():
     edges = set()
     for _ in range(200):
         patch = cutting(Patch(90.0, 180.0, 80.0), face, rng)
-        inside = face.clip(
-            [patch.x, patch.y] * 2, [patch.x + patch.side, patch.y + patch.side] * 2
-        )
+        inside = face.clip([patch.x, patch.y] * 2, [patch.x + patch.side, patch.y + patch.side] * 2)
         left = (inside[2:] - inside[:2]) / (face[2:] - face[:2])
         assert 0.549 < left.min() < 0.851
         assert left.max() == 1.0

@@ -1,11 +1,16 @@
 """Models of users that call `s3fd.ops`, exported by torch.onnx.export."""
 
+import math
+
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from onnx_models import check_exported
 from torch import nn
 
 from s3fd import ops
+from s3fd.export import onnx_translations
 from s3fd.ops import AnchorGrid
 
 
@@ -60,3 +65,64 @@ def test_a_model_that_calls_the_operators_is_exported_with_free_sizes(tmp_path, 
     torch.manual_seed(0)
     for boxes, *_ in check_exported(make().eval(), tmp_path / "head.onnx"):
         assert len(boxes) > 5
+
+
+class SoftlySuppressed(nn.Module):
+    """What soft-NMS leaves of rows ``(x1, y1, x2, y2, score)``, in both of its forms."""
+
+    def forward(self, rows):
+        boxes, scores = rows[:, :4], rows[:, 4]
+        return (
+            *ops.soft_nms(boxes, scores, sigma=0.3),
+            *ops.soft_nms(boxes, scores, decay="linear", iou_threshold=0.3, score_threshold=0.1),
+        )
+
+
+@pytest.fixture(scope="module")
+def softly_suppressed(tmp_path_factory):
+    """The exported model, run by ONNX Runtime."""
+    file = tmp_path_factory.mktemp("onnx") / "soft.onnx"
+    torch.onnx.export(
+        SoftlySuppressed(),
+        (random_rows(50, seed=0),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        custom_translation_table=onnx_translations(),
+        opset_version=18,
+        verbose=False,
+    ).save(file)
+    session = onnxruntime.InferenceSession(file)
+    return lambda rows: session.run(None, {session.get_inputs()[0].name: rows.numpy()})
+
+
+def random_rows(count, seed):
+    """Boxes, every fifth of them degenerate in one way or another, with scores of few values."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(count, 2, generator=generator) * 60
+    sides = 1 + torch.rand(count, 2, generator=generator) * 40
+    rows = torch.cat([corners, corners + sides, corners[:, :1]], dim=1)
+    rows[:, 4] = (rows[:, 4] / 6).round() / 10
+    rows[::20, 2] = rows[::20, 0]
+    rows[5::20] = rows[5::20][:, [2, 3, 0, 1, 4]]
+    rows[10::20, 1], rows[15::20, 3] = math.nan, math.inf
+    return rows
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 300])
+def test_what_soft_nms_leaves_is_what_the_exported_loop_leaves(softly_suppressed, count):
+    rows = random_rows(count, seed=count)
+    kept, at, kept_linearly, at_linearly = softly_suppressed(rows)
+    expected = [value.numpy() for value in SoftlySuppressed()(rows)]
+    np.testing.assert_array_equal(kept_linearly, expected[2])
+    np.testing.assert_array_equal(at_linearly, expected[3])
+    # Exponentials differ in their last bit, which tells apart what had equal scores.
+    np.testing.assert_allclose(at, expected[1], rtol=1e-5)
+    assert sorted(kept) == sorted(expected[0])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_nothing_passes_the_exported_loop_whose_scores_are_low(softly_suppressed):
+    rows = random_rows(40, seed=3)
+    rows[:, 4] = 0.0005
+    assert all(len(value) == 0 for value in softly_suppressed(rows))
