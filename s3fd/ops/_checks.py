@@ -24,6 +24,10 @@ _INT64_MAX = 2**63 - 1
 _MOST_PADDED_ROWS = 2**31 - 1
 
 
+class ShapeError(ValueError, RuntimeError):
+    """A tensor of a wrong shape, which is a RuntimeError to torch and torchvision."""
+
+
 def is_checked_by_kernel(*values: object) -> bool:
     """Whether an operator on these tensors is a kernel of ours, which checks what it gets."""
     if torch.compiler.is_compiling():
@@ -83,7 +87,7 @@ def check_tensor(
             "convert it with .to_dense()"
         )
     if not _fits(value.shape, shape):
-        raise ValueError(f"{_expected(name, shape, dtype)}, got {describe(value)}")
+        raise ShapeError(f"{_expected(name, shape, dtype)}, got {describe(value)}")
     if value.dtype not in DTYPES if dtype is None else value.dtype != dtype:
         remedy = ".float()" if dtype is None else f".to({dtype})"
         raise TypeError(

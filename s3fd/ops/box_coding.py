@@ -12,6 +12,7 @@ from torch import Tensor
 from s3fd.ops import _registration
 from s3fd.ops._checks import (
     DTYPES,
+    ShapeError,
     check_device,
     check_size,
     check_tensor,
@@ -166,7 +167,7 @@ def _check(name: str, values: object, anchors: object) -> None:
             raise RuntimeError
         torch.broadcast_shapes(values.shape, anchors.shape)
     except RuntimeError:
-        raise ValueError(
+        raise ShapeError(
             f"anchors: expected one for each row of {name}, {describe(values)}, "
             f"got {describe(anchors)}"
         ) from None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import (
+    ShapeError,
     check_box_weights,
     check_integer,
     check_most,
@@ -246,9 +247,9 @@ def _check_maps(
         batch, channels, height, width = logits[level].shape
         of_anchor = classes if has_sigmoid else backgrounds + classes
         if channels != shapes * of_anchor:
-            raise ValueError(_channels_expected(name, logits[level], shapes, of_anchor, classes))
+            raise ShapeError(_channels_expected(name, logits[level], shapes, of_anchor, classes))
         if deltas[level].shape != (batch, 4 * shapes, height, width):
-            raise ValueError(
+            raise ShapeError(
                 f"deltas[{level}]: expected [{batch}, {4 * shapes}, {height}, {width}] like "
                 f"{name}, got {describe(deltas[level])}"
             )

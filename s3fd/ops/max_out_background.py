@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_tensor, describe, explain, is_checked_by_kernel
+from s3fd.ops._checks import ShapeError, check_tensor, describe, explain, is_checked_by_kernel
 from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.max_out_background import max_out_background as _twin
 from s3fd.ops.reference.max_out_background import max_out_background_backward as _twin_backward
@@ -62,7 +62,7 @@ def max_out_background(logits: Tensor) -> Tensor:
 def _check(logits: object) -> None:
     logits = check_tensor("logits", logits, ("B", "k + 1", "H", "W"))
     if logits.shape[1] < 2:
-        raise ValueError(
+        raise ShapeError(
             "logits: expected at least two channels, the backgrounds and then the face, "
             f"got {describe(logits)}"
         )

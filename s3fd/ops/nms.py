@@ -84,8 +84,9 @@ def nms(
     Raises:
         TypeError: a tensor is of bool or complex numbers, sparse or nested, or ``iou_threshold``
             or ``keep`` no number.
-        ValueError: wrong shapes, different devices, ``iou_threshold`` outside of [0, 1], ``keep``
-            out of its range, or integers of 2^53 or more.
+        ValueError: wrong shapes (a RuntimeError, too, as torchvision's), different devices,
+            ``iou_threshold`` outside of [0, 1], ``keep`` out of its range, or integers of 2^53 or
+            more.
         RuntimeError: meta tensors without ``padded``, as with any operator whose output's size
             depends on data.
 

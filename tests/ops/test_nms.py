@@ -360,6 +360,16 @@ def test_bad_arguments_are_named(arguments: Any, error: type[Exception], text: s
         batched_nms(boxes, scores, torch.zeros(3, dtype=torch.int64), iou_threshold)
 
 
+@pytest.mark.parametrize(
+    ("boxes", "scores"), [((4,), (3,)), ((3, 5), (3,)), ((3, 4), (3, 2)), ((3, 4), (4,))]
+)
+def test_a_wrong_shape_is_caught_by_who_expects_torchvisions_error(
+    boxes: tuple[int, ...], scores: tuple[int, ...]
+) -> None:
+    with pytest.raises(RuntimeError, match="expected a floating-point tensor"):
+        nms(torch.rand(boxes), torch.rand(scores), 0.5)
+
+
 @pytest.mark.parametrize("n", [0, 1, LARGE])
 @pytest.mark.parametrize("keep", [1, 7, 10**12, 10**19])
 def test_keep_gives_the_first_indices(n: int, keep: int) -> None:
