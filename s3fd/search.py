@@ -38,7 +38,7 @@ class SingleScale:
     def __post_init__(self) -> None:
         _check(self)
         if self.max_size is not None:
-            check_integer("max_size", self.max_size, minimum=1)
+            check_integer("max_size", self.max_size, minimum=1, below=2**31)
 
     @property
     def together(self) -> int:
@@ -106,7 +106,7 @@ class MultiScale:
 
     def __post_init__(self) -> None:
         _check(self)
-        check_integer("max_pixels", self.max_pixels, minimum=1)
+        check_integer("max_pixels", self.max_pixels, minimum=1, below=2**63)
 
     @property
     def together(self) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import sys
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -21,6 +22,8 @@ from torch import Tensor
 DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 VARIANCES = (0.1, 0.2)  # SSD's, and the default of all that takes some
 _INT64_MAX = 2**63 - 1
+_FLOAT_MAX = sys.float_info.max
+_EXACT = 2**53  # up to it a float holds every integer
 _MOST_PADDED_ROWS = 2**31 - 1
 
 
@@ -138,16 +141,30 @@ def check_indices(name: str, value: object) -> Tensor:
 def check_number(
     name: str, value: object, *, minimum: float = -math.inf, maximum: float = math.inf
 ) -> None:
-    """Checks that ``value`` is a number (no NaN) between two bounds, both included."""
-    if type(value) in (float, int) and minimum <= value <= maximum:  # type: ignore[operator]
+    """Checks that ``value`` is a number (no NaN) between two bounds, both included.
+
+    An integer has to be one that a float holds.
+    """
+    plain = type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT)
+    if plain and minimum <= value <= maximum:  # type: ignore[operator]
         return  # most calls: abstract classes would take as long as a small operator
     expected = f"{name}: expected a number"
     if minimum != -math.inf or maximum != math.inf:
         expected += f" in [{minimum:g}, {maximum:g}]"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{expected}, got {describe(value)}")
-    if not minimum <= float(value) <= maximum:
-        raise ValueError(f"{expected}, got {value!r}")
+    number: Any = value
+    if not minimum <= number <= maximum or (isinstance(value, Integral) and not _is_held(value)):
+        raise ValueError(f"{expected}, got {reprlib.repr(value)}")
+
+
+def is_positive(value: Any) -> bool:
+    """Whether it is a positive, finite number, which a float holds."""
+    return isinstance(value, Real) and _is_held(value) and bool(value > 0)  # type: ignore[operator]
+
+
+def _is_held(value: Any) -> bool:
+    return bool(-_FLOAT_MAX <= value <= _FLOAT_MAX)
 
 
 def check_weights(name: str, value: Tensor, why: str) -> None:
@@ -165,15 +182,17 @@ def explain_weights(name: str, value: Tensor, why: str) -> None:
         check_weights(name, value, why)
 
 
-def check_integer(name: str, value: object, *, minimum: int) -> None:
-    """Checks that ``value`` is an integer of at least ``minimum``."""
-    if type(value) is int and value >= minimum:
+def check_integer(name: str, value: object, *, minimum: int, below: float = math.inf) -> None:
+    """Checks that ``value`` is an integer of at least ``minimum``, and below another number."""
+    if type(value) is int and minimum <= value < below:
         return  # most calls: abstract classes would take as long as a small operator
     expected = f"{name}: expected an integer >= {minimum}"
+    if below != math.inf:
+        expected += f" and below {below}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{expected}, got {describe(value)}")
-    if int(value) < minimum:
-        raise ValueError(f"{expected}, got {value!r}")
+    if not minimum <= int(value) < below:
+        raise ValueError(f"{expected}, got {reprlib.repr(value)}")
 
 
 def check_most(name: str, value: int, *, padded: bool = False) -> int:
@@ -208,8 +227,8 @@ def check_variances(value: object) -> None:
             "and width and height the second, and weights are inverse variances: "
             "(10, 10, 5, 5) is (0.1, 0.2)"
         )
-    if len(value) != 2 or not all(isinstance(v, Real) and 0 < float(v) < math.inf for v in value):
-        raise ValueError(f"{expected}, got {value!r}")
+    if len(value) != 2 or not all(map(is_positive, value)):
+        raise ValueError(f"{expected}, got {reprlib.repr(value)}")
 
 
 def check_box_weights(value: object, variances: object) -> tuple[float, float]:
@@ -222,8 +241,8 @@ def check_box_weights(value: object, variances: object) -> tuple[float, float]:
     expected = "box_weights: expected four positive numbers such as (10, 10, 5, 5)"
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{expected}, got {describe(value)}")
-    if len(value) != 4 or not all(isinstance(w, Real) and 0 < float(w) < math.inf for w in value):
-        raise ValueError(f"{expected}, got {value!r}")
+    if len(value) != 4 or not all(map(is_positive, value)):
+        raise ValueError(f"{expected}, got {reprlib.repr(value)}")
     if value[0] != value[1] or value[2] != value[3]:
         raise ValueError(
             f"{expected}, of which x and y share one, and width and height, got {value!r}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, TypeAlias, TypeVar
 
-from s3fd.ops._checks import check_integer, check_number, check_size, describe
+from s3fd.ops._checks import check_integer, check_number, check_size, describe, is_positive
 
 Shape: TypeAlias = tuple[float, float]
 """Width and height of an anchor, in pixels."""
@@ -183,7 +184,7 @@ def _plain_lengths(sizes: object) -> list[int] | None:
             return None
         lengths += size
     for length in lengths:  # a generator would take twice as long
-        if type(length) is not int or length < 0:
+        if type(length) is not int or not 0 <= length < 2**63:
             return None
     return lengths
 
@@ -206,7 +207,7 @@ def _axis_strides(name: str, stride: object) -> tuple[int, int]:
     is_pair = isinstance(stride, Sequence) and not isinstance(stride, str) and len(stride) == 2
     pair: tuple[Any, Any] = tuple(stride) if is_pair else (stride, stride)  # type: ignore[arg-type,assignment]
     for length in pair:
-        check_integer(name, length, minimum=1)
+        check_integer(name, length, minimum=1, below=2**31)
     return int(pair[0]), int(pair[1])
 
 
@@ -219,7 +220,7 @@ def _backgrounds(value: object, levels: int) -> tuple[int, ...]:
         )
     for index, number in enumerate(each):
         name = "backgrounds" if each is not value else f"backgrounds[{index}]"
-        check_integer(name, number, minimum=1)
+        check_integer(name, number, minimum=1, below=2**31)
     return tuple(map(int, each))
 
 
@@ -237,6 +238,6 @@ def _shape(name: str, entry: object) -> Shape:
         raise ValueError(f"{expected}, got {entry!r}")
     if not all(isinstance(length, Real) and not isinstance(length, bool) for length in lengths):
         raise TypeError(f"{expected}, got {describe(entry)}")
-    if not all(0 < length < math.inf for length in lengths):
-        raise ValueError(f"{expected}, all positive and finite, got {entry!r}")
+    if not all(map(is_positive, lengths)):
+        raise ValueError(f"{expected}, all positive and finite, got {reprlib.repr(entry)}")
     return float(lengths[0]), float(lengths[1])

@@ -183,7 +183,10 @@ def _converted(value: Any, hint: Any) -> Any:
     if hint is Path and isinstance(value, str | Path):
         return Path(value)
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise TypeError("expected a number of at most 300 digits") from None
     if type(value) is not hint:
         raise TypeError(f"expected {_NAMES.get(hint, hint)}")
     return value

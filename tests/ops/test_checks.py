@@ -129,3 +129,37 @@ def test_sizes_that_jit_trace_has_made_tensors_are_refused_by_name() -> None:
 
     with pytest.raises(TypeError, match=r"image_size: .*torch\.jit\.trace, which is not supported"):
         torch.jit.trace(anchors, torch.zeros(1, 3, 16, 16))
+
+
+HUGE = 10**400  # which no float holds
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("threshold", lambda: _checks.check_number("threshold", HUGE)),
+        ("threshold", lambda: _checks.check_number("threshold", -HUGE, maximum=1)),
+        ("variances", lambda: _checks.check_variances((HUGE, 0.2))),
+        ("box_weights", lambda: _checks.check_box_weights((HUGE, HUGE, 5, 5), _checks.VARIANCES)),
+        (r"strides\[0\]", lambda: AnchorGrid(strides=(HUGE,), sizes=(16,))),
+        (r"sizes\[0\]", lambda: AnchorGrid(strides=(8,), sizes=(HUGE,))),
+        ("offset", lambda: AnchorGrid(strides=(8,), sizes=(16,), offset=HUGE)),
+        ("backgrounds", lambda: AnchorGrid(strides=(8,), sizes=(16,), backgrounds=HUGE)),
+    ],
+)
+def test_an_integer_that_no_float_holds_is_a_value_error_of_one_short_line(name, call) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: expected .*, got .*\.\.\.") as refused:
+        call()
+    assert len(str(refused.value)) < 200
+
+
+def test_a_size_that_no_operator_takes_is_named() -> None:
+    grid = AnchorGrid(strides=(8,), sizes=(16,))
+    with pytest.raises(ValueError, match=r"feature_sizes\[0\]: .* below 2\^63"):
+        grid.anchors([(HUGE, 1)])
+
+
+def test_the_largest_integers_that_a_float_holds_are_numbers() -> None:
+    _checks.check_number("ratio", 2**60)
+    _checks.check_number("ratio", -(10**308))
+    _checks.check_variances((10**308, 1))

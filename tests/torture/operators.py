@@ -93,8 +93,11 @@ def _recorded(size: int, seed: int) -> list[tuple[str, list[Any]]]:
     with _Recorder() as recorder:
         for call in OperatorCalls(size, seed=seed).calls.values():
             call()
-    forward = dict(recorder.calls)
-    calls = list(recorder.calls)
+    forward = {_without_forward(name): arguments for name, arguments in recorder.calls}
+    # Public functions leave the gradient to torch only where a compiler looks on.
+    with_gradient = [name for name, _ in recorder.calls if name.endswith("_forward")]
+    calls = [*recorder.calls]
+    calls += [(name, forward[name]) for name in map(_without_forward, with_gradient)]
     for name in ("l2_normalize", "max_out_background", "encode_boxes", "decode_boxes"):
         arguments = forward[name]
         gradient = torch.ones_like(getattr(torch.ops.s3fd, name)(*arguments))
@@ -105,6 +108,10 @@ def _recorded(size: int, seed: int) -> list[tuple[str, list[Any]]]:
     one = torch.ones(())
     arguments = [one, one, *loss[:6], kept, counts, *loss[7:]]
     return [*calls, ("multibox_loss_backward", arguments)]
+
+
+def _without_forward(name: str) -> str:
+    return name.removesuffix("_forward")
 
 
 def _call(name: str, arguments: list[Any], rng: Random) -> str:

@@ -81,6 +81,7 @@ def test_an_unknown_key_is_named_with_its_file_and_what_was_meant(tmp_path):
         ("steps = 1.5", "steps: expected a whole number, got 1.5"),
         ("steps = true", "steps: expected a whole number, got True"),
         ("learning_rate = '1'", "learning_rate: expected a number"),
+        (f"learning_rate = 1{'0' * 400}", "learning_rate: expected a number of at most 300 digits"),
         ("compile = 1", "compile: expected true or false"),
         ("milestones = 3", "milestones: expected a list"),
         ("milestones = ['a']", "milestones: expected a whole number"),
