@@ -9,9 +9,9 @@ from s3fd.commands.options import AtLeastOne, Share, UsageError, option
 from s3fd.commands.outputs import check_output_file, write_line
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
 
-Format: TypeAlias = Literal["onnx", "torch"]
+Format: TypeAlias = Literal["onnx", "openvino", "torch"]
 
-_SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
 def export(
@@ -31,19 +31,22 @@ def export(
 
     Args:
         model: Bundled weights, or a file of weights.
-        out: The file to write: .onnx or .pt2.
-        kind: onnx: standard operators, for images of any size; torch: torch.export's program.
+        out: The file to write: .onnx, .xml (and .bin beside it), or .pt2.
+        kind: onnx: standard operators, for images of any size; openvino: the same for OpenVINO;
+            torch: torch.export's program.
         threshold: Leave out faces with a smaller score.
         iou_threshold: Of two faces that overlap more, keep the better.
-        pixels: With onnx, the type of the images; 0 to 255 in both.
+        pixels: With onnx and openvino, the type of the images; 0 to 255 in both.
         image_size: With torch, height and width of the images.
         batch_size: With torch, their number.
-        precision: What the network computes in; with onnx, float32 or float16.
+        precision: What the network computes in; with onnx and openvino, float32 or float16.
     """
     if out.suffix != _SUFFIXES[kind]:
         expected = f"a name that ends in {_SUFFIXES[kind]} for --format {kind}"
         raise UsageError("--out", f"expected {expected}, got {out}")
     check_output_file(out, "--out")
+    if kind == "openvino":
+        check_output_file(out.with_suffix(".bin"), "--out")
     _check_options_of_formats(kind, pixels, image_size, batch_size, precision)
     from s3fd.models import load_checkpoint
     from s3fd.models.checkpoint import weights_path
@@ -53,13 +56,17 @@ def export(
     except (OSError, ValueError) as error:
         raise UsageError("NAME|FILE", str(error)) from None
     thresholds = {"score_threshold": threshold, "iou_threshold": iou_threshold}
-    if kind == "onnx":
+    written = [out]
+    if kind != "torch":
+        import s3fd.export as formats
+
         try:
-            from s3fd.export import export_onnx
+            write = formats.export_onnx if kind == "onnx" else formats.export_openvino
         except ImportError as error:
             raise UsageError("--format", str(error)) from None
         assert precision != "bfloat16"
-        export_onnx(network, out, input_type=pixels, precision=precision, **thresholds)
+        write(network, out, input_type=pixels, precision=precision, **thresholds)
+        written += [out.with_suffix(".bin")] * (kind == "openvino")
     else:
         from s3fd.export import export_torch
 
@@ -72,7 +79,8 @@ def export(
             precision=precision,
             **thresholds,
         )
-    write_line(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    for file in written:
+        write_line(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 
 
 def _check_options_of_formats(
@@ -88,11 +96,11 @@ def _check_options_of_formats(
     if image_size is not None and min(image_size) < 1:
         raise UsageError("--image-size", f"expected two numbers of pixels, got {image_size}")
     given = {
-        "--pixels": ("onnx", pixels != "uint8"),
-        "--image-size": ("torch", image_size is not None),
-        "--batch-size": ("torch", batch_size != 1),
-        "--precision bfloat16": ("torch", precision == "bfloat16"),
+        "--pixels": (("onnx", "openvino"), pixels != "uint8"),
+        "--image-size": (("torch",), image_size is not None),
+        "--batch-size": (("torch",), batch_size != 1),
+        "--precision bfloat16": (("torch",), precision == "bfloat16"),
     }
     for name, (of, is_given) in given.items():
-        if is_given and kind != of:
-            raise UsageError(name, f"has an effect with --format {of} alone")
+        if is_given and kind not in of:
+            raise UsageError(name, f"has an effect with --format {' and '.join(of)} alone")

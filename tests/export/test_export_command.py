@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnxruntime
+import openvino
 import pytest
 import torch
 
@@ -38,12 +39,41 @@ def test_half_precision_is_asked_for_by_a_flag(run, weights, tmp_path):
     assert metadata["precision"] == "float16"
 
 
+def test_openvino_gets_two_files(run, weights, tmp_path):
+    out = tmp_path / "random.xml"
+    result = run("export", weights, "--format", "openvino", "-o", out, "--threshold", "0.3")
+    assert result.exit_code == 0, result.output
+    assert "random.xml: " in result.output
+    assert "random.bin: " in result.output
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), np.uint8)
+    results = openvino.Core().compile_model(out, "CPU")({"images": image})
+    assert len(results["boxes"]) == len(results["scores"]) > 0
+    assert results["scores"].min() >= 0.3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("export", "light"), "--out"),
         ((*BASE, "light.pb"), "expected a name that ends in .onnx"),
         ((*BASE, "light.onnx", "--format", "torch"), "expected a name that ends in .pt2"),
+        ((*BASE, "light.onnx", "--format", "openvino"), "expected a name that ends in .xml"),
+        ((*BASE, "gone/light.xml", "--format", "openvino"), "there is no folder"),
+        ((*BASE, "light.xml", "--format", "openvino", "--batch-size", "2"), "with --format torch"),
+        (
+            (
+                *BASE,
+                "light.pt2",
+                "--format",
+                "torch",
+                "--image-size",
+                "480",
+                "640",
+                "--pixels",
+                "float32",
+            ),
+            "with --format onnx and openvino alone",
+        ),
         ((*BASE, "gone/light.onnx"), "there is no folder"),
         ((*BASE, "light.pt2", "--format", "torch"), "needs the height and width"),
         ((*BASE, "light.onnx", "--image-size", "480", "640"), "with --format torch alone"),
@@ -61,12 +91,21 @@ def test_wrong_arguments_are_named_before_any_work(run, tmp_path, monkeypatch, a
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_packages_are_named_with_what_brings_them(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "kind", "name", "extra"),
+    [
+        ("onnxscript", "onnx", "light.onnx", "export"),
+        ("openvino", "openvino", "light.xml", "openvino"),
+    ],
+)
+def test_missing_packages_are_named_with_what_brings_them(
+    run, tmp_path, monkeypatch, missing, kind, name, extra
+):
     import sys
 
     for module in [name for name in sys.modules if name.startswith("s3fd.export")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    result = run("export", "light", "-o", tmp_path / "light.onnx")
+    monkeypatch.setitem(sys.modules, missing, None)
+    result = run("export", "light", "-o", tmp_path / name, "--format", kind)
     assert result.exit_code == 2
-    assert "pip install 's3fd[export]'" in " ".join(result.output.split())
+    assert f"pip install 's3fd[{extra}]'" in " ".join(result.output.split())

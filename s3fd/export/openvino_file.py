@@ -1,0 +1,71 @@
+"""A whole detector in OpenVINO's format: that of ONNX, converted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
+from s3fd.export.onnx_file import FilePrecision, InputType, export_onnx
+from s3fd.files import whole_file
+from s3fd.models import S3FD
+
+try:
+    import openvino
+except ImportError as error:
+    raise ImportError(
+        "s3fd.export: OpenVINO is not installed: pip install 's3fd[openvino]'"
+    ) from error
+
+
+def export_openvino(
+    model: S3FD,
+    path: str | os.PathLike[str],
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    input_type: InputType = "uint8",
+    precision: FilePrecision = "float32",
+) -> None:
+    """Writes a detector for OpenVINO: ``NAME.xml``, and its weights beside it in ``NAME.bin``.
+
+    It takes and gives what the file of `export_onnx` does, by the same names.
+
+    Args:
+        model: a copy of it is exported, with its batch norms folded.
+        path: of the ``.xml``; both files are replaced if they are there.
+        score_threshold: faces with a smaller score are dropped; in [0, 1].
+        iou_threshold: of two faces that overlap more, the one with the larger score stays.
+        input_type: of the images: ``"uint8"`` or ``"float32"``.
+        precision: of the weights in the file: ``"float32"`` or ``"float16"``. What is computed
+            in is chosen when the model is compiled (``INFERENCE_PRECISION_HINT``).
+
+    Raises:
+        ValueError: an argument is not as described.
+    """
+    path = Path(path)
+    if path.suffix != ".xml":
+        raise ValueError(f"path: expected a name that ends in .xml, got {path}")
+    if precision not in get_args(FilePrecision):
+        raise ValueError(f"precision: expected 'float32' or 'float16', got {precision!r}")
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "detector.xml"
+        export_onnx(
+            model,
+            made.with_suffix(".onnx"),
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            input_type=input_type,
+        )
+        openvino.save_model(
+            openvino.convert_model(made.with_suffix(".onnx")),
+            made,
+            compress_to_fp16=precision == "float16",
+        )
+        # Both are on the disk before either takes its name.
+        with whole_file(path) as description, whole_file(path.with_suffix(".bin")) as weights:
+            description.write(made.read_bytes())
+            description.flush()
+            weights.write(made.with_suffix(".bin").read_bytes())
