@@ -24,7 +24,8 @@ def files() -> Iterator[tuple[str, str | bytes]]:
         "# Gallery",
         "",
         "Eileen Collins (NASA, in the public domain), as she is and as photos make it hard: found",
-        "by the bundled weights with the default settings, when this site was built.",
+        "by the bundled weights with the default settings, when this site was built. The last",
+        "three show where it ends: turned, out of focus, hidden.",
     ]
     for title, picture, faces in scenes():
         found = detector(picture)
@@ -46,6 +47,9 @@ def scenes() -> Iterator[tuple[str, UInt8Array, int]]:
     yield "In the dark", in_the_dark(photo), 1
     yield "Tilted", np.asarray(photo.rotate(25, Image.Resampling.BICUBIC, fillcolor=GREY)), 1
     yield "A thumbnail", np.asarray(photo.resize((48, 48))), 1
+    yield "Turned by 30 degrees and more", side_by_side(turned(photo), columns=4), 12
+    yield "Out of focus", side_by_side(out_of_focus(photo), columns=4), 8
+    yield "Half hidden", side_by_side(half_hidden(photo), columns=4), 8
 
 
 def all_sizes(photo: Image.Image) -> UInt8Array:
@@ -69,6 +73,49 @@ def crowd(photo: Image.Image, *, rows: int, columns: int, side: int) -> UInt8Arr
         for column in range(columns):
             place = (column * (side + 6) + 6, row * (side + 6) + 3)
             ground.paste((face, mirrored)[(row + column) % 2], place)
+    return np.asarray(ground)
+
+
+def turned(photo: Image.Image) -> Iterator[Image.Image]:
+    """The face in steps of 30 degrees against the clock, all around."""
+    x, y = (FACE[0] + FACE[2]) // 2, 120
+    for degrees in range(0, 360, 30):
+        picture = photo.rotate(degrees, Image.Resampling.BICUBIC, center=(x, y), fillcolor=GREY)
+        yield picture.crop((x - 110, y - 110, x + 110, y + 110))
+
+
+def out_of_focus(photo: Image.Image) -> Iterator[Image.Image]:
+    """The face with the detail of 64 pixels, and less and less."""
+    face = photo.crop(FACE)
+    for height in (64, 40, 28, 20, 16, 12, 10, 8):
+        small = face.resize((round(0.8 * height), height), Image.Resampling.BOX)
+        yield small.resize(face.size, Image.Resampling.BICUBIC)
+
+
+def half_hidden(photo: Image.Image) -> Iterator[Image.Image]:
+    """The face behind something: a third and a half of it, from each side."""
+    left, top, right, bottom = 30, 55, 125, 185  # of the face in the cut
+    for share in (1 / 3, 1 / 2):
+        x, y = round(share * (right - left)), round(share * (bottom - top))
+        for cover in (
+            (0, 0, left + x, 200),
+            (right - x, 0, 160, 200),
+            (0, 0, 160, top + y),
+            (0, bottom - y, 160, 200),
+        ):
+            face = photo.crop(FACE)
+            face.paste((70, 60, 50), cover)
+            yield face
+
+
+def side_by_side(pictures: Iterator[Image.Image], *, columns: int) -> UInt8Array:
+    """Pictures of one size in rows."""
+    tiles = list(pictures)
+    width, height = tiles[0].width + 20, tiles[0].height + 20
+    ground = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), GREY)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        ground.paste(tile, (column * width + 10, row * height + 10))
     return np.asarray(ground)
 
 
