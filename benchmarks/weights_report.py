@@ -3,8 +3,9 @@
     python benchmarks/weights_report.py --fddb FDDB --photos PHOTOS
     python benchmarks/weights_report.py --weights runs/light/model.safetensors --card card.md ...
 
-Average precision by set and by size of the faces, what the default threshold keeps, how far scores
-are from probabilities, and the time that a photo takes. A photo's set is its name up to the first
+Average precision by set and by size of the faces, what the default threshold keeps, what is left of
+it in photos that were turned, darkened and the like, how far scores are from probabilities, and the
+time that a photo takes. A photo's set is its name up to the first
 "-". The card keeps what it says outside the two marks. `--plot` draws scores against precision.
 """
 
@@ -30,6 +31,7 @@ if __package__ in (None, ""):
 
 from benchmarks._arguments import command_line
 from benchmarks._card import into_card
+from benchmarks._hardships import HARDSHIPS
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
@@ -48,6 +50,7 @@ from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
 
 EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
+_HARD = 5  # photos of which one goes through all that photos go through
 _FEWEST = 20  # detections that a point of the plot stands for
 
 
@@ -111,6 +114,20 @@ def measure(
     return Measured(name, scale, photos, [faces.numpy() for faces in result.detections])
 
 
+def measure_hardships(
+    detector: FaceDetector, photos: Sequence[AnnotatedImage]
+) -> Iterator[Measured]:
+    """The detections in photos that have been through something, by its name."""
+
+    def find(pictures: Sequence[UInt8Array]) -> Sequence[Detections]:
+        return detector(pictures, score_threshold=LOWEST_SCORE)
+
+    for hardship in HARDSHIPS if photos else ():
+        _say(hardship.name)
+        result = evaluate_detector(hardship.before(find), photos)
+        yield Measured(hardship.name, 1.0, photos, [faces.numpy() for faces in result.detections])
+
+
 def _times(scale: float, picture: UInt8Array) -> Size:
     return round(picture.shape[0] * scale), round(picture.shape[1] * scale)
 
@@ -143,7 +160,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
         yield f"| {' | '.join(row)} |"
 
 
-def figures(measured: Sequence[Measured], detector: FaceDetector) -> Iterator[str]:
+def figures(
+    measured: Sequence[Measured], hard: Sequence[Measured], detector: FaceDetector
+) -> Iterator[str]:
     """The lines of the card's measured part."""
     threshold = SCORE_THRESHOLD
     yield "Average precision (AP) of faces from 8 px on; precision and recall at the default"
@@ -159,6 +178,14 @@ def figures(measured: Sequence[Measured], detector: FaceDetector) -> Iterator[st
     ranges = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
     yield from table(("set", "scale", *ranges), map(_size_row, measured))
     yield ""
+    if hard:
+        yield f"Every {_HARD}th of the labelled photos without those of crowds, as photos get hard:"
+        yield ""
+        yield from table(
+            ("photos", "number", "faces", "AP at IoU 0.5", "at 0.6", "precision", "recall"),
+            (_set_row(part, threshold)[:1] + _set_row(part, threshold)[2:] for part in hard),
+        )
+        yield ""
     yield "Share of right detections among those of a score, photos as they are; where the share"
     yield "is the score, the score is a probability:"
     yield ""
@@ -231,7 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     detector = FaceDetector(load_checkpoint(weights))
     card = options.card or pretrained_path("light").with_suffix(".md")
     measured = list(_all(detector, options))
-    text = into_card(card.read_text(encoding="utf-8"), figures(measured, detector))
+    hard = list(measure_hardships(detector, _hard_photos(options)))
+    text = into_card(card.read_text(encoding="utf-8"), figures(measured, hard, detector))
     with whole_file(card) as file:
         file.write(text.encode())
     if options.plot is not None:
@@ -248,6 +276,11 @@ def _all(detector: FaceDetector, options: argparse.Namespace) -> Iterator[Measur
             for scale in options.scales:
                 _say(f"{name} at {scale:g}")
                 yield measure(detector, name, photos, scale)
+
+
+def _hard_photos(options: argparse.Namespace) -> list[AnnotatedImage]:
+    photos = [] if options.photos is None else read_photos(options.photos, "val").photos
+    return [photo for photo in photos if not photo.path.name.startswith("crowd-")][::_HARD]
 
 
 def _say(name: str) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from s3fd import Detections
 from s3fd.models import pretrained_path
 
 RUN = Path(__file__).parents[1] / "benchmarks" / "weights_report.py"
@@ -50,6 +52,8 @@ def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_pa
     assert "| space | 2 | 1 | 1 |" in text
     assert "| empty | 1 | 1 | 0 | nan |" in text
     assert "| space | 1 |  |  |  | 1.000 (1) |  |  |" in text  # 101 px
+    for name in ("as they are", "upside down", "half as large"):
+        assert f"| {name} | 1 | 1 | 1.0000 |" in text
     assert Image.open(plot).width > 100
 
 
@@ -66,6 +70,29 @@ def test_the_cost_of_small_faces_is_measured_by_setting(photos, tmp_path, report
     assert [row.split("|")[-2].strip() for row in rows] == ["1.00", "1.00", "0.00"]  # of 101 px
     assert Image.open(plot).width > 100
     assert small_faces["main"](["--photos", str(photos), "--set", "sea"]) == 1
+
+
+HARDSHIPS = runpy.run_path(str(RUN.with_name("_hardships.py")))["HARDSHIPS"]
+
+
+@pytest.mark.parametrize("hardship", HARDSHIPS, ids=lambda hardship: hardship.name)
+@pytest.mark.parametrize("width", [120, 61])
+def test_what_is_found_in_a_changed_photo_is_given_in_the_photo_itself(hardship, width):
+    """The box of the only bright spot, as it is found after the change."""
+    photo = np.zeros((80, width, 3), np.uint8)
+    photo[10:30, 40:56] = 255
+
+    def find(pictures):
+        (picture,) = pictures
+        rows, columns = np.nonzero(picture[:, :, 0] > picture.max() / 2)
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        return [
+            Detections(torch.tensor([box], dtype=torch.float32), torch.ones(1), picture.shape[:2])
+        ]
+
+    (faces,) = hardship.before(find)([photo])
+    assert faces.image_size == (80, width)
+    np.testing.assert_allclose(faces.boxes, [[40, 10, 56, 30]], atol=2)
 
 
 def test_faces_below_8_px_count_neither_way(report):
