@@ -50,6 +50,7 @@ function(s3fd_why_nvcc_fails result)
   set(source "${CMAKE_BINARY_DIR}/s3fd_try_nvcc.cu")
   file(WRITE "${source}" [[
 #include <concepts>
+#include <cub/version.cuh>
 #include <cuda_runtime.h>
 template <std::integral T> __global__ void set(T* value) { *value = 1; }
 int main() { set<int><<<1, 1>>>(nullptr); return cudaDeviceSynchronize(); }

@@ -25,6 +25,7 @@ set(S3FD_CUDA_SOURCES
     csrc/cuda/max_out_background.cu
     csrc/cuda/multibox_loss.cu
     csrc/cuda/nms.cu
+    csrc/cuda/primitives/radix_sort.cu
     csrc/cuda/soft_nms.cu
     csrc/cuda/vote_boxes.cu
 )

@@ -36,7 +36,7 @@ class Detections {
     if (images_ == 0 || candidates_ == 0) return;
     dispatch_floating(call.logits[0].scalar_type(), "decode_detections",
                       [&]<typename T>() { scan<T>(); });
-    sort_lists(selected(), sink_, sort_memory_, images_, candidates_, stream_);
+    sort_lists(selected(), sink_, workspace_, sort_memory_, images_, candidates_, stream_);
     if (call.classes == 1) {
       suppress_greedily<float, false>(lists_, images_, stream_);
     } else {
@@ -90,8 +90,7 @@ class Detections {
     const auto owners = workspace_.add<int32_t>(rows);
     const auto pairs = workspace_.add<uint32_t>(has_labels_ ? rows : 0);
     const auto classes = workspace_.add<int64_t>(has_classes ? rows : 0);
-    const auto sort_memory =
-        workspace_.add<NarrowEntry>(images_ * s3fd::cuda::sort_memory<NarrowEntry>(candidates_));
+    sort_memory_ = add_sort_memory<NarrowEntry>(workspace_, images_, candidates_);
     const auto overlaps = workspace_.add<uint64_t>(overlap_words(images_, candidates_));
     const auto kept = workspace_.add<int32_t>(images_ * keep);
     workspace_.allocate(call_.logits[0]);
@@ -112,7 +111,6 @@ class Detections {
              workspace_.at(owners),
              has_labels_ ? workspace_.at(pairs) : nullptr,
              has_classes ? workspace_.at(classes) : nullptr};
-    sort_memory_ = workspace_.at(sort_memory);
     lists_ = {sink_.boxes,
               sink_.classes,
               nullptr,
@@ -165,7 +163,7 @@ class Detections {
   FoundLists found_;
   EntrySelection selection_;
   CandidateSink sink_;
-  NarrowEntry* sort_memory_;
+  SortMemory sort_memory_;
   GreedyLists<float> lists_;
 };
 

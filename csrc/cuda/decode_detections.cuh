@@ -205,6 +205,7 @@ __global__ void __launch_bounds__(kScanThreads, 2)
 
 struct ByMargin {
   using Entry = NarrowEntry;
+  static constexpr bool kNumbersRise = false;
 
   const Entry* entries;  // [B, stride]
   int64_t stride;

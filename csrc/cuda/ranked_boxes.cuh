@@ -1,8 +1,9 @@
 // Boxes and their scores as operators get them, sorted by falling score, and suppressed: what nms,
 // batched_nms and vote_boxes have in common.
 //
-// Launches: the sort of the scores (1, or 2 from 4096 boxes on), the gathering of the boxes (1),
-// the suppression (1 for every 1024 boxes), and from 8192 boxes on a sort by place (2) before it.
+// Launches: the sort of the scores (1; 2 above 4096 boxes; above 32 768 2 and those of a radix
+// sort), the gathering of the boxes (1), the suppression (1 for every 1024 boxes), and above 8192
+// boxes a sort by place (2, and those of a radix sort) before it.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +29,7 @@ constexpr int kGatherThreads = 256;
 template <typename T>
 struct ByFallingScore {
   using Entry = decltype(make_entry(falling_key(compute_t<T>{}), 0u));
+  static constexpr bool kNumbersRise = true;
 
   const T* scores;
   int64_t stride, size;
@@ -53,6 +55,7 @@ __device__ inline uint32_t spread_bits(uint32_t bits) {
 template <typename T, bool kGrouped>
 struct ByPlace {
   using Entry = std::conditional_t<kGrouped, WideEntry, NarrowEntry>;
+  static constexpr bool kNumbersRise = true;
 
   const StoredBox<T>* boxes;
   const int64_t* groups;
@@ -150,13 +153,12 @@ class RankAndSuppress {
     const auto overlaps = workspace.add<uint64_t>(overlap_words(1, size));
     const auto kept = workspace.add<int32_t>(std::min(keep, size));
     const auto progress = workspace.add<Progress>(1);
-    const auto entries = workspace.add<WideEntry>(sort_memory<WideEntry>(size));
+    sort_memory_ = add_sort_memory<WideEntry>(workspace, 1, size);
     workspace.allocate(boxes);
     order_ = workspace.at(order);
     place_ = many ? workspace.at(place) : nullptr;
     boxes_by_score_ = workspace.at(by_score);
     groups_by_score_ = workspace.at(groups_by_score);
-    entries_ = workspace.at(entries);
     ranked_.size = size;
     ranked_.order = order_;
     ranked_.lists = {boxes_by_score_,
@@ -182,8 +184,7 @@ class RankAndSuppress {
   void sort_by_score(const Tensor& scores) {
     dispatch_floating(scores.scalar_type(), "nms", [&]<typename S>() {
       const ByFallingScore<S> source{data<S>(scores), scores.stride(0), ranked_.size};
-      sort_lists(source, NumberSink{order_},
-                 reinterpret_cast<typename ByFallingScore<S>::Entry*>(entries_), 1, ranked_.size,
+      sort_lists(source, NumberSink{order_}, ranked_.workspace, sort_memory_, 1, ranked_.size,
                  stream_);
     });
   }
@@ -201,8 +202,8 @@ class RankAndSuppress {
   void sort_by_place() {
     using Source = ByPlace<T, kGrouped>;
     const Source source{boxes_by_score_, groups_by_score_, ranked_.size};
-    sort_lists(source, NumberSink{place_}, reinterpret_cast<typename Source::Entry*>(entries_), 1,
-               ranked_.size, stream_);
+    sort_lists(source, NumberSink{place_}, ranked_.workspace, sort_memory_, 1, ranked_.size,
+               stream_);
   }
 
   const Tensor& boxes_;
@@ -212,7 +213,7 @@ class RankAndSuppress {
   int32_t *order_, *place_;
   StoredBox<T>* boxes_by_score_;
   int64_t* groups_by_score_;
-  WideEntry* entries_;
+  SortMemory sort_memory_;
 };
 
 }  // namespace s3fd::cuda

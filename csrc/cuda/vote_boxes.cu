@@ -14,14 +14,15 @@ namespace {
 struct Groups {
   explicit Groups(const RankedBoxes<float>& ranked, const Tensor& like)
       : members(workspace.add<NarrowEntry>(ranked.size)),
-        memory(workspace.add<NarrowEntry>(sort_memory<NarrowEntry>(ranked.size))),
+        memory(add_sort_memory<NarrowEntry>(workspace, 1, ranked.size)),
         begins(workspace.add<int32_t>(ranked.size)),
         count(workspace.add<int32_t>(1)) {
     workspace.allocate(like);
   }
 
   Workspace workspace;
-  Workspace::Array<NarrowEntry> members, memory;
+  Workspace::Array<NarrowEntry> members;
+  SortMemory memory;
   Workspace::Array<int32_t> begins, count;
 };
 
@@ -30,7 +31,7 @@ Groups list_groups(const RankedBoxes<float>& ranked, const Tensor& scores, bool 
   Groups groups(ranked, scores);
   Workspace& workspace = groups.workspace;
   sort_lists(ByOwner{ranked.lists.owners, ranked.size}, EntrySink{workspace.at(groups.members)},
-             workspace.at(groups.memory), 1, ranked.size, stream);
+             workspace, groups.memory, 1, ranked.size, stream);
   dispatch_floating(scores.scalar_type(), "vote_boxes", [&]<typename S>() {
     launch(list_groups_kernel<S>, 1, kHeadThreads, 0, stream, workspace.at(groups.members),
            ranked.size, keep_single, data<S>(scores), scores.stride(0), workspace.at(groups.begins),

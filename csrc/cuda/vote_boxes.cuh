@@ -5,10 +5,10 @@
 // begin; and a warp a group gathers its members, 32 at a time, and adds them up in double and in
 // their order: the sums of the CPU, bit for bit.
 //
-// 3 launches, 4 from 4096 boxes on, behind those of the suppression, and one wait for the device,
-// for the size of the output. Members are read twice, 8 bytes each, and boxes and scores again, at
-// random; latency bounds it: three reads that wait for each other and 32 additions in a row for
-// each 32 members of the longest group.
+// 3 launches, 4 above 4096 boxes, above 32 768 those of a radix sort besides, behind those of the
+// suppression, and one wait for the device, for the size of the output. Members are read twice, 8
+// bytes each, and boxes and scores again, at random; latency bounds it: three reads that wait for
+// each other and 32 additions in a row for each 32 members of the longest group.
 #pragma once
 
 #include "cuda/primitives/block.cuh"
@@ -23,6 +23,7 @@ constexpr int kHeadThreads = 1024, kMeanThreads = 128;
 // Members of groups: the owner above, the member below; an owner is its own first member.
 struct ByOwner {
   using Entry = NarrowEntry;
+  static constexpr bool kNumbersRise = true;
 
   const int32_t* owners;
   int64_t size;

@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from kernel_checks import CHECKS  # noqa: E402 # found there
 
 WORK = ROOT / "build" / "mutants"
-OBJECTS = ("emulator", "watch", "torch_calls")
+OBJECTS = ("emulator", "watch", "torch_calls", "radix_sort")
+SORT, MOST_RANKED = "cuda/primitives/sort.cuh", ("kMostRanked = 32768;", "kMostRanked = 250;")
 
 # By what the names of calls contain, which file has their kernels.
 SOURCES = (
@@ -45,17 +46,21 @@ SOURCES = (
 class Mutant:
     """``edits``: of a file below csrc/, what is there once, and what is put there instead.
 
-    ``only``: the calls that are checked. ``checks``: by which.
+    ``only``: the calls that are checked. ``checks``: by which. ``by_radix``: lists of more than
+    250 are sorted by radix, so that small checks see it.
     """
 
     file: str
     edits: tuple[tuple[str, str], ...]
     only: str
     checks: tuple[str, ...] = ("watched", "watched in another order")
+    by_radix: bool = False
 
 
-def mutant(file: str, old: str, new: str, only: str, *checks: str) -> Mutant:
-    return Mutant(file, ((old, new),), only, checks or Mutant.checks)
+def mutant(
+    file: str, old: str, new: str, only: str, *checks: str, by_radix: bool = False
+) -> Mutant:
+    return Mutant(file, ((old, new),), only, checks or Mutant.checks, by_radix)
 
 
 FENCES = "cuda/primitives/block.cuh"
@@ -208,9 +213,12 @@ MUTANTS = {
 }  # fmt: skip
 
 
-def edited(mutant: Mutant, csrc: Path) -> str:
-    """The text of the file with the fault; ValueError if what it changes isn't there once."""
-    text = (csrc / mutant.file).read_text()
+def edited(mutant: Mutant, *folders: Path) -> str:
+    """The text of the file with the fault; ValueError if what it changes isn't there once.
+
+    ``folders``: the first of them that has the file.
+    """
+    text = next(f / mutant.file for f in folders if (f / mutant.file).exists()).read_text()
     for old, new in mutant.edits:
         if text.count(old) != 1:
             raise ValueError(f"csrc/{mutant.file} has {text.count(old)} times:\n{old}")
@@ -240,16 +248,20 @@ class Compiler:
         folder = configured(watched)
         overlay = folder / "overlay"
         shutil.rmtree(overlay, ignore_errors=True)
-        (overlay / mutant.file).parent.mkdir(parents=True)
-        (overlay / mutant.file).write_text(edited(mutant, self._sources))
+        mutants = [mutant]
+        if mutant.by_radix:
+            mutants.append(Mutant(SORT, (MOST_RANKED,), mutant.only))
+        for changed in mutants:
+            (overlay / changed.file).parent.mkdir(parents=True, exist_ok=True)
+            (overlay / changed.file).write_text(edited(changed, overlay, self._sources))
         source = next(name for part, name in SOURCES if part in mutant.only)
         commands = subprocess.run(
             ["ninja", "-C", folder, "-t", "commands", "_kernels"],
             capture_output=True, text=True, check=True, env=tools(),
         ).stdout.splitlines()  # fmt: skip
         compile_ = next(line for line in commands if line.endswith(f"/{source}"))
-        if mutant.file.endswith(".cu"):
-            compile_ = re.sub(r" -c \S+$", f" -c {overlay}/{mutant.file}", compile_)
+        folder_of_source = overlay if mutant.file.endswith(".cu") else self._sources
+        compile_ = re.sub(r" -c \S+$", f" -c {folder_of_source}/cuda/{source}", compile_)
         # Behind the emulator's own headers, and before all others.
         compile_ = re.sub(r" -I\S+/csrc ", f" -I{overlay} -I{self._sources} ", compile_)
         compile_ = re.sub(r" -o \S+\.o ", f" -O0 -w -o {folder}/mutant.o ", compile_)
@@ -304,9 +316,9 @@ def fails(library: Path, name: str, only: str) -> str:
 
 
 @functools.cache
-def check_sound(compiler: Compiler, only: str, name: str) -> None:
+def check_sound(compiler: Compiler, only: str, name: str, by_radix: bool) -> None:
     """RuntimeError if a check fails without any fault."""
-    nothing = Mutant("cuda/primitives/launch.h", (), only)
+    nothing = Mutant("cuda/primitives/launch.h", (), only, by_radix=by_radix)
     library, refusal = compiler.library(nothing, CHECKS[name].watched)
     said = refusal or fails(library, name, only)
     if said:
@@ -319,7 +331,7 @@ def killer(mutant: Mutant, compiler: Compiler) -> str:
         library, refusal = compiler.library(mutant, CHECKS[name].watched)
         said = f"the compiler: {refusal}" if refusal else fails(library, name, mutant.only)
         if said:
-            check_sound(compiler, mutant.only, name)
+            check_sound(compiler, mutant.only, name, mutant.by_radix)
             return f"{name}: {said}"
     return ""
 

@@ -36,7 +36,7 @@ def captured(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [700, 9000])
+@pytest.mark.parametrize("size", [700, 9000, 40_000])
 def test_public_functions_replay_the_same_answers(name: str, size: int) -> None:
     call = OperatorCalls(size, place=lambda tensor: tensor.cuda()).calls[name]
     expected = call()

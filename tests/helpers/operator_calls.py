@@ -52,6 +52,11 @@ class OperatorCalls:
     def _random(self, *shape: int) -> Tensor:
         return self._place(torch.randn(shape, generator=self._generator).to(self._dtype))
 
+    def _steps(self, *shape: int) -> Tensor:
+        """The same in steps, so that many are equal."""
+        numbers = torch.randn(shape, generator=self._generator)
+        return self._place(((8 * numbers).round() / 8).to(self._dtype))
+
     def _boxes(self, count: int, *, dtype: torch.dtype | None = None) -> Tensor:
         """Boxes of integers, so that many are alike, ten deep all over the plane."""
         extent = max(32, int(6 * math.sqrt(count)))
@@ -75,6 +80,9 @@ class OperatorCalls:
         scores = torch.randint(0, 99, (size,), generator=self._generator) / 100
         scores = self._place(scores.to(self._dtype))
         groups = self._place(torch.randint(0, 5, (size,), generator=self._generator))
+        odd = scores.clone()  # those that can't weigh a box
+        odd[::37], odd[5::91] = math.nan, -math.inf
+        odd = self._place(odd)
         few = min(size, 150)  # a round each, for all threads
         extent = (int(math.sqrt(size)) + 20, int(math.sqrt(size)) + 30)
         return {
@@ -82,7 +90,7 @@ class OperatorCalls:
             "decode_boxes": lambda: with_gradients(
                 lambda d, a: ops.decode_boxes(d, a, image_size=extent), deltas, anchors
             ),
-            "nms": lambda: (ops.nms(boxes, scores, 0.4),),
+            "nms": lambda: (ops.nms(boxes, odd, 0.4),),
             "nms_padded": lambda: ops.nms(boxes, scores, 0.4, padded=True, keep=size // 3 + 1),
             "batched_nms": lambda: (ops.batched_nms(boxes, scores, groups, 0.4),),
             "soft_suppression": lambda: ops.soft_nms(
@@ -98,8 +106,11 @@ class OperatorCalls:
         grid, levels = self._grid, self._levels
         anchors = self._place(grid.anchors(levels))
         matched = self._place(grid.match(levels, [b.cpu() for b in lists]))
-        logits = self._random(3, len(anchors), 2)
-        deltas = self._random(3, len(anchors), 4)
+        # Margins are close together in one image, and apart in the next; many of the last are equal.
+        logits = torch.randn(3, len(anchors), 2, generator=self._generator)
+        logits[0] = 1e-3 * logits[0] + torch.tensor([4.6, 0])
+        logits[2] = (4 * logits[2]).round() / 4
+        logits, deltas = self._place(logits.to(self._dtype)), self._random(3, len(anchors), 4)
         like = lists[0]
         return {
             "anchors": lambda: (grid.anchors(levels, device=like.device),),
@@ -113,7 +124,7 @@ class OperatorCalls:
     def _of_heads(self) -> dict[str, Call]:
         grid, levels = self._grid, self._levels
         channels = [(4, 4), (4, 8)]
-        logits = [self._random(2, c[0], *s) for c, s in zip(channels, levels, strict=True)]
+        logits = [self._steps(2, c[0], *s) for c, s in zip(channels, levels, strict=True)]
         deltas = [self._random(2, c[1], *s) for c, s in zip(channels, levels, strict=True)]
         sizes = [(8 * levels[0][0], 6 * levels[0][1])] * 2
         few = max(2, self._size // 9)

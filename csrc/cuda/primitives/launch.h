@@ -1,6 +1,7 @@
 // Where a GPU and its emulation part. tests/cuda_emulator/ has a header of this name with the same
 // functions, under which the kernels of csrc/cuda, and the code that launches them, are compiled as
-// plain C++ and run on the CPU. Nothing else in csrc/cuda knows of it.
+// plain C++ and run on the CPU; and a file in the place of radix_sort.cu, whose kernels are CUB's.
+// Nothing else in csrc/cuda knows of it.
 //
 // What every file of csrc/cuda keeps to, so that both work:
 //  - kernels are started with launch(), never with <<<>>>;

@@ -4,16 +4,21 @@
 // a longer list every entry counts, by bisection in each other tile, how many go before it: entries
 // that are neighbours in a tile take nearly the same steps, so that a warp reads a sector or two in
 // each. Bytes: the entries once, longer lists twice more, and their bisections from the L2 cache,
-// n * tiles * log2(tile) / 32 sectors: at 200 000 entries as quick as a radix sort, at a fraction
-// of its launches. No entry is equal to another, so that the order is one and the same on every
-// run.
+// n * tiles * log2(tile) / 32 sectors. Bisections wait for one another, log2(tile) loads a tile:
+// one list of more than kMostRanked entries is sorted by radix instead (radix_sort.h), in four
+// passes, or eight for keys of 64 bits, behind a kernel that lists its entries and before one that
+// gives them to the sink. Several such lists are not: they keep the multiprocessors busy side by
+// side, where a radix sort would take them one after the other. No entry is equal to another, so
+// that the order is one and the same on every run, whichever way it is found.
 #pragma once
 
 #include <bit>
 
 #include "cuda/primitives/host.h"
 #include "cuda/primitives/launch.h"
+#include "cuda/primitives/radix_sort.h"
 #include "cuda/primitives/warp.cuh"
+#include "cuda/primitives/workspace.h"
 
 namespace s3fd::cuda {
 
@@ -37,6 +42,19 @@ __device__ inline WideEntry make_entry(uint64_t key, uint32_t number) { return {
 
 __device__ inline uint32_t number_of(NarrowEntry entry) { return static_cast<uint32_t>(entry); }
 __device__ inline uint32_t number_of(const WideEntry& entry) { return entry.number; }
+
+// What a radix sort takes an entry apart into, beside its number, and what it is put together from.
+__device__ inline uint64_t radix_key(NarrowEntry entry) { return entry; }
+__device__ inline uint64_t radix_key(const WideEntry& entry) { return entry.key; }
+
+template <typename Entry>
+__device__ Entry entry_of(uint64_t key, uint32_t number) {
+  if constexpr (std::is_same_v<Entry, WideEntry>) {
+    return {key, number};
+  } else {
+    return key;
+  }
+}
 
 // Goes behind all entries that there are.
 template <typename Entry>
@@ -171,26 +189,103 @@ __global__ void __launch_bounds__(kRankThreads)
   sink(list, rank, entry);
 }
 
-// Entries of memory between the two kernels that a list of some capacity needs.
-template <typename Entry>
-int64_t sort_memory(int64_t capacity) {
-  return capacity > kSortTile<Entry> ? capacity : 0;
+// ---- By radix
+
+// The first of its bits that a list has to be sorted by: entries whose numbers rise need not be
+// sorted by these, since a radix sort leaves equal keys in their order.
+template <typename Source>
+constexpr int first_radix_bit() {
+  constexpr bool is_wide = std::is_same_v<typename Source::Entry, WideEntry>;
+  static_assert(!is_wide || Source::kNumbersRise, "a key of 64 bits has no room for a number");
+  return !is_wide && Source::kNumbersRise ? 32 : 0;
 }
 
-// Gives the sink every entry of every list with its rank. `memory`: sort_memory() for each list.
-template <typename Source, typename Sink>
-void sort_lists(const Source& source, const Sink& sink, typename Source::Entry* memory,
-                int64_t lists, int64_t capacity, cudaStream_t stream) {
+template <typename Source>
+__global__ void __launch_bounds__(kRankThreads)
+    list_entries_kernel(Source source, uint64_t* keys, uint32_t* numbers, int64_t capacity) {
   using Entry = typename Source::Entry;
+  const int64_t i = int64_t{blockIdx.x} * kRankThreads + threadIdx.x;
+  if (i >= capacity) return;
+  const Entry entry = i < source.count(0) ? source(0, i) : last_entry<Entry>();
+  keys[i] = radix_key(entry);
+  numbers[i] = number_of(entry);
+}
+
+template <typename Source, typename Sink>
+__global__ void __launch_bounds__(kRankThreads)
+    place_entries_kernel(Source source, Sink sink, const uint64_t* keys, const uint32_t* numbers) {
+  const int64_t i = int64_t{blockIdx.x} * kRankThreads + threadIdx.x;
+  if (i >= source.count(0)) return;
+  sink(0, i, entry_of<typename Source::Entry>(keys[i], numbers[i]));
+}
+
+// ---- All together
+
+// One list of more entries is sorted by radix.
+constexpr int64_t kMostRanked = 32768;
+
+inline bool is_sorted_by_radix(int64_t lists, int64_t capacity) {
+  return lists == 1 && capacity > kMostRanked;
+}
+
+// What sorting takes of a workspace, once the memory is there.
+struct SortMemory {
+  Workspace::Array<unsigned char> tiles;
+  Workspace::Array<uint64_t> keys[2];
+  Workspace::Array<uint32_t> numbers[2];
+  Workspace::Array<unsigned char> temporary;
+  size_t temporary_bytes;
+};
+
+// For lists of Entry, or of smaller ones.
+template <typename Entry>
+SortMemory add_sort_memory(Workspace& workspace, int64_t lists, int64_t capacity) {
+  const bool by_radix = is_sorted_by_radix(lists, capacity);
+  const bool ranked = !by_radix && capacity > kSortTile<Entry>;
+  const int64_t size = by_radix ? capacity : 0;
+  const size_t temporary = by_radix ? radix_sort_bytes(capacity) : 0;
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(Entry));
+  return {workspace.add<unsigned char>(ranked ? lists * capacity * kBytes : 0),
+          {workspace.add<uint64_t>(size), workspace.add<uint64_t>(size)},
+          {workspace.add<uint32_t>(size), workspace.add<uint32_t>(size)},
+          workspace.add<unsigned char>(static_cast<int64_t>(temporary)),
+          temporary};
+}
+
+template <typename Source, typename Sink>
+void sort_by_radix(const Source& source, const Sink& sink, const Workspace& workspace,
+                   const SortMemory& memory, int64_t capacity, cudaStream_t stream) {
+  const dim3 blocks = blocks_for(capacity, kRankThreads);
+  const RadixLists lists{{workspace.at(memory.keys[0]), workspace.at(memory.keys[1])},
+                         {workspace.at(memory.numbers[0]), workspace.at(memory.numbers[1])}};
+  launch(list_entries_kernel<Source>, blocks, kRankThreads, 0, stream, source, lists.keys[0],
+         lists.numbers[0], capacity);
+  const int sorted = radix_sort(workspace.at(memory.temporary), memory.temporary_bytes, lists,
+                                capacity, first_radix_bit<Source>(), stream);
+  launch(place_entries_kernel<Source, Sink>, blocks, kRankThreads, 0, stream, source, sink,
+         lists.keys[sorted], lists.numbers[sorted]);
+}
+
+// Gives the sink every entry of every list with its rank. `memory`: for as many lists of the
+// capacity.
+template <typename Source, typename Sink>
+void sort_lists(const Source& source, const Sink& sink, const Workspace& workspace,
+                const SortMemory& memory, int64_t lists, int64_t capacity, cudaStream_t stream) {
+  if (is_sorted_by_radix(lists, capacity)) {
+    sort_by_radix(source, sink, workspace, memory, capacity, stream);
+    return;
+  }
+  using Entry = typename Source::Entry;
+  auto* sorted = reinterpret_cast<Entry*>(workspace.at(memory.tiles));
   const int64_t tiles = ceil_divide(capacity, kSortTile<Entry>);
   unsigned threads = kWarp;
   while (threads < kSortThreads && int64_t{threads} * 2 < capacity) threads *= 2;
   const auto grid_y = static_cast<unsigned>(lists);
   launch(sort_tiles_kernel<Source, Sink>, dim3(static_cast<unsigned>(tiles), grid_y), threads, 0,
-         stream, source, sink, memory, capacity);
+         stream, source, sink, sorted, capacity);
   if (tiles <= 1) return;
   launch(rank_entries_kernel<Source, Sink>, dim3(blocks_for(capacity, kRankThreads).x, grid_y),
-         kRankThreads, 0, stream, source, sink, memory, capacity);
+         kRankThreads, 0, stream, source, sink, sorted, capacity);
 }
 
 }  // namespace s3fd::cuda

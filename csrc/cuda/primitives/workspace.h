@@ -89,7 +89,7 @@ class Workspace {
   }
 
  private:
-  static constexpr int kMost = 16;
+  static constexpr int kMost = 24;
   static constexpr int64_t kAlignment = 256;
 
   static int64_t padded(int64_t bytes) { return ceil_divide(bytes, kAlignment) * kAlignment; }
