@@ -1,6 +1,7 @@
 // Which backgrounds the multi-box loss keeps: a selection by radix, whose counts the launches of
 // multibox_loss.cuh share. Digit by digit of their keys it becomes known which ones an image's last
-// wanted background begins with.
+// wanted background begins with: by many blocks for the first two digits, and by one for all
+// others, among the few keys that share the first.
 #pragma once
 
 #include <algorithm>
@@ -28,10 +29,12 @@ struct Chunks {
   }
 };
 
+constexpr int kDigitWidth = 11;
+
 // The digits of a key, from its highest bits down.
 template <typename Key>
 struct Digits {
-  static constexpr int kBits = 8 * sizeof(Key), kWidth = 11, kBins = 1 << kWidth;
+  static constexpr int kBits = 8 * sizeof(Key), kWidth = kDigitWidth, kBins = 1 << kWidth;
   static constexpr int kCount = (kBits + kWidth - 1) / kWidth;
   static constexpr int kLastBins = 1 << (kBits - (kCount - 1) * kWidth);
 
@@ -41,6 +44,9 @@ struct Digits {
   }
   S3FD_HOST_DEVICE static int bins(int digit) { return digit == kCount - 1 ? kLastBins : kBins; }
 };
+
+// What is counted by many blocks.
+constexpr int kSharedDigits = 2;
 
 // What is known of the backgrounds that an image keeps: all whose first bits are above `prefix`,
 // and `vacant` of the `equal` ones that have these bits.
@@ -58,22 +64,21 @@ struct Selection {
 // Memory of a call to multibox_loss. What comes first has to be 0 before.
 template <typename Key>
 struct Mining {
-  static constexpr int kDigits = Digits<Key>::kCount, kBins = Digits<Key>::kBins;
+  static constexpr int kBins = Digits<Key>::kBins;
 
-  uint32_t* histograms;        // [B, digits, bins]
+  uint32_t* histograms;        // [B, kSharedDigits, bins]
   uint32_t* counts;            // [B, 2]: positives, backgrounds
-  uint32_t* arrived;           // [1]: blocks of mark
-  Selection<Key>* selections;  // [B, digits - 1]
-  uint32_t* ties;              // [blocks, bins of the last digit]
+  uint32_t* arrived;           // [1 + B]: blocks of mark, and those of each image
+  Selection<Key>* selections;  // [B]: once all digits are known that have to be
+  Key* listed;                 // [B, anchors]: of each chunk those that share the first digit
+  uint32_t* num_listed;        // [blocks]
+  uint32_t* ties;              // [blocks]: keys of each chunk at the threshold
   double* class_sums;          // [blocks]
   double* box_sums;            // [blocks]
   double negative_ratio;
 
   __device__ uint32_t* histogram(int64_t image, int digit) const {
-    return histograms + (image * kDigits + digit) * kBins;
-  }
-  __device__ Selection<Key>* selection(int64_t image, int digit) const {
-    return selections + image * (kDigits - 1) + digit;
+    return histograms + (image * kSharedDigits + digit) * kBins;
   }
   __device__ uint32_t positives(int64_t image) const { return counts[2 * image]; }
   __device__ int64_t negatives(int64_t image, int64_t anchors) const {
@@ -117,6 +122,10 @@ __device__ Selection<Key> next_selection(const Selection<Key>& before, const uin
 
 // Counts of a digit, in shared memory. Most margins of an image begin alike: multiprocessors add up
 // what the lanes of a warp add to one address.
+struct alignas(16) DigitCounts {
+  uint32_t bins[1 << kDigitWidth];
+};
+
 __device__ inline void clear_counts(uint32_t* counts, unsigned bins) {
   for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) counts[i] = 0;
 }
@@ -124,6 +133,53 @@ __device__ inline void add_counts(const uint32_t* counts, unsigned bins, uint32_
   for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) {
     if (counts[i] > 0) atomicAdd(histogram + i, counts[i]);
   }
+}
+
+// Calls function(block, keys, how many) for what each chunk of the image has listed: a warp a
+// chunk.
+template <typename Key, typename Function>
+__device__ void for_each_listed(const Mining<Key>& mining, const Chunks& chunks,
+                                const Function& function) {
+  constexpr uint32_t kWarps = kLossThreads / kWarp;
+  const int64_t image = chunks.image();
+  for (uint32_t chunk = threadIdx.x / kWarp; chunk < chunks.per_image; chunk += kWarps) {
+    const int64_t block = image * chunks.per_image + chunk;
+    const Key* listed = mining.listed + image * chunks.anchors + int64_t{chunk} * chunks.length;
+    function(block, listed, mining.num_listed[block]);
+  }
+}
+
+// Takes an image's selection from the first two digits, which are known, to its end, by one block
+// that sees what all chunks have listed. All threads call it.
+template <typename Key>
+__device__ void finish_selection(Selection<Key> selection, DigitCounts& counts,
+                                 const Mining<Key>& mining, const Chunks& chunks) {
+  const unsigned lane = threadIdx.x % kWarp;
+#pragma unroll 1
+  for (int digit = kSharedDigits; digit < Digits<Key>::kCount && !selection.settled(); ++digit) {
+    const unsigned bins = Digits<Key>::bins(digit);
+    const int shift = Digits<Key>::shift(digit);
+    clear_counts(counts.bins, bins);
+    __syncthreads();
+    for_each_listed(mining, chunks, [&](int64_t, const Key* listed, uint32_t size) {
+      for (uint32_t i = lane; i < size; i += kWarp) {
+        const Key key = listed[i];
+        if (selection.is_equal(key)) {
+          atomicAdd(counts.bins + static_cast<uint32_t>(key >> shift) % bins, 1u);
+        }
+      }
+    });
+    __syncthreads();
+    selection = next_selection(selection, counts.bins, digit);
+  }
+  if (threadIdx.x == 0) mining.selections[chunks.image()] = selection;
+  if (selection.settled()) return;
+  for_each_listed(mining, chunks, [&](int64_t block, const Key* listed, uint32_t size) {
+    uint32_t ties = 0;
+    for (uint32_t i = lane; i < size; i += kWarp) ties += selection.is_equal(listed[i]);
+    ties = sum_over_warp(ties);
+    if (lane == 0) mining.ties[block] = ties;
+  });
 }
 
 // How many of its keys at the threshold a chunk takes: those of the lowest index.
@@ -139,16 +195,14 @@ template <typename Key>
 __device__ TiesOfChunk ties_of_chunk(const Selection<Key>& selection, const Mining<Key>& mining,
                                      const Chunks& chunks) {
   if (selection.settled()) return {0, true};
-  constexpr unsigned bins = Digits<Key>::kLastBins;
   const uint32_t chunk = chunks.chunk();
-  const uint32_t* first = mining.ties + chunks.image() * chunks.per_image * bins +
-                          static_cast<uint32_t>(selection.prefix) % bins;
+  const uint32_t* ties = mining.ties + chunks.image() * chunks.per_image;
   uint32_t before = 0;
 #pragma unroll 1
-  for (uint32_t i = threadIdx.x; i < chunk; i += kLossThreads) before += first[int64_t{i} * bins];
+  for (uint32_t i = threadIdx.x; i < chunk; i += kLossThreads) before += ties[i];
   before = sum_over_block<kLossThreads>(before);
   const uint32_t taken = before < selection.vacant ? selection.vacant - before : 0;
-  return {taken, first[int64_t{chunk} * bins] <= taken};
+  return {taken, ties[chunk] <= taken};
 }
 
 }  // namespace s3fd::cuda

@@ -56,18 +56,20 @@ struct MiningMemory {
 
   MiningMemory(const Chunks& chunks, double negative_ratio, const Tensor& like,
                cudaStream_t stream) {
-    using D = Digits<Key>;
     const int64_t images = chunks.images, blocks = images * chunks.per_image;
-    const auto histograms = workspace.add<uint32_t>(images * D::kCount * D::kBins);
+    const auto histograms = workspace.add<uint32_t>(images * kSharedDigits * Digits<Key>::kBins);
     const auto counts = workspace.add<uint32_t>(images * 2);
-    const auto arrived = workspace.add<uint32_t>(1);
-    const auto selections = workspace.add<Selection<Key>>(images * (D::kCount - 1));
-    const auto ties = workspace.add<uint32_t>(blocks * D::kLastBins);
+    const auto arrived = workspace.add<uint32_t>(1 + images);
+    const auto selections = workspace.add<Selection<Key>>(images);
+    const auto listed = workspace.add<Key>(images * chunks.anchors);
+    const auto num_listed = workspace.add<uint32_t>(blocks), ties = workspace.add<uint32_t>(blocks);
     const auto class_sums = workspace.add<double>(blocks), box_sums = workspace.add<double>(blocks);
     workspace.allocate(like);
     workspace.clear(histograms, arrived, stream);
-    mining = {workspace.at(histograms), workspace.at(counts), workspace.at(arrived),
-              workspace.at(selections), workspace.at(ties),   workspace.at(class_sums),
+    mining = {workspace.at(histograms), workspace.at(counts),
+              workspace.at(arrived),    workspace.at(selections),
+              workspace.at(listed),     workspace.at(num_listed),
+              workspace.at(ties),       workspace.at(class_sums),
               workspace.at(box_sums),   negative_ratio};
   }
 };
@@ -104,10 +106,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> loss_of(const LossCall& call, double 
              batch_rows<int64_t>(call.matched), loss_targets<U>(call), begins.argument(),
              memory.mining, chunks, marks);
     });
-    for (int digit = 1; digit < Digits<Key>::kCount; ++digit) {
-      launch(count_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, digit,
-             marks);
-    }
+    launch(select_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, marks);
     launch(mark_kernel<T>, blocks, kLossThreads, 0, stream, rows, memory.mining, chunks, outputs,
            marks);
   });

@@ -2,20 +2,23 @@
 //
 // Mining is a selection by radix, not a sort: the backgrounds of an image are counted by the first
 // 11 bits of their keys (rising_key), which tells the bits that the last one wanted begins with;
-// those that begin so are counted by the next 11 bits, and so on. Every pass reads the logits and
-// a byte an anchor, and has a launch of its own; an image whose selection is settled is left alone.
+// those that begin so are counted by the next 11 bits, and so on. Every launch reads the logits and
+// a byte an anchor.
 //  1. label: what each anchor is, written to `kept`; the count by the first digit; the box loss of
 //     the positives, the only ones whose deltas, anchors and boxes are read.
-//  2. count, one launch for each further digit: two for keys of 32 bits, five for 64 bits.
+//  2. select: the keys that begin as the last one wanted are listed, and counted by the second
+//     digit; the last block of an image looks up the others, one for keys of 32 bits and four for
+//     64 bits, among what is listed. Of an image whose selection is settled nothing is listed.
 //  3. mark: what is kept, and its cross-entropies; the last block adds up what the blocks have.
-// Of equal keys at the threshold the lower index is taken: the last count leaves behind how many
-// each block has of each digit, so that a block knows how many ties are taken before its own.
+// Of equal keys at the threshold the lower index is taken: the last block of an image leaves behind
+// how many each chunk has of them, so that a block knows how many are taken before its own.
 //
 // An image is cut into chunks, a block each, about as many as run side by side. Chunks depend on
 // sizes alone and the sums of blocks are added in a fixed order; the atomics count integers. So the
-// result is always the same. Nothing of size B x A is stored but `kept`.
+// result is always the same. Of size B x A are `kept` and the room for listed keys, of which few
+// are written: margins that share 11 bits are within a quarter of each other.
 //
-// A memset and four launches. All passes read the logits; in between these stay in the L2 cache up
+// A memset and three launches. All passes read the logits; in between these stay in the L2 cache up
 // to a batch of 100 images of 640 pixels on an H100, so that DRAM moves them once. Small
 // batches are bound by launches, large ones by memory. The gradient is one launch that writes two
 // logits and four deltas an anchor, zeros or not, and reads a byte for them; what is read for kept
@@ -116,26 +119,28 @@ __global__ void __launch_bounds__(kLossThreads, std::is_same_v<T, double> ? 1 : 
   add_counts(counts, Digits<Key>::kBins, mining.histogram(image, 0));
 }
 
-// Counts, by a digit, the backgrounds that share all bits before it with the last one wanted.
+// Finds out which backgrounds an image keeps, from their count by the first digit.
 template <typename T, typename Key = MarginKey<compute_t<T>>>
 __global__ void __launch_bounds__(kLossThreads, 2)
-    count_kernel(LogitRows<T> logits, Mining<Key> mining, Chunks chunks, int digit,
-                 const uint8_t* all_kept) {
-  S3FD_SHARED(uint32_t[Digits<Key>::kBins], counts);
+    select_kernel(LogitRows<T> logits, Mining<Key> mining, Chunks chunks, const uint8_t* all_kept) {
+  constexpr int kSecond = kSharedDigits - 1;
+  S3FD_SHARED(DigitCounts, counts);
+  S3FD_SHARED(uint32_t, num_listed);
   const int64_t image = chunks.image();
   const uint32_t end = chunks.end();
   const uint8_t* kept = all_kept + image * chunks.anchors;
-  const Selection<Key> before = digit == 1 ? mining.first_selection(image, chunks.anchors)
-                                           : *mining.selection(image, digit - 2);
-  const auto selection = next_selection(before, mining.histogram(image, digit - 1), digit - 1);
-  if (chunks.chunk() == 0 && threadIdx.x == 0) *mining.selection(image, digit - 1) = selection;
-  if (selection.settled()) return;
+  const auto selection =
+      next_selection(mining.first_selection(image, chunks.anchors), mining.histogram(image, 0), 0);
+  if (selection.settled()) {
+    if (chunks.chunk() == 0 && threadIdx.x == 0) mining.selections[image] = selection;
+    return;
+  }
 
-  const unsigned bins = Digits<Key>::bins(digit);
-  clear_counts(counts, bins);
+  clear_counts(counts.bins, Digits<Key>::kBins);
+  if (threadIdx.x == 0) num_listed = 0;
   __syncthreads();
-  const int shift = Digits<Key>::shift(digit);
-  for (uint32_t base = chunks.begin() + threadIdx.x; base < end; base += kLossRound) {
+  Key* listed = mining.listed + image * chunks.anchors + chunks.begin();
+  for (uint32_t base = chunks.begin() + threadIdx.x; base - threadIdx.x < end; base += kLossRound) {
     uint8_t mark[kLossBatch]{};
     LogitPair<compute_t<T>> pair[kLossBatch]{};
 #pragma unroll
@@ -147,19 +152,22 @@ __global__ void __launch_bounds__(kLossThreads, 2)
     }
 #pragma unroll
     for (int j = 0; j < kLossBatch; ++j) {
-      if (base + j * kLossThreads >= end) break;
       const Key key = rising_key(pair[j].background, pair[j].face);
-      if (mark[j] == kNegative && selection.is_equal(key)) {
-        atomicAdd(counts + static_cast<uint32_t>(key >> shift) % bins, 1u);
-      }
+      const bool is_listed =
+          base + j * kLossThreads < end && mark[j] == kNegative && selection.is_equal(key);
+      const uint32_t place = append_lanes(&num_listed, is_listed);
+      if (!is_listed) continue;
+      listed[place] = key;
+      const auto digit = static_cast<uint32_t>(key >> Digits<Key>::shift(kSecond));
+      atomicAdd(counts.bins + digit % Digits<Key>::kBins, 1u);
     }
   }
   __syncthreads();
-  add_counts(counts, bins, mining.histogram(image, digit));
-  if (digit < Digits<Key>::kCount - 1) return;
-  for (unsigned i = threadIdx.x; i < bins; i += kLossThreads) {
-    mining.ties[int64_t{blockIdx.x} * Digits<Key>::kLastBins + i] = counts[i];
-  }
+  if (threadIdx.x == 0) mining.num_listed[blockIdx.x] = num_listed;
+  uint32_t* histogram = mining.histogram(image, kSecond);
+  add_counts(counts.bins, Digits<Key>::kBins, histogram);
+  if (!is_last_block(mining.arrived + 1 + image, chunks.per_image)) return;
+  finish_selection(next_selection(selection, histogram, kSecond), counts, mining, chunks);
 }
 
 // A loss that is written as the mean of what it is the sum of.
@@ -213,12 +221,10 @@ template <typename T, typename Key = MarginKey<compute_t<T>>>
 __global__ void __launch_bounds__(kLossThreads, 2)
     mark_kernel(LogitRows<T> logits, Mining<Key> mining, Chunks chunks, LossOutputs outputs,
                 uint8_t* all_kept) {
-  constexpr int kLast = Digits<Key>::kCount - 1;
   const int64_t image = chunks.image();
   const uint32_t end = chunks.end();
   uint8_t* kept = all_kept + image * chunks.anchors;
-  const auto selection =
-      next_selection(*mining.selection(image, kLast - 1), mining.histogram(image, kLast), kLast);
+  const Selection<Key> selection = mining.selections[image];
   TiesOfChunk ties = ties_of_chunk(selection, mining, chunks);
   const bool keeps_any = mining.positives(image) > 0;
 

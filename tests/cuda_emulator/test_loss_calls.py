@@ -27,11 +27,11 @@ calls(output.sum().backward)
 """
 
 
-@pytest.mark.parametrize(("dtype", "digits"), [("float32", 3), ("bfloat16", 3), ("float64", 6)])
-def test_launches_are_few_and_nothing_waits_or_copies(emulated_python, dtype, digits):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_launches_are_few_and_nothing_waits_or_copies(emulated_python, dtype):
     done = emulated_python("-c", COUNT, dtype)
     calls = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [call["launches"] for call in calls] == [digits + 1, 1, 1, 2], done.stderr
+    assert [call["launches"] for call in calls] == [3, 1, 1, 2], done.stderr
     assert [call["memsets"] for call in calls] == [1, 0, 0, 0]
     # The mask, the counts, two losses and the memory of the mining; two gradients; the output; the
     # gradients, and the rows of sums.

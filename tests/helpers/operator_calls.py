@@ -106,7 +106,7 @@ class OperatorCalls:
         grid, levels = self._grid, self._levels
         anchors = self._place(grid.anchors(levels))
         matched = self._place(grid.match(levels, [b.cpu() for b in lists]))
-        # Margins are close together in one image, and apart in the next; many of the last are equal.
+        # Margins of one image are close together, of the next apart, and many of the last equal.
         logits = torch.randn(3, len(anchors), 2, generator=self._generator)
         logits[0] = 1e-3 * logits[0] + torch.tensor([4.6, 0])
         logits[2] = (4 * logits[2]).round() / 4
