@@ -13,7 +13,7 @@ from pathlib import Path
 from campaign import run_campaign, run_here, table, work
 from judge import PATIENCE
 
-CAMPAIGNS = ("photos", "labels", "checkpoints", "operators", "kills", "places", "crowd")
+CAMPAIGNS = ("photos", "labels", "checkpoints", "operators", "kills", "places", "crowd", "hours")
 
 
 def main() -> int:

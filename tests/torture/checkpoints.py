@@ -21,7 +21,7 @@ from s3fd.training import TrainingConfig
 from s3fd.training.distributed import Processes
 from s3fd.training.run import Run
 
-CASES, QUICK = 6000, 300
+CASES, QUICK = 10_000, 300
 SECONDS = 120
 _PHOTO = Path(__file__).parents[2] / "s3fd" / "assets" / "astronaut.jpg"
 

@@ -1,7 +1,6 @@
-"""Many threads, forks and spawned processes around one detector, and many steps of it."""
+"""Many threads, forks and spawned processes around one detector."""
 
 import multiprocessing
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -16,10 +15,8 @@ from PIL import Image
 
 from s3fd import FaceDetector
 
-CASES, QUICK = 24, 5
+CASES, QUICK = 24, 4
 SECONDS = 900
-_GROWTH = 60  # MiB
-_WARM, _STEPS = 60, 600
 
 _detector: FaceDetector | None = None
 
@@ -32,7 +29,7 @@ def prepare(folder: Path, seed: int) -> Callable[[int], str]:
         face = opened.convert("RGB")
     photos = [np.asarray(face.resize((side, side))) for side in (64, 96, 100, 128, 160, 224)]
     expected = [_faces(photo) for photo in photos]
-    ways = (_threads, _forks, _spawns, _streams, _steps)
+    ways = (_threads, _forks, _spawns, _streams)
 
     def case(index: int) -> str:
         ways[index % len(ways)](photos, expected, Random(f"{seed} {index}"))
@@ -94,21 +91,3 @@ def _take(detector: FaceDetector) -> None:
     global _detector
     torch.set_num_threads(1)
     _detector = detector
-
-
-def _steps(photos: list[np.ndarray], expected: list[np.ndarray], rng: Random) -> None:
-    """Hundreds of photos of any size, in memory that does not grow."""
-    base = Image.fromarray(photos[-1])
-    sizes = [(rng.randrange(33, 200), rng.randrange(33, 200)) for _ in range(_WARM)]
-    start = 0
-    for step in range(_WARM + _STEPS):
-        _faces(np.asarray(base.resize(sizes[step % len(sizes)])))
-        if step == _WARM:
-            start = _resident()
-    expect(_resident() - start < _GROWTH, f"memory grows by more than {_GROWTH} MiB")
-
-
-def _resident() -> int:
-    """Memory that is held, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") >> 20

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from s3fd.messages import one_line
 from s3fd.models.caffe.graph import Network
 from s3fd.models.caffe.mobilenet_v2 import read_mobilenet_v2
 from s3fd.models.caffe.net import (
@@ -72,7 +73,8 @@ def read_caffe_model(path: Path, prototxt: Path | None = None) -> CaffeModel:
         mean, scale = _preprocessing([*net.layers, *weights.layers])
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{prototxt or path}: not the network of an S3FD, of VGG16 or MobileNetV2: {error}"
+            f"{prototxt or path}: not the network of an S3FD, of VGG16 or MobileNetV2: "
+            f"{one_line(error)}"
         ) from None
     config = replace(config, channel_order="BGR", mean=mean, scale=scale)
     return CaffeModel(config, parts.tensors, parts.keys)
@@ -84,7 +86,7 @@ def _read(read: Callable[[Path], CaffeNet], path: Path) -> CaffeNet:
         return read(path)
     except ValueError as error:
         raise ValueError(
-            f"{path}: {error}; fetch or copy the file again, or pass another one"
+            f"{path}: {one_line(error)}; fetch or copy the file again, or pass another one"
         ) from None
 
 

@@ -39,6 +39,15 @@ def test_a_caffemodel_is_known_by_its_first_bytes_too(content, tmp_path):
     assert load(tmp_path, content, "weights.bin").config.backbone == "mobilenet_v2"
 
 
+def test_a_name_of_thousands_of_letters_is_shortened_in_the_message(caffe, layers, tmp_path):
+    long = [*deepcopy(layers[:-1]), replace(layers[-1], name="9" * 5000, type="Swap")]
+    for settings in ({}, {"prototxt": tmp_path / "deploy.prototxt"}):
+        (tmp_path / "deploy.prototxt").write_text(caffe.prototxt(long[1:]), encoding="utf-8")
+        with pytest.raises(ValueError, match=r"(prototxt|caffemodel): not the network") as refused:
+            load(tmp_path, caffe.caffemodel(layers if settings else long), **settings)
+        assert len(str(refused.value)) < 1500
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.3, 0.6, 0.9, 0.99999])
 def test_a_truncated_file_is_named(content, tmp_path, share):
     with pytest.raises(ValueError, match=r"mod\.caffemodel: .*(truncated|not the network)"):
