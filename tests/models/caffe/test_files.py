@@ -41,10 +41,10 @@ def test_a_caffemodel_is_known_by_its_first_bytes_too(content, tmp_path):
 
 def test_a_name_of_thousands_of_letters_is_shortened_in_the_message(caffe, layers, tmp_path):
     long = [*deepcopy(layers[:-1]), replace(layers[-1], name="9" * 5000, type="Swap")]
-    for settings in ({}, {"prototxt": tmp_path / "deploy.prototxt"}):
+    for options in ({}, {"prototxt": tmp_path / "deploy.prototxt"}):
         (tmp_path / "deploy.prototxt").write_text(caffe.prototxt(long[1:]), encoding="utf-8")
         with pytest.raises(ValueError, match=r"(prototxt|caffemodel): not the network") as refused:
-            load(tmp_path, caffe.caffemodel(layers if settings else long), **settings)
+            load(tmp_path, caffe.caffemodel(layers if options else long), **options)
         assert len(str(refused.value)) < 1500
 
 
