@@ -210,6 +210,86 @@ MUTANTS = {
         "  if (!holds) return 0;\n  place = __shfl_sync(kAllLanes, place, 0);\n",
         "decode_detections",
     ),
+    "the last tile is left out of the ranks": mutant(
+        "cuda/primitives/sort.cuh",
+        "for (int64_t begin = 0; begin < count; begin += kSize)",
+        "for (int64_t begin = 0; begin + kSize < count; begin += kSize)",
+        "nms", "9000",
+    ),
+    "a border that two tiles share": mutant(
+        "cuda/greedy_nms.cuh",
+        "i >= (word + 1) * kWordBits && (open", "i > (word + 1) * kWordBits && (open",
+        "nms", "9000",
+    ),
+    "the second launch of a sort on the null stream": mutant(
+        "cuda/primitives/sort.cuh",
+        "         kRankThreads, 0, stream, source, sink, sorted, capacity);",
+        "         kRankThreads, 0, nullptr, source, sink, sorted, capacity);",
+        "nms", "9000",
+    ),
+    "a radix sort on the null stream": mutant(
+        "cuda/primitives/sort.cuh",
+        "capacity, first_radix_bit<Source>(), stream);",
+        "capacity, first_radix_bit<Source>(), nullptr);",
+        "nms", by_radix=True,
+    ),
+    "entries that are listed beyond the end": mutant(
+        "cuda/primitives/sort.cuh", "  if (i >= capacity) return;\n", "", "nms", by_radix=True,
+    ),
+    "entries that are placed one past their end": mutant(
+        "cuda/primitives/sort.cuh",
+        "  if (i >= source.count(0)) return;", "  if (i > source.count(0)) return;",
+        "nms", by_radix=True,
+    ),
+    "a NaN that is the lowest score": mutant(
+        "shared/score_key.h",
+        "falling_key(float score) {\n  if (score != score) return 0;",
+        "falling_key(float score) {\n  if (score != score) return ~0u;",
+        "nms",
+    ),
+    "threads without anchors leave before a barrier": mutant(
+        "cuda/multibox_loss.cuh",
+        "  uint32_t positives = 0, backgrounds = 0,",
+        "  if (chunks.begin() + threadIdx.x >= end) return;\n"
+        "  uint32_t positives = 0, backgrounds = 0,",
+        "multibox",
+    ),
+    "an offset of anchors that is an int": mutant(
+        "cuda/loss_rows.cuh",
+        "data + i * image + a * row", "data + static_cast<int>(i * image + a * row)",
+        "multibox", "far", "far by the second dimension",
+    ),
+    "keys that are listed from anywhere on": mutant(
+        "cuda/multibox_loss.cuh", "  if (threadIdx.x == 0) num_listed = 0;\n", "", "multibox",
+    ),
+    "counts that are cleared while others count": mutant(
+        "cuda/multibox_loss.cuh",
+        "num_listed = 0;\n  __syncthreads();\n", "num_listed = 0;\n", "multibox",
+    ),
+    "digits that are counted while others look them up": mutant(
+        "cuda/mining.cuh",
+        "    });\n    __syncthreads();\n", "    });\n", "multibox",
+    ),
+    "a block that finishes an image before the others": mutant(
+        "cuda/multibox_loss.cuh",
+        "  if (!is_last_block(mining.arrived + 1 + image, chunks.per_image)) return;",
+        "  if (chunks.chunk() > 0) return;",
+        "multibox", "watched in another order",
+    ),
+    "blocks of an image that are counted from anywhere on": mutant(
+        "cuda/multibox_loss.cu",
+        "workspace.clear(histograms, arrived, stream)",
+        "workspace.clear(histograms, counts, stream)",
+        "multibox",
+    ),
+    "the last digit is left out": mutant(
+        "cuda/mining.cuh", "int digit = kSharedDigits;", "int digit = kSharedDigits + 1;",
+        "multibox", "4097",
+    ),
+    "a chunk's own ties before itself": mutant(
+        "cuda/mining.cuh", "i < chunk; i += kLossThreads) before",
+        "i <= chunk; i += kLossThreads) before", "multibox", "4097",
+    ),
 }  # fmt: skip
 
 
