@@ -26,7 +26,7 @@ from kernel_checks import CHECKS  # noqa: E402 # found there
 
 WORK = ROOT / "build" / "mutants"
 OBJECTS = ("emulator", "watch", "torch_calls", "radix_sort")
-SORT, MOST_RANKED = "cuda/primitives/sort.cuh", ("kMostRanked = 32768;", "kMostRanked = 250;")
+SORT, MOST_RANKED = "cuda/primitives/sort.cuh", ("kMostRanked = 32768;", "kMostRanked = 30;")
 
 # By what the names of calls contain, which file has their kernels.
 SOURCES = (
@@ -47,7 +47,7 @@ class Mutant:
     """``edits``: of a file below csrc/, what is there once, and what is put there instead.
 
     ``only``: the calls that are checked. ``checks``: by which. ``by_radix``: lists of more than
-    250 are sorted by radix, so that small checks see it.
+    30 are sorted by radix, so that small checks see it.
     """
 
     file: str
@@ -240,6 +240,14 @@ MUTANTS = {
         "cuda/primitives/sort.cuh",
         "  if (i >= source.count(0)) return;", "  if (i > source.count(0)) return;",
         "nms", by_radix=True,
+    ),
+    "candidates of equal margins as they come": mutant(
+        "cuda/decode_detections.cuh",
+        "kNumbersRise = false", "kNumbersRise = true", "decode_detections", by_radix=True,
+    ),
+    "keys that are sorted without their first bits": mutant(
+        "cuda/primitives/sort.cuh",
+        "Source::kNumbersRise ? 32 : 0;", "Source::kNumbersRise ? 40 : 0;", "nms", by_radix=True,
     ),
     "a NaN that is the lowest score": mutant(
         "shared/score_key.h",

@@ -15,7 +15,8 @@ from s3fd.training.loss import flatten_maps
 # The size of their answers depends on data, for which the host has to wait.
 WAITING = {
     *("nms", "batched_nms", "soft_suppression", "vote_boxes"),
-    *("decode_detections", "decode_all_detections", "decode_detections_labelled"),
+    *("decode_detections", "decode_detections_of_one", "decode_all_detections"),
+    "decode_detections_labelled",
 }
 NAMES = sorted(set(OperatorCalls(4).calls) - WAITING)
 

@@ -80,7 +80,8 @@ class OperatorCalls:
         scores = torch.randint(0, 99, (size,), generator=self._generator) / 100
         scores = self._place(scores.to(self._dtype))
         groups = self._place(torch.randint(0, 5, (size,), generator=self._generator))
-        odd = scores.clone()  # those that can't weigh a box
+        odd = scores.clone()  # with those that can't weigh a box, and neighbours of others
+        odd[3::7] *= 1 + torch.finfo(self._dtype).eps
         odd[::37], odd[5::91] = math.nan, -math.inf
         odd = self._place(odd)
         few = min(size, 150)  # a round each, for all threads
@@ -129,13 +130,15 @@ class OperatorCalls:
         sizes = [(8 * levels[0][0], 6 * levels[0][1])] * 2
         few = max(2, self._size // 9)
 
-        def decode(**options: Any) -> tuple[Tensor, ...]:
+        def decode(images: int = 2, **options: Any) -> tuple[Tensor, ...]:
+            maps = [[level[:images] for level in part] for part in (logits, deltas)]
             return ops.decode_detections(
-                logits, deltas, grid, score_threshold=0.3, image_sizes=sizes, **options
+                *maps, grid, score_threshold=0.3, image_sizes=sizes[:images], **options
             )
 
         return {
             "decode_detections": lambda: decode(candidates=few, keep=few),
+            "decode_detections_of_one": lambda: decode(1, candidates=few, keep=few),
             "decode_all_detections": decode,
             "decode_detections_padded": lambda: decode(candidates=few, keep=few // 2, padded=True),
             "decode_detections_labelled": lambda: decode(candidates=few, return_indices=True),
