@@ -133,7 +133,7 @@ class OperatorCalls:
         def decode(images: int = 2, **options: Any) -> tuple[Tensor, ...]:
             maps = [[level[:images] for level in part] for part in (logits, deltas)]
             return ops.decode_detections(
-                *maps, grid, score_threshold=0.3, image_sizes=sizes[:images], **options
+                *maps, grid, score_threshold=0.1, image_sizes=sizes[:images], **options
             )
 
         return {
