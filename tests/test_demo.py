@@ -116,7 +116,11 @@ def test_a_broken_file_gives_a_message_that_names_it(page, tmp_path):
 def test_it_ends_by_ctrl_c_and_keeps_nothing(tmp_path):
     command = [sys.executable, "-m", "s3fd", "demo", "--port", "0", "--device", "cpu"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=environment, text=True,
+        # Tests in the background of a shell pass Ctrl-C over, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert "http://127.0.0.1:" in process.stdout.readline()
     (folder,) = tmp_path.glob("s3fd-demo-*")
     (folder / "photo.jpg").touch()

@@ -130,15 +130,21 @@ def _refuse_cuda(operator: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-def empty_in_format_of(like: Tensor, channels: int) -> Tensor:
+def empty_in_format_of(like: Tensor, channels: int | None = None) -> Tensor:
     """For fake kernels, ``[B, channels, H, W]`` as the kernels of maps make their output.
 
-    channels_last if the channels of ``like`` are adjacent in memory, contiguous otherwise.
+    As many channels as ``like`` has, if no number is given. channels_last if those of ``like`` are
+    adjacent in memory, contiguous otherwise.
+
+    Raises:
+        ValueError: ``like`` has no four dimensions, which a raw operator may be called with.
     """
+    if like.dim() != 4:
+        raise ValueError(f"expected maps [B, C, H, W], got {list(like.shape)}")
     format_ = torch.channels_last if like.stride(1) == 1 else torch.contiguous_format
-    batch, _, height, width = like.shape
+    batch, own, height, width = like.shape
     return torch.empty(
-        (batch, channels, height, width),
+        (batch, own if channels is None else channels, height, width),
         dtype=like.dtype,
         device=like.device,
         memory_format=format_,

@@ -75,12 +75,12 @@ def _check(features: object, weight: object) -> None:
 
 @_registration.fake("s3fd::l2_normalize")
 def _fake(features: Tensor, weight: Tensor) -> Tensor:
-    return _registration.empty_in_format_of(features, features.shape[1])
+    return _registration.empty_in_format_of(features)
 
 
 @_registration.fake("s3fd::l2_normalize_backward")
 def _fake_backward(gradient: Tensor, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    of_features = _registration.empty_in_format_of(features, features.shape[1])
+    of_features = _registration.empty_in_format_of(features)
     return of_features, weight.new_empty(weight.shape)
 
 

@@ -75,7 +75,7 @@ def _fake(logits: Tensor) -> Tensor:
 
 @_registration.fake("s3fd::max_out_background_backward")
 def _fake_backward(gradient: Tensor, logits: Tensor) -> Tensor:
-    return _registration.empty_in_format_of(logits, logits.shape[1])
+    return _registration.empty_in_format_of(logits)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -132,3 +132,18 @@ def test_every_operator_refuses_tensors_beside_those_of_a_cuda_device(name, posi
     arguments[position] = CALLS[name][position]
     with pytest.raises(RuntimeError, match="expected all tensors on one device"):
         getattr(torch.ops.s3fd, name)(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        torch.ops.s3fd.max_out_background_forward,
+        lambda maps: torch.ops.s3fd.max_out_background_backward(maps, maps),
+        lambda maps: torch.ops.s3fd.l2_normalize_forward(maps, maps),
+        lambda maps: torch.ops.s3fd.l2_normalize_backward(maps, maps, maps),
+    ],
+)
+def test_maps_without_four_dimensions_are_refused_on_the_meta_device_too(call, shape):
+    with pytest.raises(ValueError, match=r"expected maps \[B, C, H, W\], got \["):
+        call(torch.empty(shape, device="meta"))
