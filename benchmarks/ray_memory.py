@@ -16,15 +16,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks._arguments import command_line, positive
-from benchmarks.ray_overhead import made_up_photos
+from benchmarks.ray_overhead import made_up_photos, parsed
 
 _DISTINCT = 6  # sizes of photos
 _COMMAND = """
@@ -40,12 +38,7 @@ sys.exit(main())
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = command_line("ray_memory", __doc__)
-    parser.add_argument("--photos", type=positive, default=2000, metavar="N", help="default: 2000")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    options = parser.parse_args(arguments)
-    if find_spec("ray") is None:
-        parser.error("needs Ray: pip install 's3fd[ray]'")
+    parser, options = parsed("ray_memory", __doc__, arguments, photos=2000)
     if not Path("/proc/self/status").exists():
         parser.error("reads /proc, which Linux has")
     figures = {}

@@ -9,6 +9,7 @@ told apart.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -33,14 +34,24 @@ from s3fd.ray import DetectFaces
 _TURNS = 5
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = command_line("ray_overhead", __doc__)
-    parser.add_argument("--photos", type=positive, default=64, metavar="N", help="default: 64")
+def parsed(
+    name: str, text: str | None, arguments: Sequence[str] | None, *, photos: int
+) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """What the benchmarks of Ray are told, and that it is there."""
+    parser = command_line(name, text)
+    parser.add_argument(
+        "--photos", type=positive, default=photos, metavar="N", help="default: %(default)s"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     options = parser.parse_args(arguments)
     if find_spec("ray") is None:
         parser.error("needs Ray: pip install 's3fd[ray]'")
+    return parser, options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    _, options = parsed("ray_overhead", __doc__, arguments, photos=64)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(made_up_photos(Path(folder), options.photos))

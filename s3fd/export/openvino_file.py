@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import Any, get_args
 
-from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
-from s3fd.export.onnx_file import FilePrecision, InputType, export_onnx
+from s3fd.export.onnx_file import FilePrecision, export_onnx
 from s3fd.files import whole_file
 from s3fd.models import S3FD
 
@@ -24,10 +23,8 @@ def export_openvino(
     model: S3FD,
     path: str | os.PathLike[str],
     *,
-    score_threshold: float = SCORE_THRESHOLD,
-    iou_threshold: float = IOU_THRESHOLD,
-    input_type: InputType = "uint8",
     precision: FilePrecision = "float32",
+    **settings: Any,
 ) -> None:
     """Writes a detector for OpenVINO: ``NAME.xml``, and its weights beside it in ``NAME.bin``.
 
@@ -36,11 +33,9 @@ def export_openvino(
     Args:
         model: a copy of it is exported, with its batch norms folded.
         path: of the ``.xml``; both files are replaced if they are there.
-        score_threshold: faces with a smaller score are dropped; in [0, 1].
-        iou_threshold: of two faces that overlap more, the one with the larger score stays.
-        input_type: of the images: ``"uint8"`` or ``"float32"``.
         precision: of the weights in the file: ``"float32"`` or ``"float16"``. What is computed
             in is chosen when the model is compiled (``INFERENCE_PRECISION_HINT``).
+        settings: ``score_threshold``, ``iou_threshold`` and ``input_type`` of `export_onnx`.
 
     Raises:
         ValueError: an argument is not as described.
@@ -52,13 +47,7 @@ def export_openvino(
         raise ValueError(f"precision: expected 'float32' or 'float16', got {precision!r}")
     with TemporaryDirectory() as folder:
         made = Path(folder) / "detector.xml"
-        export_onnx(
-            model,
-            made.with_suffix(".onnx"),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            input_type=input_type,
-        )
+        export_onnx(model, made.with_suffix(".onnx"), **settings)
         openvino.save_model(
             openvino.convert_model(made.with_suffix(".onnx")),
             made,
