@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -240,6 +241,22 @@ def test_a_group_without_rows_is_no_shard(tmp_path):
             file.write_table(pa.table({"path": pa.array(rows, "string")}))
     assert parquet.ParquetFile(tmp_path / "photos.parquet").metadata.num_row_groups == 3
     assert [shard.group for shard in parquet_shards([tmp_path / "photos.parquet"])] == [1]
+
+
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "ray_memory.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(not BENCHMARK.is_file(), reason="the benchmarks are not here")
+def test_the_memory_of_a_cluster_is_measured_for_some_photos_and_twice_as_many(tmp_path):
+    figures, arguments = tmp_path / "figures.json", ["--photos", "2", "--json"]
+    command = [sys.executable, str(BENCHMARK), *arguments, str(figures)]
+    subprocess.run(command, check=True)
+    measured = json.loads(figures.read_text())
+    assert list(measured) == ["2", "4"]
+    for peaks in measured.values():
+        assert 50 < peaks["worker"] < peaks["together"]
+        assert 50 < peaks["command"] < peaks["together"]
 
 
 @pytest.mark.parametrize(
