@@ -183,7 +183,7 @@ def figures(
         yield ""
         yield from table(
             ("photos", "number", "faces", "AP at IoU 0.5", "at 0.6", "precision", "recall"),
-            (_set_row(part, threshold)[:1] + _set_row(part, threshold)[2:] for part in hard),
+            ([name, *rest] for name, _, *rest in (_set_row(part, threshold) for part in hard)),
         )
         yield ""
     yield "Share of right detections among those of a score, photos as they are; where the share"
