@@ -17,6 +17,8 @@ PAGES = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"),
     *("s3fd/weights/light.md", "s3fd/assets/README.md", "tests/cuda_emulator/README.md"),
 )
+# Copied as they are: links to them download.
+DOWNLOADS = ("s3fd/weights/light-log.jsonl",)
 SOURCES = ("LICENSE", "configs/*.toml", "examples/*.py", "tests/helpers/*.py", "benchmarks/*.py")
 _LINK_TO_SOURCE = re.compile(r"(\]\([^):#]*(?:LICENSE|\.toml|\.py))\)")
 
@@ -29,7 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         elif not file.src_uri.startswith("site/"):
             name = f"docs/{file.src_uri}"
             found.append(File.generated(config, name, abs_src_path=file.abs_src_path))
-    found += [File.generated(config, page, abs_src_path=str(ROOT / page)) for page in PAGES]
+    found += [
+        File.generated(config, page, abs_src_path=str(ROOT / page)) for page in (*PAGES, *DOWNLOADS)
+    ]
     for pattern in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
             name = path.relative_to(ROOT).as_posix()
