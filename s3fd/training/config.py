@@ -32,6 +32,9 @@ class TrainingConfig:
         distractors: what an earlier network found in the photos of `data`: JSON Lines of ``s3fd
             detect --json``. What meets no label there is shown as background, as often as
             `augmentation` says.
+        box_margins: how much larger than labelled the faces of `data` are learned, for labels drawn
+            tighter than boxes are wanted: ``(sides, top, bottom)``, in widths of a box at its left
+            and at its right, and in heights. Photos of the validation keep their labels.
         cache: folder for the photos in decoded form, on a fast local disk: made once, and then
             nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
         cache_side: longest side of the photos in `cache`, in pixels.
@@ -96,6 +99,7 @@ class TrainingConfig:
     form: str | None = None
     classes: tuple[str, ...] = ()
     distractors: Path | None = None
+    box_margins: tuple[float, ...] = (0.0, 0.0, 0.0)
     cache: Path | None = None
     cache_side: _Positive = 1024
     corrupt_share: _Share | None = None
@@ -152,6 +156,11 @@ class TrainingConfig:
             raise ValueError(
                 'distractors: they are shown if augmentation.crop is "size" and '
                 "augmentation.distractors is above 0"
+            )
+        if len(self.box_margins) != 3 or not all(0 <= margin <= 1 for margin in self.box_margins):
+            raise ValueError(
+                "box_margins: expected those of the sides, the top and the bottom, 0 to 1, got "
+                f"{self.box_margins}"
             )
         if self.accumulate > self.batch_size:
             raise ValueError(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from s3fd.data import PhotoSet, read_photos
+import numpy as np
+
+from s3fd.data import AnnotatedImage, PhotoSet, read_photos
 from s3fd.data.formats.form import NoSplitError
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distractors import with_distractors
@@ -41,8 +44,15 @@ class RunPhotos:
         if config.distractors is not None:
             photos = with_distractors(training.photos, config.distractors)
             training = replace(training, photos=photos)
+        training, validation = cls._held_out(training, config)
+        photos = with_margins(training.photos, config.box_margins)
+        return cls(replace(training, photos=photos), validation)
+
+    @staticmethod
+    def _held_out(training: PhotoSet, config: TrainingConfig) -> tuple[PhotoSet, PhotoSet | None]:
+        """What stays to be trained on, and what the run is validated on."""
         if not config.validate_every:
-            return cls(training, None)
+            return training, None
         if config.validation is not None:
             validation = read_photos(config.validation, "val", classes=config.classes)
         elif training.split is None:
@@ -59,7 +69,7 @@ class RunPhotos:
                 f"validation: {len(shared)} of {len(validation.photos)} photos are trained on too, "
                 f"such as {shared[0]}; {REMEDY}"
             )
-        return cls(training, validation)
+        return training, validation
 
     def summary(self) -> list[str]:
         """What a run says of its photos, a line each."""
@@ -77,3 +87,20 @@ class RunPhotos:
             why = f", held out since the labels have no {missing}" if lent else ""
             lines.append(f"validation{why}: {self.validation.summary()}")
         return lines
+
+
+def with_margins(photos: list[AnnotatedImage], margins: Sequence[float]) -> list[AnnotatedImage]:
+    """Photos whose faces have the `box_margins` of the config.
+
+    What then lies beyond a photo is clipped when it is opened.
+    """
+    if not any(margins):
+        return photos
+    sides, top, bottom = margins
+    outwards = np.array([-sides, -top, sides, bottom], np.float32)
+
+    def grown(photo: AnnotatedImage) -> AnnotatedImage:
+        extents = np.tile(photo.boxes[:, 2:] - photo.boxes[:, :2], 2)
+        return replace(photo, boxes=photo.boxes + outwards * extents)
+
+    return [grown(photo) for photo in photos]

@@ -1,8 +1,12 @@
 import json
+import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from s3fd.data.photo import open_photo
 from s3fd.training.photos import RunPhotos
 
 
@@ -80,3 +84,30 @@ def test_links_to_photos_that_are_trained_on_are_not_validated_on(make_config, u
     config = make_config(tmp_path / "run", data=unsplit, validation=other, validate_every=1)
     with pytest.raises(ValueError, match="validation: 30 of 30 photos are trained on too"):
         RunPhotos.from_config(config)
+
+
+def test_faces_are_learned_larger_than_labelled_and_validated_as_labelled(
+    make_config, unsplit, tmp_path
+):
+    config = make_config(tmp_path / "run", data=unsplit, validate_every=1)
+    config = replace(config, box_margins=(0.2, 0.4, 0.1))
+    photos = RunPhotos.from_config(config)
+    for photo in photos.training.photos:  # labelled: 5 px from (1, 1)
+        np.testing.assert_allclose(photo.boxes, [[0, -1, 7, 6.5]], rtol=1e-6)
+    for photo in photos.validation.photos:
+        np.testing.assert_array_equal(photo.boxes, [[1, 1, 6, 6]])
+
+
+def test_faces_grow_no_further_than_their_photo(make_config, unsplit, tmp_path):
+    config = replace(make_config(tmp_path / "run", data=unsplit), box_margins=(0.5, 0.5, 0.5))
+    first = next(p for p in RunPhotos.from_config(config).training.photos if p.path.stem == "0")
+    with open_photo(first) as photo:
+        np.testing.assert_array_equal(photo.boxes, [[0, 0, 8, 8]])
+
+
+@pytest.mark.parametrize(
+    "margins", [(), (0.1,), (0.1, 0.1, 0.1, 0.1), (-0.1, 0, 0), (0, 1.1, 0), (0, 0, math.nan)]
+)
+def test_margins_that_are_none_are_an_error(make_config, tmp_path, margins):
+    with pytest.raises(ValueError, match="box_margins: expected those of the sides, the top"):
+        make_config(tmp_path, box_margins=margins)
