@@ -28,6 +28,9 @@ Window = tuple[int, int, int, int]
 # What lies beyond a photo: the mean colour of ImageNet.
 _MEAN: Colour = (123, 117, 104)
 
+# A spot ends where e to the minus this is left of it: less than half a level of 255.
+_SPOT_ENDS = 6.3
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -75,8 +78,9 @@ def crop(
     last = np.rint(np.array([patch.x, patch.y]) * per_pixel + patch.side * per_pixel).astype(int)
     last = np.maximum(last, first + 1)
     scale = size / (last - first)
+    per_edge, origin, scales = (np.tile(each, 2) for each in (per_pixel, first, scale))
     boxes, ignore = (
-        ((each * np.tile(per_pixel, 2) - np.tile(first, 2)) * np.tile(scale, 2)).astype(np.float32)
+        ((each * per_edge - origin) * scales).astype(np.float32)
         for each in (photo.boxes, photo.ignore)
     )
     kept, tiny = kept_faces(boxes, size)
@@ -205,15 +209,28 @@ def spotted(ground: Sample, rng: np.random.Generator) -> Sample:
     """A few soft ellipses of light or shadow: lamps and reflections are as round as heads."""
     size = ground.image.shape[0]
     image = ground.image.astype(np.float32)
-    along = np.arange(size, dtype=np.float32)
     for _ in range(int(rng.integers(1, 5))):
         x, y = rng.uniform(0, size, 2)
         width = size * math.exp(rng.uniform(math.log(0.02), math.log(0.3)))
         height = width * math.exp(rng.uniform(-0.5, 0.7))
-        away = ((along[None, :] - x) / width) ** 2 + ((along[:, None] - y) / height) ** 2
-        share = np.exp(-(away ** rng.uniform(0.7, 4.0)))[..., None] * rng.uniform(0.2, 1.0)
-        image += share * (rng.uniform(0, 255, 3).astype(np.float32) - image)
+        power, share = rng.uniform(0.7, 4.0), rng.uniform(0.2, 1.0)
+        light = rng.uniform(0, 255, 3).astype(np.float32)
+        reach = _SPOT_ENDS ** (0.5 / power)
+        (columns, across), (rows, down) = (
+            _near(x, reach * width, size),
+            _near(y, reach * height, size),
+        )
+        away = ((across - x) / width) ** 2 + ((down[:, None] - y) / height) ** 2
+        shares = (share * np.exp(-(away**power)))[..., None]
+        image[rows, columns] += shares * (light - image[rows, columns])
     return Sample(image.clip(0, 255).astype(np.uint8), ground.boxes, ground.ignore, ground.tiny)
+
+
+def _near(middle: float, reach: float, size: int) -> tuple[slice, FloatArray]:
+    """Which of `size` pixels are within reach, at least one, and where they are."""
+    first = min(max(math.ceil(middle - reach), 0), size - 1)
+    end = max(min(math.floor(middle + reach) + 1, size), first + 1)
+    return slice(first, end), np.arange(first, end, dtype=np.float32)
 
 
 def place(tile: Sample, ground: Sample, rng: np.random.Generator) -> Sample:
