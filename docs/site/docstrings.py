@@ -10,6 +10,8 @@ import griffe
 MODULES = [
     *("s3fd", "s3fd.images", "s3fd.ray", "s3fd.export", "s3fd.ops", "s3fd.models", "s3fd.data"),
     *("s3fd.training", "s3fd.evaluation", "s3fd.analysis"),
+    *("s3fd.images.video_copy", "s3fd.data.shards", "s3fd.evaluation.plots"),
+    *("s3fd.evaluation.tables", "s3fd.evaluation.gallery", "s3fd.evaluation.wider_face.published"),
 ]
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 import docstrings
 import gallery
 
 ROOT = Path(__file__).parents[2]
+_LOG = logging.getLogger("mkdocs.hooks")
 PAGES = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"),
     *("s3fd/weights/light.md", "s3fd/assets/README.md", "tests/cuda_emulator/README.md"),
@@ -20,6 +22,7 @@ PAGES = (
 # Copied as they are: links to them download.
 DOWNLOADS = ("s3fd/weights/light-log.jsonl",)
 SOURCES = ("LICENSE", "configs/*.toml", "examples/*.py", "tests/helpers/*.py", "benchmarks/*.py")
+_IMPORT = re.compile(r"^from (s3fd[\w.]*) import ", re.MULTILINE)
 _LINK_TO_SOURCE = re.compile(r"(\]\([^):#]*(?:LICENSE|\.toml|\.py))\)")
 
 
@@ -43,8 +46,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return Files(found)
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Files that are no pages are shown on one."""
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Files that are no pages are shown on one; what pages import has a place in the reference."""
+    if not page.file.src_uri.endswith(".py.md"):
+        for module in sorted(set(_IMPORT.findall(markdown)) - set(docstrings.MODULES)):
+            _LOG.warning("docs/reference lacks %s, of which %s imports", module, page.file.src_uri)
     return _LINK_TO_SOURCE.sub(r"\1.md)", markdown)
 
 
@@ -54,7 +60,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     text = "".join(page.read_text() for page in pages)
     for path in docstrings.PATHS.values():
         if f'id="{path}"' not in text and path != "s3fd.__version__":
-            logging.getLogger("mkdocs.hooks").warning("docs/reference lacks %s", path)
+            _LOG.warning("docs/reference lacks %s", path)
 
 
 def _page(name: str, path: Path) -> str:

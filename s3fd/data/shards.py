@@ -18,6 +18,8 @@ from s3fd.data.annotations import AnnotatedImage, FloatArray, annotated_image
 from s3fd.files import whole_file
 from s3fd.images import read_image
 
+__all__ = ["ShardPhoto", "read_shards", "unpack_shards", "write_shards"]
+
 _LABELS = "faces.json"  # the end of a name in a shard
 
 

@@ -15,6 +15,8 @@ from s3fd.evaluation.average_precision import PrecisionRecall
 from s3fd.evaluation.wider_face.published import PublishedCurve
 from s3fd.files import whole_file, why_not_writable
 
+__all__ = ["Curve", "check_plot_files", "plot_precision_recall", "plot_roc"]
+
 _SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, which colour-blind readers can tell apart; black is what was measured.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#7F7F7F")

@@ -13,6 +13,8 @@ from typing import Any
 from s3fd.evaluation.plots import Curve
 from s3fd.files import whole_file
 
+__all__ = ["ResultTable"]
+
 
 @dataclass(frozen=True)
 class ResultTable:

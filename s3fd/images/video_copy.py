@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from av import AudioStream, VideoStream
     from av.container import InputContainer, OutputContainer
 
+__all__ = ["copied_video"]
+
 _TICK = Fraction(1, 90_000)  # of a second: divides the frames of all usual rates
 _BITS_PER_PIXEL = 0.15  # of each frame: faces stay as sharp as they were
 

@@ -18,6 +18,8 @@ from s3fd.data.formats.matlab import read_mat
 from s3fd.evaluation.average_precision import voc_average_precision
 from s3fd.evaluation.wider_face.ground_truth import SETTINGS
 
+__all__ = ["PublishedCurve", "read_published_curve", "read_published_curves"]
+
 _NAME = re.compile(r"wider_pr_info_(?P<detector>.+)_(?P<setting>easy|medium|hard)_\w+\.mat")
 _CURVE = "pr_cruve"  # so it is spelled in the files
 _LEGEND = "legend_name"
