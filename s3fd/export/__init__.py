@@ -22,4 +22,5 @@ __getattr__, __dir__ = import_at_first_use(
         "export_torch": "s3fd.export.torch_file",
         "onnx_translations": "s3fd.export.translations",
     },
+    extras={"onnx": "export", "onnxscript": "export", "openvino": "openvino"},
 )

@@ -13,14 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-try:
-    import onnxscript  # noqa: F401  # which torch.onnx.export needs
-    from onnx import TensorProto, numpy_helper
-except ImportError as error:
-    raise ImportError(
-        "s3fd.export: ONNX needs packages that are not installed: pip install 's3fd[export]'"
-    ) from error
+from onnx import TensorProto, numpy_helper
 
 from s3fd.ops.grid import GridDescription
 from s3fd.ops.reference.l2_normalize import EPSILON, TINY

@@ -7,16 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+import openvino
+
 from s3fd.export.onnx_file import FilePrecision, export_onnx
 from s3fd.files import whole_file
 from s3fd.models import S3FD
-
-try:
-    import openvino
-except ImportError as error:
-    raise ImportError(
-        "s3fd.export: OpenVINO is not installed: pip install 's3fd[openvino]'"
-    ) from error
 
 
 def export_openvino(

@@ -94,6 +94,8 @@ def test_wrong_arguments_are_named_before_any_work(run, tmp_path, monkeypatch, a
 @pytest.mark.parametrize(
     ("missing", "kind", "name", "extra"),
     [
+        ("onnx", "onnx", "light.onnx", "export"),
+        ("onnx", "openvino", "light.xml", "export"),
         ("onnxscript", "onnx", "light.onnx", "export"),
         ("openvino", "openvino", "light.xml", "openvino"),
     ],
