@@ -27,6 +27,21 @@ def is_json(path: Path) -> bool:
     return path.suffix in (".json", ".jsonl")
 
 
+def predictions_file(file: str | Path) -> Path:
+    """The path of a file of detections.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder.
+    """
+    path = Path(file)
+    if not path.exists():
+        raise FileNotFoundError(f"predictions: {path} does not exist")
+    if path.is_dir():
+        raise ValueError(f"predictions: expected a file, got the folder {path}")
+    return path
+
+
 def read_json_predictions(file: str | Path, parts: int) -> dict[str, Prediction]:
     """Reads what ``s3fd detect --json FILE`` wrote: an object a line, one for each photo.
 
@@ -43,9 +58,7 @@ def read_json_predictions(file: str | Path, parts: int) -> dict[str, Prediction]
         ValueError: a line is not of that form, tells of a photo that could not be read, or has the
             name of an earlier one; the message names file and line.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"predictions: {path} does not exist")
+    path = predictions_file(file)
     predictions: dict[str, Prediction] = {}
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):

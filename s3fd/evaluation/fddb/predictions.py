@@ -14,6 +14,7 @@ from s3fd.evaluation.predictions import (
     check_finite,
     in_order,
     is_json,
+    predictions_file,
     read_json_predictions,
 )
 from s3fd.messages import shortened
@@ -43,7 +44,7 @@ def read_fddb_predictions(
             the message names file and line. Photos that are not among `names` are passed over, but
             there has to be one that is.
     """
-    path = Path(file)
+    path = predictions_file(file)
     predictions = read_json_predictions(path, _PARTS) if is_json(path) else _read_text(path)
     wanted = {name: predictions[name] for name in names if name in predictions}
     return in_order(wanted, names, str(path))

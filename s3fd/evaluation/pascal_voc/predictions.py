@@ -14,6 +14,7 @@ from s3fd.evaluation.predictions import (
     image_name,
     in_order,
     is_json,
+    predictions_file,
     read_json_predictions,
 )
 from s3fd.messages import shortened
@@ -38,7 +39,7 @@ def read_pascal_voc_predictions(
         ValueError: a line is malformed, has NaN or infinite numbers, or is of an image that is not
             among `names`; the message names file and line.
     """
-    path = Path(file)
+    path = predictions_file(file)
     if is_json(path):
         return in_order(read_json_predictions(path, parts=1), names, str(path))
     rows: dict[str, list[list[float]]] = {}

@@ -62,7 +62,7 @@ def test_a_malformed_file_is_one_clear_error(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no\.txt does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"predictions: .*no\.txt does not exist"):
         read_fddb_predictions(tmp_path / "no.txt", NAMES)
 
 

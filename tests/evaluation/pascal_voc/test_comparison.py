@@ -135,6 +135,13 @@ def test_malformed_detections_are_named(tmp_path, line, message):
         read_pascal_voc_predictions(file, ["a"])
 
 
+def test_detections_that_are_not_there_are_named_as_such(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"predictions: .*found\.txt does not exist"):
+        read_pascal_voc_predictions(tmp_path / "found.txt", ["a"])
+    with pytest.raises(ValueError, match="predictions: expected a file, got the folder"):
+        read_pascal_voc_predictions(tmp_path, ["a"])
+
+
 def test_the_json_of_s3fd_detect_is_read(tmp_path):
     file = tmp_path / "found.jsonl"
     face = {"box": [1, 2, 3, 4], "score": 0.5}
