@@ -8,6 +8,7 @@ Needs webdataset (``pip install 's3fd[shards]'``).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,10 +18,12 @@ from typing import Any
 from s3fd.data.annotations import AnnotatedImage, FloatArray, annotated_image
 from s3fd.files import whole_file
 from s3fd.images import read_image
+from s3fd.messages import shown
 
 __all__ = ["ShardPhoto", "read_shards", "unpack_shards", "write_shards"]
 
 _LABELS = "faces.json"  # the end of a name in a shard
+_LONGEST_NAME = 255  # bytes, on most disks
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def write_shards(
         path = folder / f"{split or 'photos'}-{len(shards):06}.tar"
         with whole_file(path) as file, webdataset.TarWriter(file, mtime=0) as archive:
             for number, photo in some:
-                archive.write(_sample(number, photo, split))
+                archive.write(_sample(number, photo, split, together=len(some)))
         shards.append(path)
     return shards
 
@@ -95,13 +98,19 @@ def read_shards(shards: Sequence[str | Path]) -> Iterator[ShardPhoto]:
     Raises:
         ImportError: webdataset is not there.
         FileNotFoundError: there is no such shard.
-        ValueError: a shard is damaged, or was not written by `write_shards`.
+        ValueError: a shard is damaged, lacks photos, or was not written by `write_shards`; what
+            stands before the damage comes first.
     """
     webdataset = _webdataset()
     for shard in shards:
+        there, expected = 0, None
         try:
             for sample in webdataset.WebDataset(str(shard), shardshuffle=False):
-                yield _photo(sample)
+                photo, expected = _photo(sample)
+                there += 1
+                yield photo
+            if there != expected:  # an archive that is cut between two files ends like any other
+                raise ValueError(f"it has {there} of its {expected} photos")
         except FileNotFoundError:
             raise FileNotFoundError(f"shards: there is no file {shard}") from None
         except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
@@ -115,7 +124,8 @@ def read_shards(shards: Sequence[str | Path]) -> Iterator[ShardPhoto]:
 def unpack_shards(shards: Sequence[str | Path], folder: str | Path) -> int:
     """Lays the photos of shards out in a folder that `s3fd.data.read_photos` reads.
 
-    The labels come last: a folder that has them is whole.
+    The labels come last: a folder that has them is whole. Photos of a split have a folder of its
+    name, so that shards of several splits can be unpacked together.
 
     Args:
         shards: as for `read_shards`.
@@ -125,50 +135,76 @@ def unpack_shards(shards: Sequence[str | Path], folder: str | Path) -> int:
         The number of photos.
 
     Raises:
-        ImportError, FileNotFoundError, ValueError: as `read_shards`.
+        ImportError, FileNotFoundError, ValueError: as `read_shards`; or two photos have one name.
     """
-    folder = Path(folder)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    labels = Path(folder, "annotations.json")
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    labels.unlink(missing_ok=True)  # they would be those of other photos
     entries: list[dict[str, Any]] = []
+    names: set[str] = set()
     for photo in read_shards(shards):
-        (folder / "images" / photo.name).write_bytes(photo.data)
-        entry: dict[str, Any] = {"image": f"images/{photo.name}"}
+        name = "/".join(filter(None, ("images", photo.split, photo.name)))
+        if name in names:
+            raise ValueError(
+                f"shards: two photos are called {shown(name)}; unpack shards that were not written "
+                "together into folders of their own"
+            )
+        names.add(name)
+        path = labels.parent / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo.data)
+        entry: dict[str, Any] = {"image": name}
         entry.update(width=photo.width, height=photo.height)
         entry.update(boxes=photo.boxes.tolist(), ignore=photo.ignore.tolist())
         if photo.split is not None:
             entry["split"] = photo.split
         entries.append(entry)
-    with whole_file(folder / "annotations.json") as file:
+    with whole_file(labels) as file:
         file.write(json.dumps({"images": entries}).encode())
     return len(entries)
 
 
-def _sample(number: int, photo: AnnotatedImage, split: str | None) -> dict[str, Any]:
+def _sample(
+    number: int, photo: AnnotatedImage, split: str | None, *, together: int
+) -> dict[str, Any]:
     if photo.width is None or photo.height is None:
         height, width = read_image(photo.path).shape[:2]
     else:
         width, height = photo.width, photo.height
+    end = os.fsdecode(os.fsencode(photo.path.name)[-_LONGEST_NAME + 9 :])
     labels = {
-        "name": f"{number:08}-{photo.path.name}",
+        "name": f"{number:08}-{end}",
         "width": width,
         "height": height,
         "boxes": photo.boxes.tolist(),
         "ignore": photo.ignore.tolist(),
         "split": split,
+        "together": together,  # photos of this shard
     }
     # One key for all photos, whatever their suffix: dots in a name would end it.
     text = json.dumps(labels).encode()
     return {"__key__": f"{number:08}", "photo": photo.path.read_bytes(), _LABELS: text}
 
 
-def _photo(sample: dict[str, Any]) -> ShardPhoto:
+def _photo(sample: dict[str, Any]) -> tuple[ShardPhoto, int]:
+    """A photo, and how many its shard has."""
     labels = json.loads(sample[_LABELS])
-    name = str(labels["name"])
-    if Path(name).name != name:
-        raise ValueError(f"expected the name of a file, got {name!r}")
+    name, split = labels["name"], labels["split"]
+    for part in (name,) if split is None else (name, split):
+        if not _is_file_name(part):
+            raise ValueError(f"expected the name of a file, got {shown(part)}")
     size = (int(labels["width"]), int(labels["height"]))
     known = annotated_image(Path(name), labels["boxes"], ignore=labels["ignore"], size=size)
-    return ShardPhoto(name, sample["photo"], *size, known.boxes, known.ignore, labels.get("split"))
+    photo = ShardPhoto(name, sample["photo"], *size, known.boxes, known.ignore, split)
+    return photo, int(labels["together"])
+
+
+def _is_file_name(value: object) -> bool:
+    """Whether a file of this name lies in the folder that it is written to."""
+    if not isinstance(value, str) or value in ("", ".", "..") or Path(value).name != value:
+        return False
+    written = os.fsencode(value)
+    return b"\0" not in written and len(written) <= _LONGEST_NAME
 
 
 def _webdataset() -> Any:

@@ -1,10 +1,13 @@
 """Training photos in shards: what is packed is what comes out."""
 
+from dataclasses import replace
+from json import dumps
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from s3fd.data import read_photos
+from s3fd.data import read_photos, shards
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.shards import read_shards, unpack_shards, write_shards
 
@@ -60,6 +63,56 @@ def test_a_shard_that_is_cut_short_is_named(photos, tmp_path):
     shard.write_bytes(shard.read_bytes()[:1500])
     with pytest.raises(ValueError, match=r"shards: .*photos-000000\.tar"):
         list(read_shards([shard]))
+
+
+def test_a_shard_that_ends_between_two_photos_lacks_some(photos, tmp_path):
+    (shard,) = write_shards(photos[:3], tmp_path / "shards")
+    whole = shard.read_bytes()
+    (begin,) = (at for at in range(0, len(whole), 512) if whole[at:].startswith(b"00000001.faces"))
+    for damaged in (whole[:begin], whole[:begin] + b"\xff" + whole[begin + 1 :]):
+        shard.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"photos-000000\.tar is damaged.* 1 of its 3 photos"):
+            list(read_shards([shard]))
+
+
+def test_splits_are_unpacked_beside_each_other(photos, tmp_path):
+    train = write_shards(photos[:2], tmp_path / "shards", split="train")
+    val = write_shards(photos[:1], tmp_path / "shards", split="val")
+    local = tmp_path / "local"
+    assert unpack_shards([*train, *val], local) == 3
+    unpacked = [read_photos(local, split=split).photos for split in ("train", "val")]
+    assert [len(part) for part in unpacked] == [2, 1]
+    for before, after in zip([*photos[:2], photos[0]], [*unpacked[0], *unpacked[1]], strict=True):
+        assert after.path.read_bytes() == before.path.read_bytes()
+        np.testing.assert_array_equal(after.boxes, before.boxes)
+
+
+def test_two_photos_of_one_name_are_an_error_that_leaves_no_labels(photos, tmp_path):
+    (shard,) = write_shards(photos, tmp_path / "shards")
+    unpack_shards([shard], tmp_path / "local")
+    with pytest.raises(ValueError, match=r"two photos are called 'images/00000000-x\.jpg'"):
+        unpack_shards([shard, shard], tmp_path / "local")
+    assert not (tmp_path / "local" / "annotations.json").exists()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b", "\ud800", "x" * 256, 5])
+@pytest.mark.parametrize("key", ["name", "split"])
+def test_names_that_would_leave_the_folder_are_refused(photos, tmp_path, monkeypatch, name, key):
+    monkeypatch.setattr(shards.json, "dumps", lambda labels: dumps({**labels, key: name}))
+    (shard,) = write_shards(photos[:1], tmp_path / "shards")
+    with pytest.raises(
+        ValueError, match=r"tar is damaged, .*(the name of a file, got|not allowed)"
+    ):
+        unpack_shards([shard], tmp_path / "local")
+
+
+def test_the_end_of_a_long_name_stays(photos, tmp_path):
+    path = tmp_path / f"{'x' * 250}.png"
+    path.write_bytes(photos[0].path.read_bytes())
+    (shard,) = write_shards([replace(photos[0], path=path)], tmp_path / "shards")
+    unpack_shards([shard], tmp_path / "local")
+    (unpacked,) = read_photos(tmp_path / "local").photos
+    assert unpacked.path.suffix == ".png"
 
 
 def test_what_is_no_shard_is_named(tmp_path):
