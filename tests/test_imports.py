@@ -26,7 +26,7 @@ LAYERS = """
     drawing interchange
     images ops
     photos pipeline
-    defaults devices file_kinds files messages settings
+    defaults devices file_kinds files memory messages settings
     _evaluation _extension
     _lazy _libraries
 """

@@ -13,12 +13,12 @@ from s3fd.data import Batch, PhotoCache, TrainingBatches, load_batches
 from s3fd.data.photo import Opener, open_photo
 from s3fd.evaluation import PrecisionRecall
 from s3fd.evaluation.calibration import Calibration, fit_calibration
+from s3fd.memory import keep_freed_memory
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes, is_restart, join_processes
 from s3fd.training.events import Events, check_tensorboard
 from s3fd.training.log import RunLog
-from s3fd.training.memory import keep_freed_memory
 from s3fd.training.meter import FloatEntry, Meter
 from s3fd.training.optimizer import learning_rate
 from s3fd.training.photos import RunPhotos
