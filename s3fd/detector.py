@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from s3fd.search import MultiScaleSettings, SingleScaleSettings, StreamSettings
 
-# Images between two times; pages that went back are fetched anew, which takes a hundredth of the time.
+# Images between two times. Pages that went back are fetched anew: a hundredth of the time.
 _RETURN_MEMORY_EVERY = 128
 
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Source, Exception], object]
