@@ -18,6 +18,8 @@ from s3fd.models.vgg16 import VGG16Backbone
 Backbone: TypeAlias = Literal["light", "vgg16", "mobilenet_v2"]
 """Names of the backbones."""
 
+_FLOAT32 = torch.finfo(torch.float32)
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -62,6 +64,12 @@ class ModelConfig:
             raise ValueError(f"pools: expected 'ceil', 'floor' or 'third_ceil', got {self.pools!r}")
         if len(self.mean) != 3:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
+        if not all(abs(number) <= _FLOAT32.max for number in self.mean):
+            raise ValueError(f"mean: expected finite numbers of float32, got {self.mean}")
+        if not _FLOAT32.tiny <= self.scale <= _FLOAT32.max:
+            raise ValueError(
+                f"scale: expected a finite number of float32 above 0, got {self.scale}"
+            )
         if self.backgrounds < 1:
             raise ValueError(f"backgrounds: expected at least 1, got {self.backgrounds}")
         if isinstance(self.layout, Mapping):
