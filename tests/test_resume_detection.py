@@ -122,6 +122,27 @@ def test_a_file_of_something_else_is_refused_and_left_alone(run, photos, tmp_pat
     assert file.read_bytes() == damaged
 
 
+@pytest.mark.parametrize(
+    "text", [b"my notes\n", b"my notes", b'{"images": []}', b"null\n", b'{"photo": 7}\n', b"\0\n"]
+)
+def test_a_single_line_of_something_else_is_no_line_that_was_cut(run, tmp_path, text):
+    file = tmp_path / "notes"
+    file.write_bytes(text)
+    refused = run("detect", ASTRONAUT, "--json", file, "--resume")
+    assert refused.exit_code == 2
+    assert f"--resume: {file}, line 1: expected a line" in refused.stderr
+    assert file.read_bytes() == text
+
+
+@pytest.mark.parametrize("rest", [b"", b"{", b'{"vid', b'{"photo": "b', b"\0" * 4096])
+def test_the_beginning_of_a_line_and_zeros_of_a_disk_are_written_over(photos, tmp_path, rest):
+    file = tmp_path / "faces.jsonl"
+    file.write_bytes(b'{"photo": "a.jpg"}\n' + rest)
+    with JsonLines(str(file), resume=True) as lines:
+        lines.write('{"photo": "new.jpg"}')
+    assert [record["photo"] for record in read(file)] == ["a.jpg", "new.jpg"]
+
+
 ODD = [
     {"photo": 7},
     {"photo": "\ud800"},

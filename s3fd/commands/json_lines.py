@@ -15,6 +15,8 @@ from s3fd.commands.options import UsageError
 from s3fd.commands.outputs import write_line
 from s3fd.files import lock, naming
 
+_BEGINNINGS = (b'{"photo"', b'{"video"')  # of a line
+
 
 class JsonLines:
     """Where lines go, and what earlier runs have written there; a context.
@@ -97,7 +99,7 @@ class JsonLines:
             for number, line in enumerate(file, start=1):
                 record = _parsed(line)
                 if record is None:
-                    if file.read(1):
+                    if not _is_cut(line):
                         raise UsageError(
                             "--resume",
                             f"{path}, line {number}: expected a line of `s3fd detect --json`; "
@@ -150,6 +152,14 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except (RecursionError, ValueError):
         pass
     return None
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether it is the beginning of a line, or what a disk that lost power has in its place."""
+    if line.endswith(b"\n"):
+        return False
+    ours = any(line.startswith(begin) or begin.startswith(line) for begin in _BEGINNINGS)
+    return ours or not line.strip(b"\0")
 
 
 def _key(name: str | Path) -> bytes:
