@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
+# FFmpeg reads playlists, too, whatever they are called, and with them files that nobody has named.
+_FORMATS = ("asf", "avi", "dv", "flv", "h264", "hevc", "m4v", "matroska", "mjpeg", "mov", "mpeg")
+_ONE_FILE = {
+    "format_whitelist": ",".join((*_FORMATS, "mpegts", "mpegvideo", "ogg")),
+    "protocol_whitelist": "file",
+}
+
 
 class Frame(NamedTuple):
     """A picture of a video.
@@ -63,7 +70,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
     name = str(path)
     if not path.exists():
         raise FileNotFoundError(f"{name}: there is no such file")
-    with _open(name, name) as container:
+    with _open(f"file:{name}", name, options=_ONE_FILE) as container:
         if not container.streams.video:
             raise ImageError(f"{name}: a file without pictures")
         yield container

@@ -1,6 +1,7 @@
 """Videos, which the tests make themselves."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,26 @@ def test_what_is_no_video_says_so(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ImageError, match=r"clip\.mp4: can't be opened"):
         next(read_video(path))
+
+
+@pytest.mark.parametrize("suffix", ["avi", "m2ts", "m4v", "mov", "mpg", "ts", "wmv", "3gp"])
+def test_videos_of_all_kinds_are_read(tmp_path, suffix):
+    times = [40 * number for number in range(6)]  # some have a rate alone
+    assert len(list(read_video(write_video(tmp_path / f"clip.{suffix}", times)))) == 6
+
+
+def test_a_list_of_other_videos_is_none(tmp_path):
+    write_video(tmp_path / "other.mp4")
+    (tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(ImageError, match=r"clip\.mp4: can't be opened, or is of a kind"):
+        list(read_video(tmp_path / "clip.mp4"))
+
+
+def test_a_name_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video("clip.mp4")
+    Path("clip.mp4").rename("10:30.mp4")
+    assert len(list(read_video(Path("10:30.mp4")))) == len(TIMES)
 
 
 def test_a_file_of_sound_alone_is_named(tmp_path):
