@@ -5,7 +5,7 @@ Needs Ray (``pip install 's3fd[ray]'``); importing this module does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,17 +128,22 @@ def _check(batch: Mapping[str, Any]) -> int:
             f"batch: expected columns by name, got {type(batch).__name__}; "
             'use map_batches(…, batch_format="numpy")'
         )
-    if not any(column in batch for column in _PHOTO):
+    check_columns(batch, "batch")
+    return len(next(iter(batch.values())))
+
+
+def check_columns(columns: Collection[str], where: str) -> None:
+    """Looks for photos among the columns, and for what the results would replace."""
+    if not any(column in columns for column in _PHOTO):
         raise ValueError(
-            f"batch: expected a column {', '.join(map(repr, _PHOTO))}, got {sorted(batch)}; "
+            f"{where}: expected a column {', '.join(map(repr, _PHOTO))}, got {sorted(columns)}; "
             "rename yours (Dataset.rename_columns)"
         )
-    if taken := [column for column in _RESULTS if column in batch]:
+    if taken := [column for column in _RESULTS if column in columns]:
         raise ValueError(
-            f"batch: {', '.join(map(repr, taken))} would be replaced by the results; rename "
+            f"{where}: {', '.join(map(repr, taken))} would be replaced by the results; rename "
             "or drop it (Dataset.rename_columns, Dataset.drop_columns)"
         )
-    return len(next(iter(batch.values())))
 
 
 def _image(batch: Mapping[str, Any], columns: list[str], row: int) -> ImageLike:

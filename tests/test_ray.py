@@ -260,6 +260,23 @@ def test_the_memory_of_a_cluster_is_measured_for_some_photos_and_twice_as_many(t
 
 
 @pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["name"], "photos.parquet: expected a column 'image', 'bytes', 'path', got ['name']"),
+        (["path", "boxes"], "photos.parquet: 'boxes' would be replaced by the results"),
+    ],
+)
+def test_columns_are_looked_at_before_a_cluster_is_asked(run, tmp_path, columns, message):
+    import pyarrow as pa
+
+    table = pa.table({name: ["a.jpg"] for name in columns})
+    parquet.write_table(table, tmp_path / "photos.parquet")
+    refused = run("detect", tmp_path / "photos.parquet", "--ray", "--out", tmp_path / "results")
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--ray"], "--ray: expected --out DIR"),

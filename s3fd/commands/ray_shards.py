@@ -52,12 +52,16 @@ def parquet_shards(files: Sequence[Path]) -> Iterator[Shard]:
     """A shard for each group of rows that has any."""
     import pyarrow.parquet as parquet
 
+    from s3fd.ray import check_columns
+
     number = 0
     for file in files:
         try:
-            about = parquet.ParquetFile(file).metadata
+            opened = parquet.ParquetFile(file)
         except (OSError, ValueError) as error:
             raise ValueError(f"{file}: no Parquet file ({error})") from None
+        check_columns(opened.schema_arrow.names, str(file))  # before a cluster is asked
+        about = opened.metadata
         for group in range(about.num_row_groups):
             if about.row_group(group).num_rows:
                 yield Shard(number, (str(file.absolute()),), group)
