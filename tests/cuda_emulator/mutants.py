@@ -5,7 +5,8 @@
 
 Each is made in a copy of csrc/, of which one operator is built for the emulator, with float32
 alone, so that it takes seconds; then checks of tests/helpers/kernel_checks.py run until one fails,
-which is printed: one that passes without the fault. The exit code is 1 if a fault lives.
+which is printed: one that passes without the fault. The exit code is 1 if a fault lives. A check
+or a compiler that is killed from outside, as for lack of memory, is an error and finds nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from kernel_checks import CHECKS  # noqa: E402 # found there
 
 WORK = ROOT / "build" / "mutants"
+# What a fault can bring a process down with; others of the system come from outside.
+CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
 OBJECTS = ("emulator", "watch", "torch_calls", "radix_sort")
 SORT, MOST_RANKED = "cuda/primitives/sort.cuh", ("kMostRanked = 32768;", "kMostRanked = 30;")
 
@@ -359,8 +363,11 @@ class Compiler:
             done = subprocess.run(
                 command, shell=True, cwd=folder, env=tools(), capture_output=True, text=True
             )
+            refusal = done.stdout[-2000:] + done.stderr[-2000:]
+            if ended_from_outside(done.returncode) or "signal terminated program" in refusal:
+                raise RuntimeError(f"a compiler was killed: {refusal}")
             if done.returncode != 0:
-                return folder, done.stdout[-2000:] + done.stderr[-2000:]
+                return folder, refusal
         return folder / "mutant.so", ""
 
 
@@ -382,6 +389,12 @@ def tools() -> dict[str, str]:
     return {**os.environ, "PATH": path, "CCACHE_DISABLE": "1"}
 
 
+def ended_from_outside(code: int) -> bool:
+    """Whether a process, or a shell's command, was ended by a signal that is none of its own."""
+    number = code - 128 if code > 128 else -code
+    return number > 0 and number not in CRASHES
+
+
 def fails(library: Path, name: str, only: str) -> str:
     """What a check says against a library, in its last line; or nothing."""
     helpers = os.pathsep.join([str(ROOT / "tests" / "helpers"), str(ROOT)])
@@ -397,10 +410,17 @@ def fails(library: Path, name: str, only: str) -> str:
         capture_output=True,
         text=True,
     )
-    if done.returncode == 0:
+    return complaint(done.returncode, done.stderr)
+
+
+def complaint(code: int, errors: str) -> str:
+    """What a check that ended so says against a library; RuntimeError if it could not say it."""
+    if code == 0:
         return ""
-    lines = [line for line in done.stderr.splitlines() if "Error" in line or "    at " in line]
-    return " ".join(lines[-2:]).strip() or f"exit code {done.returncode}"
+    if ended_from_outside(code):
+        raise RuntimeError(f"a check was killed from outside: exit code {code}")
+    lines = [line for line in errors.splitlines() if "Error" in line or "    at " in line]
+    return " ".join(lines[-2:]).strip() or f"exit code {code}"
 
 
 @functools.cache
