@@ -38,8 +38,8 @@ def test_every_step_runs_whatever_failed_before(script, tmp_path):
     assert [o.result for o in outcomes] == ["failed", "failed", "stopped", "passed"]
     assert outcomes[0].said == "why"
     assert outcomes[3].said == "yes"
-    script.write_summary(tmp_path, outcomes)
-    assert len((tmp_path / "summary.md").read_text().splitlines()) == 6
+    script.write_summary(tmp_path, machine.found(), outcomes)
+    assert len((tmp_path / "summary.md").read_text().splitlines()) == 8
     assert [o["step"] for o in json.loads((tmp_path / "summary.json").read_text())] == [
         step.name for step in steps
     ]
@@ -47,7 +47,29 @@ def test_every_step_runs_whatever_failed_before(script, tmp_path):
 
 def test_no_step_begins_when_the_time_is_over(script, tmp_path):
     machine = script.Machine(Path(sys.executable), tmp_path, TESTS.parent)
+    (tmp_path / "late.log").write_text("of an earlier run")
     assert machine.run(script.Step("late", python("1 / 0"), 60), 0).result == "left out"
+    assert not (tmp_path / "late.log").exists()
+
+
+def test_the_summary_begins_with_the_devices_or_that_there_are_none(script, tmp_path):
+    machine = script.Machine(tmp_path / "no python", tmp_path, TESTS.parent)
+    assert machine.found().startswith("**No CUDA device was found")
+    machine.devices = [("90", "NVIDIA H100"), ("90", "NVIDIA H100")]
+    assert machine.found() == "Devices: NVIDIA H100, NVIDIA H100."
+    script.write_summary(tmp_path, machine.found(), [])
+    assert (tmp_path / "summary.md").read_text().startswith("Devices: NVIDIA H100")
+
+
+def test_nothing_that_an_earlier_run_has_built_is_packaged(script, tmp_path):
+    machine = script.Machine(Path(sys.executable), tmp_path, None)
+    stale = tmp_path / "package" / "s3fd" / "_C_cuda.so"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    sources = next(step for step in machine.steps() if step.name == "sources")
+    assert machine.run(sources, 99).result == "passed"
+    assert (stale.parent / "ops" / "__init__.py").exists()
+    assert not stale.exists()
 
 
 def test_every_file_that_a_step_names_is_there(script, tmp_path):
