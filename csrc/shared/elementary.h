@@ -13,6 +13,8 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numbers>
+#include <type_traits>
 
 #ifdef __CUDACC__
 #define S3FD_HOST_DEVICE __host__ __device__
@@ -86,16 +88,30 @@ S3FD_HOST_DEVICE inline T logarithm_or(T x, T of_others) {
   return x > 0 ? (x < kInfinity ? of_others : x) : of_zero;
 }
 
-// log(x) = n log(2) + log(1 + f) with 1 + f from sqrt(1/2) to sqrt(2), and
-// log(1 + f) = f - f^2 / 2 + f^3 p(f).
+// x = 2^n (1 + f) with 1 + f from sqrt(1/2) to sqrt(2), for x > 0.
+template <typename T>
+struct NearOne {
+  T n, f;
+};
+
+template <typename T>
+S3FD_HOST_DEVICE inline NearOne<T> near_one(T x) {
+  using Bits = std::conditional_t<sizeof(T) == sizeof(uint64_t), uint64_t, uint32_t>;
+  using Exponent = std::make_signed_t<Bits>;
+  constexpr Exponent kFractionBits = std::numeric_limits<T>::digits - 1;
+  constexpr Bits kOne = 1, kRootOfHalf = std::bit_cast<Bits>(std::numbers::sqrt2_v<T> / 2);
+  constexpr Bits kFraction = (kOne << kFractionBits) - 1;
+  constexpr T kToNormal = static_cast<T>(kOne << kFractionBits);
+  const bool is_denormal = x < std::numeric_limits<T>::min();
+  const Bits bits = std::bit_cast<Bits>(is_denormal ? x * kToNormal : x) - kRootOfHalf;
+  const Exponent exponent = static_cast<Exponent>(bits) >> kFractionBits;
+  return {static_cast<T>(exponent - (is_denormal ? kFractionBits : 0)),
+          std::bit_cast<T>((bits & kFraction) + kRootOfHalf) - 1};
+}
+
+// log(x) = n log(2) + log(1 + f), and log(1 + f) = f - f^2 / 2 + f^3 p(f).
 S3FD_HOST_DEVICE inline float logarithm(float x) {
-  constexpr float kTwo23 = 8388608;
-  constexpr uint32_t kRootOfHalf = 0x3f3504f3;  // the bits of sqrt(1/2)
-  const bool is_denormal = x < std::numeric_limits<float>::min();
-  const uint32_t bits = std::bit_cast<uint32_t>(is_denormal ? x * kTwo23 : x) - kRootOfHalf;
-  const int32_t exponent = static_cast<int32_t>(bits) >> 23;
-  const float n = static_cast<float>(exponent - (is_denormal ? 23 : 0));
-  const float f = std::bit_cast<float>((bits & 0x7fffff) + kRootOfHalf) - 1;
+  const auto [n, f] = near_one(x);
   const float p = polynomial(f, -0.07634493F, 0.12761575F, -0.13160183F, 0.14201759F, -0.16623357F,
                              0.20001227F, -0.2500082F, 0.3333333F);
   const float square = f * f;
@@ -105,13 +121,7 @@ S3FD_HOST_DEVICE inline float logarithm(float x) {
 
 // log(1 + f) = f - f^2 / 2 + s (f^2 / 2 + s^2 p(s^2)) with s = f / (2 + f).
 S3FD_HOST_DEVICE inline double logarithm(double x) {
-  constexpr double kTwo52 = 4503599627370496;
-  constexpr uint64_t kRootOfHalf = 0x3fe6a09e667f3bcd;  // the bits of sqrt(1/2)
-  const bool is_denormal = x < std::numeric_limits<double>::min();
-  const uint64_t bits = std::bit_cast<uint64_t>(is_denormal ? x * kTwo52 : x) - kRootOfHalf;
-  const int64_t exponent = static_cast<int64_t>(bits) >> 52;
-  const double n = static_cast<double>(exponent - (is_denormal ? 52 : 0));
-  const double f = std::bit_cast<double>((bits & 0xfffffffffffff) + kRootOfHalf) - 1;
+  const auto [n, f] = near_one(x);
   const double s = f / (2 + f), square = s * s;
   const double p =
       polynomial(square, 0.1479625995626865, 0.1531402122737205, 0.18183565403616322,
