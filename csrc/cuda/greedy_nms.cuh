@@ -351,15 +351,15 @@ __device__ int gather_suppressors(const GreedyLists<T>& lists, int64_t list, con
 // Compares the block's boxes with those that the last tile keeps, until none is open.
 template <typename T, bool kGrouped>
 __device__ void suppress_boxes_of_block(const GreedyLists<T>& lists, int64_t list, bool open,
-                                        int32_t number, const Progress& progress) {
+                                        int32_t number, int32_t kept_begin, int32_t kept_end) {
   S3FD_SHARED(Suppressors<T>, suppressors);
   const StoredBox<T> box = open ? lists.boxes[list * lists.capacity + number] : StoredBox<T>{};
   const T box_area = area<T>(box);
   const int64_t group = kGrouped && open ? lists.groups[list * lists.capacity + number] : 0;
   open = open && is_proper<T>(box);
   const Reach<T, kGrouped> reach = reach_of_block<T, kGrouped>(open, box, group);
-  for (int32_t begin = progress.kept_begin; begin < progress.kept_end; begin += kGreedyThreads) {
-    const int size = min(kGreedyThreads, progress.kept_end - begin);
+  for (int32_t begin = kept_begin; begin < kept_end; begin += kGreedyThreads) {
+    const int size = min(kGreedyThreads, kept_end - begin);
     const int total = gather_suppressors<T, kGrouped>(
         lists, list, lists.kept + list * lists.keep + begin, size, reach, suppressors);
     for (int j = 0; open && j < total; ++j) {
@@ -379,8 +379,10 @@ __global__ void __launch_bounds__(kGreedyThreads, 4)
   const int64_t list = blockIdx.y, count = lists.count(list), end = (tile + 1) * kTile;
   const int64_t place = int64_t{blockIdx.x} * kGreedyThreads + threadIdx.x;
   if (count <= end || place - threadIdx.x >= count) return;
-  const Progress progress = lists.progress[list];
-  if (progress.kept_end >= lists.keep) return;
+  // Without the count beside them, which blocks that have come to their end change meanwhile.
+  const int32_t kept_begin = lists.progress[list].kept_begin;
+  const int32_t kept_end = lists.progress[list].kept_end;
+  if (kept_end >= lists.keep) return;
   bool open = place < count;
   int32_t number = 0;
   if (open) {
@@ -388,7 +390,7 @@ __global__ void __launch_bounds__(kGreedyThreads, 4)
     open = number >= end && lists.owners[list * lists.capacity + number] == kOpen;
   }
   if (__syncthreads_or(open)) {
-    suppress_boxes_of_block<T, kGrouped>(lists, list, open, number, progress);
+    suppress_boxes_of_block<T, kGrouped>(lists, list, open, number, kept_begin, kept_end);
   }
   const auto blocks = static_cast<unsigned>((count + kGreedyThreads - 1) / kGreedyThreads);
   if (is_last_block(&lists.progress[list].blocks_done, blocks)) {

@@ -58,7 +58,27 @@ PLACES = {
 }
 
 
+def calls_in_turns(size: int) -> dict[str, Call]:
+    """With more channels, boxes and members of a group than the threads that share them."""
+    features, weight = torch.randn(2, size, 2, 3), torch.rand(size) + 0.5
+    side_by_side = in_channels_last(features)
+    corners = torch.randint(0, 300, (size // 100, 2)).repeat(100, 1)
+    corners = corners + torch.randint(0, 3, corners.shape)
+    boxes, scores = torch.cat([corners, corners + 40], dim=1).float(), torch.rand(len(corners))
+    groups = torch.randint(0, 3, scores.shape)
+    return {
+        "l2_normalize": lambda: with_gradients(ops.l2_normalize, features, weight),
+        "l2_normalize_channels": lambda: with_gradients(ops.l2_normalize, side_by_side, weight),
+        "nms": lambda: (ops.nms(boxes, scores, 0.4),),
+        "batched_nms": lambda: (ops.batched_nms(boxes, scores, groups, 0.4),),
+        "soft_suppression": lambda: ops.soft_nms(boxes, scores, score_threshold=0.9),
+        "vote_boxes": lambda: ops.vote_boxes(boxes, scores, 0.4),
+    }
+
+
 def calls_of(check: Check) -> dict[str, Call]:
+    if check.turns:
+        return calls_in_turns(check.size)
     if check.many_images:  # more of them than a grid has rows of blocks
         maps = torch.randn(check.size, 3, 1, 1)
         return {"max_out_background": lambda: with_gradients(ops.max_out_background, maps)}

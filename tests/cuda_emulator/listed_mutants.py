@@ -133,6 +133,38 @@ MUTANTS = {
     "the last of equal scores, not the first": mutant(
         "cuda/soft_nms.cuh", "a.index < b.index", "a.index > b.index", "soft_suppression",
     ),
+    "the best of many boxes goes by another thread": mutant(
+        "cuda/soft_nms.cuh", "best.index % kThreads", "best.index % kFewSoftThreads",
+        "soft_suppression", "turns",
+    ),
+    "the rounds of many boxes on the null stream": mutant(
+        "cuda/soft_nms.cu",
+        "kManySoftThreads, 0, stream, lists,", "kManySoftThreads, 0, nullptr, lists,",
+        "soft_suppression", "turns",
+    ),
+    "terms that are replaced while others add them": mutant(
+        "cuda/vote_boxes.cuh",
+        "sum += terms[lane][j];\n    }\n    __syncwarp();\n",
+        "sum += terms[lane][j];\n    }\n",
+        "vote", "turns",
+    ),
+    "the first of many channels are not read again": mutant(
+        "cuda/l2_normalize.cuh",
+        "    x.read(in, features.stride[1], first, step, there);\n  }\n}", "  }\n}",
+        "l2_normalize", "turns",
+    ),
+    "the gradients of the first of many channels are not read again": mutant(
+        "cuda/l2_normalize.cuh",
+        "      g.read(from_g, first, channels);\n    }\n  }\n", "    }\n  }\n",
+        "l2_normalize", "turns",
+    ),
+    "a count that is read while blocks that have ended change it": mutant(
+        "cuda/greedy_nms.cuh",
+        "  const int32_t kept_begin = lists.progress[list].kept_begin;\n"
+        "  const int32_t kept_end = lists.progress[list].kept_end;\n",
+        "  const auto [kept_begin, kept_end, blocks_done] = lists.progress[list];\n",
+        "nms", "turns",
+    ),
     "boxes that are gathered one past their end": mutant(
         "cuda/ranked_boxes.cuh",
         "  if (i >= size) return;\n  const int64_t row = order[i];",

@@ -16,6 +16,7 @@ class Check:
     watched: bool = True
     order: str = "random:1"
     many_images: bool = False
+    turns: bool = False  # of that size is what threads of a block take in several turns
 
 
 CHECKS = {
@@ -27,6 +28,7 @@ CHECKS = {
     "bfloat16": Check(100, "shifted", dtype="bfloat16"),
     "far": Check(60, "far", watched=False),
     "far by the second dimension": Check(60, "far_by_second", watched=False),
+    "turns": Check(1100, turns=True),
     "many images": Check(65_540, watched=False, many_images=True),
     "1023": Check(1023, watched=False),
     "4097": Check(4097, "in_channels_last", watched=False),
