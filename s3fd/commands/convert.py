@@ -16,6 +16,7 @@ def convert(
     /,
     *,
     prototxt: File = None,
+    box_margins: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> int:
     """Write weights of others as a safetensors file that says which network they belong to.
 
@@ -23,6 +24,8 @@ def convert(
         weights: A .caffemodel, or a PyTorch or safetensors file in a published format.
         out: The file to write, such as face.safetensors; --model takes it.
         prototxt: The network to run a .caffemodel in, if it is not the one of its training.
+        box_margins: By how much larger its boxes shall be: at each side in widths of a box, at the
+            top and at the bottom in heights, such as 0.03 0.06 0.01.
     """
     if out.suffix != ".safetensors":
         raise UsageError("OUT", f"expected a name that ends in .safetensors, got {out}")
@@ -30,8 +33,14 @@ def convert(
         raise UsageError("OUT", f"{out} is read, too; files of others are never overwritten")
     check_output_file(out, "OUT")
     from s3fd.models import load_checkpoint, save_checkpoint
+    from s3fd.models.box_margins import check_box_margins, fold_box_margins
 
+    try:
+        check_box_margins(box_margins)
+    except ValueError as error:
+        raise UsageError("--box-margins", str(error).removeprefix("box_margins: ")) from None
     model = load_checkpoint(weights, prototxt=prototxt)
+    fold_box_margins(model, box_margins)
     save_checkpoint(model, out, {"converted_from": weights.name})
     count = sum(parameter.numel() for parameter in model.parameters())
     write_line(f"{out}: {model.config.backbone}, {count:,} parameters")

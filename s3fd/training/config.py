@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from s3fd.data import Augmentation
+from s3fd.models.box_margins import check_box_margins
 from s3fd.settings import Range, check_settings
 
 _Positive: TypeAlias = Annotated[int, Range(1)]
@@ -157,11 +158,7 @@ class TrainingConfig:
                 'distractors: they are shown if augmentation.crop is "size" and '
                 "augmentation.distractors is above 0"
             )
-        if len(self.box_margins) != 3 or not all(0 <= margin <= 1 for margin in self.box_margins):
-            raise ValueError(
-                "box_margins: expected those of the sides, the top and the bottom, 0 to 1, got "
-                f"{self.box_margins}"
-            )
+        check_box_margins(self.box_margins)
         if self.accumulate > self.batch_size:
             raise ValueError(
                 f"accumulate: expected at most the {self.batch_size} images of batch_size, "

@@ -1,5 +1,7 @@
 """``s3fd convert``, as a user meets it."""
 
+import math
+
 import pytest
 import safetensors
 import torch
@@ -45,6 +47,18 @@ def test_every_format_that_is_read_can_be_converted(run, tmp_path):
     assert load_checkpoint(out).config == load_checkpoint(pretrained_path("light")).config
 
 
+def test_boxes_of_all_anchors_can_be_made_larger(run, weights, tmp_path):
+    out = tmp_path / "mod.safetensors"
+    assert run("convert", weights, out, "--box-margins", "0.1", "0.2", "0.2").exit_code == 0
+    original, converted = load_checkpoint(weights), load_checkpoint(out)
+    assert [len(layer.bias) // 4 for layer in original.head.deltas][:2] == [2, 1]
+    change = torch.tensor([0, 0, math.log(1.2) / 0.2, math.log(1.4) / 0.2])  # of each anchor
+    for before, after in zip(original.head.deltas, converted.head.deltas, strict=True):
+        grown = before.bias + change.repeat(len(before.bias) // 4)
+        torch.testing.assert_close(after.bias, grown)
+        assert torch.equal(before.weight, after.weight)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -52,6 +66,11 @@ def test_every_format_that_is_read_can_be_converted(run, tmp_path):
         (["mod.caffemodel", "mod.pth"], 2, "ends in .safetensors"),
         (["mod.caffemodel", "gone/mod.safetensors"], 2, "there is no folder"),
         (["same.safetensors", "./same.safetensors"], 2, "never overwritten"),
+        (
+            ["mod.caffemodel", "mod.safetensors", "--box-margins", "2", "0", "0"],
+            2,
+            "box-margins: expected",
+        ),
         (["gone.caffemodel", "mod.safetensors"], 1, "gone.caffemodel: there is no such file"),
         (["text.caffemodel", "mod.safetensors"], 1, "text.caffemodel: "),
     ],
