@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -81,3 +81,16 @@ def _declared(owner: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     hints = get_type_hints(owner, include_extras=True)
     for field in fields(owner):
         yield field.name, *split_hint(hints[field.name])
+
+
+def check_box_margins(margins: Sequence[float]) -> None:
+    """Refuses what are no margins of the sides, the top and the bottom.
+
+    Raises:
+        ValueError: as described.
+    """
+    if len(margins) != 3 or not all(0 <= margin <= 1 for margin in margins):
+        raise ValueError(
+            "box_margins: expected those of the sides, the top and the bottom, 0 to 1, got "
+            f"{tuple(margins)}"
+        )

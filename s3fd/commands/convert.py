@@ -33,7 +33,8 @@ def convert(
         raise UsageError("OUT", f"{out} is read, too; files of others are never overwritten")
     check_output_file(out, "OUT")
     from s3fd.models import load_checkpoint, save_checkpoint
-    from s3fd.models.box_margins import check_box_margins, fold_box_margins
+    from s3fd.models.box_margins import fold_box_margins
+    from s3fd.settings import check_box_margins
 
     try:
         check_box_margins(box_margins)

@@ -9,22 +9,10 @@ import torch
 from torch import nn
 
 from s3fd.models.s3fd import S3FD
+from s3fd.settings import check_box_margins
 
 # The default variances of `s3fd.ops.decode_boxes`, by which a detector decodes.
 _OF_CENTRE, _OF_SIZE = 0.1, 0.2
-
-
-def check_box_margins(margins: Sequence[float]) -> None:
-    """Refuses what are no margins of the sides, the top and the bottom.
-
-    Raises:
-        ValueError: as described.
-    """
-    if len(margins) != 3 or not all(0 <= margin <= 1 for margin in margins):
-        raise ValueError(
-            "box_margins: expected those of the sides, the top and the bottom, 0 to 1, got "
-            f"{tuple(margins)}"
-        )
 
 
 @torch.no_grad()

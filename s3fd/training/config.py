@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from s3fd.data import Augmentation
-from s3fd.models.box_margins import check_box_margins
-from s3fd.settings import Range, check_settings
+from s3fd.settings import Range, check_box_margins, check_settings
 
 _Positive: TypeAlias = Annotated[int, Range(1)]
 _Count: TypeAlias = Annotated[int, Range(0)]
