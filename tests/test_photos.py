@@ -1,6 +1,5 @@
 """Which photos are meant by files, folders and globs."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,8 +104,8 @@ def test_a_photo_is_known_by_all_its_names(folder, tmp_path):
     assert not search.includes(folder / "notes.txt")
 
 
-# In a process of its own: pathlib interns names, and where a table of all strings so far has to grow
-# at that moment, its growth is counted.
+# In a process of its own: pathlib interns names, and where the table of all strings so far has to
+# grow at that moment, its growth is counted.
 FOUND = """
 import os, sys, tracemalloc
 from s3fd.photos import PhotoSearch
