@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -19,6 +21,8 @@ from s3fd.photos import Note, Photo, PhotoSearch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_PATIENCE = 5.0  # seconds
 
 
 def detect_on_ray(
@@ -47,6 +51,8 @@ def detect_on_ray(
         import ray.data  # noqa: F401
     except ImportError:
         raise UsageError("--ray", "needs Ray Data: pip install 's3fd[ray]'") from None
+    if isinstance(address, str) and (why_not := _why_no_cluster(address)):
+        raise UsageError("--ray", why_not)
     if why_not := why_not_writable(out):
         raise UsageError("--out", why_not)
     out.mkdir(parents=True, exist_ok=True)
@@ -115,6 +121,28 @@ def _not_done(shards: Sequence[Shard], out: Path, settings: dict[str, Any]) -> l
             "or what was given before",
         )
     return [shard for name, shard in expected.items() if name not in there]
+
+
+def _why_no_cluster(address: str) -> str | None:
+    """Why nothing can be reached there; None if something answers, or Ray itself has to look.
+
+    Ray would go on asking for minutes.
+    """
+    place = urlsplit(f"//{address.removeprefix('ray://')}")
+    try:
+        host, port = place.hostname, place.port
+    except ValueError as error:
+        return f"expected an address such as HOST:6379, got {address} ({error})"
+    if host is None or port is None:  # "auto", "local"
+        return None
+    try:
+        socket.create_connection((host, port), timeout=_PATIENCE).close()
+    except OSError as error:
+        return (
+            f"nothing answers at {address} ({error}); `ray start --head` starts a cluster, and "
+            "--ray without an address takes one on this machine"
+        )
+    return None
 
 
 def _run(
