@@ -7,6 +7,7 @@ Needs webdataset (``pip install 's3fd[shards]'``).
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +71,8 @@ def write_shards(
 
     Raises:
         ImportError: webdataset is not there.
-        ValueError: a shard is to hold less than one photo.
+        ValueError: a shard is to hold less than one photo, or the folder has shards of such names:
+            those of other photos would be read with the new ones.
         FileNotFoundError, s3fd.images.ImageError: a photo can't be read.
     """
     webdataset = _webdataset()
@@ -78,10 +80,17 @@ def write_shards(
         raise ValueError(f"photos_per_shard: expected at least 1, got {photos_per_shard}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    prefix = split or "photos"
+    earlier = min(folder.glob(f"{glob.escape(prefix)}-*.tar"), default=None)
+    if earlier is not None:
+        raise ValueError(
+            f"folder: {folder} has shards already, such as {earlier.name}; remove them, or name "
+            "another folder"
+        )
     shards: list[Path] = []
     numbered = enumerate(photos)
     while some := list(islice(numbered, photos_per_shard)):
-        path = folder / f"{split or 'photos'}-{len(shards):06}.tar"
+        path = folder / f"{prefix}-{len(shards):06}.tar"
         with whole_file(path) as file, webdataset.TarWriter(file, mtime=0) as archive:
             for number, photo in some:
                 archive.write(_sample(number, photo, split, together=len(some)))

@@ -58,6 +58,15 @@ def test_the_same_photos_give_the_same_bytes(photos, tmp_path):
     assert one.name == "photos-000000.tar"
 
 
+def test_shards_of_an_earlier_call_are_not_mixed_with_new_ones(photos, tmp_path):
+    earlier = write_shards(photos, tmp_path, split="train", photos_per_shard=2)
+    before = [shard.read_bytes() for shard in earlier]
+    with pytest.raises(ValueError, match=r"folder: .* has shards already, such as train-000000"):
+        write_shards(photos[:2], tmp_path, split="train", photos_per_shard=2)
+    assert [shard.read_bytes() for shard in earlier] == before
+    write_shards(photos, tmp_path, split="val")  # of other names
+
+
 def test_a_shard_that_is_cut_short_is_named(photos, tmp_path):
     (shard,) = write_shards(photos, tmp_path / "shards")
     shard.write_bytes(shard.read_bytes()[:1500])
