@@ -23,9 +23,13 @@ def test_what_a_mutant_changes_is_there_once(name):
 
 
 def ended_by(number: int) -> int:
-    """The exit code of a process that a signal has ended."""
+    """The exit code of a process that a signal has ended.
+
+    Jobs in the background of a shell hand on that some are ignored.
+    """
     no_core = "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
-    code = f"import os, resource; {no_core}; os.kill(os.getpid(), {number})"
+    default = f"{number} == signal.SIGKILL or signal.signal({number}, signal.SIG_DFL)"
+    code = f"import os, resource, signal; {no_core}; {default}; os.kill(os.getpid(), {number})"
     return subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL).returncode
 
 
