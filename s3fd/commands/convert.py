@@ -34,14 +34,12 @@ def convert(
     check_output_file(out, "OUT")
     from s3fd.models import load_checkpoint, save_checkpoint
     from s3fd.models.box_margins import fold_box_margins
-    from s3fd.settings import check_box_margins
 
+    model = load_checkpoint(weights, prototxt=prototxt)
     try:
-        check_box_margins(box_margins)
+        fold_box_margins(model, box_margins)
     except ValueError as error:
         raise UsageError("--box-margins", str(error).removeprefix("box_margins: ")) from None
-    model = load_checkpoint(weights, prototxt=prototxt)
-    fold_box_margins(model, box_margins)
     save_checkpoint(model, out, {"converted_from": weights.name})
     count = sum(parameter.numel() for parameter in model.parameters())
     write_line(f"{out}: {model.config.backbone}, {count:,} parameters")
