@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s3fd.detections import Detections
 from s3fd.images import UInt8Array
-from s3fd.images.resize import resized
+from s3fd.images.resize import mirrored, resized
 
 PADDING_STEPS = ((512, 32), (1024, 64), (math.inf, 128))
 """Up to which length a side is padded to a multiple of what.
@@ -38,7 +38,7 @@ class ScaledImage:
     def pixels(self) -> UInt8Array:
         """The image itself, uint8 ``[H, W, 3]``: antialiased where it is shrunk."""
         pixels = resized(self.source, *self.scaled_size)
-        return pixels[:, ::-1] if self.mirrored else pixels
+        return mirrored(pixels) if self.mirrored else pixels
 
     @property
     def padded_size(self) -> tuple[int, int]:

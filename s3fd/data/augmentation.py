@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from s3fd.data.annotations import FloatArray, has_area
@@ -16,9 +15,7 @@ from s3fd.data.colour import recolour
 from s3fd.data.patches import Patch, kept_faces
 from s3fd.data.photo import OpenPhoto
 from s3fd.images import UInt8Array
-from s3fd.images.resize import resized
-
-IntArray = NDArray[np.int64]
+from s3fd.images.resize import mirrored, resized
 
 Colour = tuple[int, int, int]
 Beyond = Colour | Literal["mirror"]
@@ -73,58 +70,76 @@ def crop(
         s3fd.images.ImageError: the file is damaged.
     """
     rgb = photo.decode(size / patch.side)
-    per_pixel = np.array([rgb.shape[1] / photo.width, rgb.shape[0] / photo.height])
-    first = np.rint(np.array([patch.x, patch.y]) * per_pixel).astype(int)
-    last = np.rint(np.array([patch.x, patch.y]) * per_pixel + patch.side * per_pixel).astype(int)
-    last = np.maximum(last, first + 1)
-    scale = size / (last - first)
-    per_edge, origin, scales = (np.tile(each, 2) for each in (per_pixel, first, scale))
+    x_zoom, y_zoom = rgb.shape[1] / photo.width, rgb.shape[0] / photo.height
+    across = _Span.of(patch.x * x_zoom, patch.side * x_zoom, rgb.shape[1], size)
+    down = _Span.of(patch.y * y_zoom, patch.side * y_zoom, rgb.shape[0], size)
+    zooms = np.array([x_zoom, y_zoom] * 2)
+    origin = np.array([across.first, down.first] * 2)
+    scales = np.array([across.scale, down.scale] * 2)
     boxes, ignore = (
-        ((each * per_edge - origin) * scales).astype(np.float32)
+        ((each * zooms - origin) * scales).astype(np.float32)
         for each in (photo.boxes, photo.ignore)
     )
     kept, tiny = kept_faces(boxes, size)
     ignore = np.concatenate([boxes[~kept], ignore])
-    pixels, window = _cut(rgb, first, last, size, colours, beyond)
+    inner = resized(rgb[down.part, across.part], down.length, across.length)
+    if colours is not None:
+        inner = recolour(inner, colours)
+    pixels = _framed(inner, across.start, down.start, size, beyond)
     if beyond == "mirror":
+        window = (across.start, down.start, across.stop, down.stop)
         ignore = np.concatenate([ignore, _mirrored(np.concatenate([boxes, ignore]), window)])
     ignore = ignore.clip(0, size)
     return Sample(pixels, boxes[kept].clip(0, size), ignore[has_area(ignore)], int(tiny.sum()))
 
 
-def _cut(
-    rgb: UInt8Array,
-    first: IntArray,
-    last: IntArray,
-    size: int,
-    colours: FloatArray | None,
-    beyond: Beyond,
-) -> tuple[UInt8Array, Window]:
-    """The pixels from `first` to `last` (column, row), scaled to ``size x size``.
+class _Span(NamedTuple):
+    """One axis of a patch: which pixels it takes of a photo, and where these lie in the result.
 
-    Returns:
-        The pixels, and where the photo lies in them.
+    Attributes:
+        first: where it begins, in pixels of the photo; perhaps before these.
+        scale: of the result.
+        part: the photo's pixels that it takes, at least one.
+        start: where they begin in the result.
+        length: how many they become, at least one.
     """
-    limits = np.array([rgb.shape[1], rgb.shape[0]])
-    begin = first.clip(0, limits - 1)
-    end = np.maximum(last.clip(0, limits), begin + 1)
-    part = rgb[begin[1] : end[1], begin[0] : end[0]]
-    scale = size / (last - first)
-    left, top = np.rint((begin - first) * scale).astype(int).clip(0, size - 1).tolist()
-    right, bottom = np.rint((end - first) * scale).astype(int).clip(0, size).tolist()
-    height, width = max(bottom - top, 1), max(right - left, 1)
-    window = (left, top, left + width, top + height)
-    inner = resized(part, height, width)
-    if colours is not None:
-        inner = recolour(inner, colours)
+
+    first: int
+    scale: float
+    part: slice
+    start: int
+    length: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.length
+
+    @classmethod
+    def of(cls, begin: float, length: float, available: int, size: int) -> _Span:
+        """From `begin` on so much of `available` pixels, scaled to `size`."""
+        # In Python's numbers: for one or two of them NumPy takes longer than for the pixels.
+        first = round(begin)
+        last = max(round(begin + length), first + 1)
+        scale = size / (last - first)
+        low = min(max(first, 0), available - 1)
+        high = max(min(last, available), low + 1)
+        start = min(max(round((low - first) * scale), 0), size - 1)
+        stop = min(max(round((high - first) * scale), 0), size)
+        return cls(first, scale, slice(low, high), start, max(stop - start, 1))
+
+
+def _framed(inner: UInt8Array, left: int, top: int, size: int, beyond: Beyond) -> UInt8Array:
+    """The pixels of the photo, and around them what lies beyond it: ``size x size``."""
+    height, width = inner.shape[:2]
     if (height, width) == (size, size):
-        return inner, window
+        return inner
     if beyond == "mirror":
         edges = ((top, size - top - height), (left, size - left - width), (0, 0))
-        return np.pad(inner, edges, mode="symmetric"), window
-    whole = np.full((size, size, 3), beyond, dtype=np.uint8)
+        return np.pad(inner, edges, mode="symmetric")
+    whole = np.empty((size, size, 3), dtype=np.uint8)
+    whole.reshape(size, -1)[:] = np.tile(np.array(beyond, dtype=np.uint8), size)  # row by row
     whole[top : top + height, left : left + width] = inner
-    return whole, window
+    return whole
 
 
 def _mirrored(boxes: FloatArray, window: Window) -> FloatArray:
@@ -148,7 +163,7 @@ def flip(sample: Sample) -> Sample:
     """Mirrors left and right."""
     width = sample.image.shape[1]
     return Sample(
-        np.ascontiguousarray(sample.image[:, ::-1]),
+        mirrored(sample.image),
         _flip_boxes(sample.boxes, width),
         _flip_boxes(sample.ignore, width),
         sample.tiny,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ class _Octave:
     photos: NDArray[np.int64]  # [P], those that have one
     boxes: list[FloatArray]  # of each of them
     ends: NDArray[np.float64]  # [P], cumulative shares
+    share: float
 
 
 class FaceSizes:
@@ -54,8 +57,8 @@ class FaceSizes:
         low = min(max(octave - enlarge, self._lowest), self._highest)
         high = max(min(octave + _SHRINK, self._highest), low)
         choices = [self._octaves[k] for k in range(low, high + 1) if k in self._octaves]
-        shares = np.sqrt([len(choice.photos) for choice in choices])
-        chosen = choices[int(rng.choice(len(choices), p=shares / shares.sum()))]
+        ends = list(accumulate(choice.share for choice in choices))
+        chosen = choices[min(bisect(ends, rng.random() * ends[-1]), len(choices) - 1)]
         index = int(np.searchsorted(chosen.ends, rng.random() * chosen.ends[-1], side="right"))
         index = min(index, len(chosen.photos) - 1)
         boxes = chosen.boxes[index]
@@ -65,4 +68,5 @@ class FaceSizes:
 def _octave(by_photo: dict[int, list[FloatArray]]) -> _Octave:
     photos = np.array(list(by_photo), dtype=np.int64)
     boxes = [np.stack(faces) for faces in by_photo.values()]
-    return _Octave(photos, boxes, np.cumsum(np.sqrt([len(faces) for faces in boxes])))
+    ends = np.cumsum(np.sqrt([len(faces) for faces in boxes]))
+    return _Octave(photos, boxes, ends, share=len(photos) ** 0.5)

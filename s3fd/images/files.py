@@ -160,7 +160,7 @@ def _as_rgb(image: Image.Image, name: str) -> UInt8Array:
     if image.mode == "La" or image.has_transparency_data:
         image = image.convert("LA") if image.mode == "La" else image
         return on_white(image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _has_levels(image: Image.Image) -> bool:

@@ -31,9 +31,7 @@ def resized(
     """
     if image.shape[:2] == (height, width):
         return image
-    # torch warns of arrays that are read-only, as Pillow's and those of a cache are.
-    pixels: Tensor = torch.from_numpy(np.require(image, requirements=["C", "W"]))
-    batch = pixels[None].permute(0, 3, 1, 2)  # [1, 3, H, W], channels last
+    batch = _as_tensor(image)[None].permute(0, 3, 1, 2)  # [1, 3, H, W], channels last
     if extent is None or extent == image.shape[:2]:
         scaled = interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
     else:
@@ -48,3 +46,34 @@ def resized(
             recompute_scale_factor=False,
         )[:, :, :height, :width]
     return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
+
+
+def mirrored(image: UInt8Array) -> UInt8Array:
+    """Left and right exchanged, as a copy: many times faster than NumPy's of three bytes each.
+
+    Example:
+        >>> mirrored(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
+        array([[[3, 4, 5],
+                [0, 1, 2]]], dtype=uint8)
+    """
+    copy: UInt8Array = _as_tensor(image).flip(1).numpy()
+    return copy
+
+
+class _ReadOnly:
+    """What an array lies in, said to be writable: torch warns of arrays that are not.
+
+    Pillow's and those of a cache are not. To copy them would take as long as to scale them.
+    """
+
+    def __init__(self, image: UInt8Array) -> None:
+        self.image = image  # keeps the memory
+        interface = dict(image.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def _as_tensor(image: UInt8Array) -> Tensor:
+    """In the same memory, which is not to be written to."""
+    image = np.ascontiguousarray(image)
+    return torch.from_numpy(image if image.flags.writeable else np.asarray(_ReadOnly(image)))
