@@ -31,7 +31,6 @@ from s3fd.images.sources import (
     is_single,
     stream_images,
 )
-from s3fd.memory import returning_freed_memory
 from s3fd.models import S3FD, load_checkpoint
 from s3fd.models.checkpoint import weights_path
 from s3fd.network import Network
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from s3fd.search import MultiScaleSettings, SingleScaleSettings, StreamSettings
-
-# Images between two times. Pages that went back are fetched anew: a hundredth of the time.
-_RETURN_MEMORY_EVERY = 128
 
 OnError: TypeAlias = Literal["raise", "skip"] | Callable[[Source, Exception], object]
 """What is to become of images that can't be read: see `FaceDetector.stream`."""
@@ -349,8 +345,7 @@ class FaceDetector:
             )
         live = isinstance(source, Integral)
         images = stream_images(source, channel_order)
-        results = self._results(images, search, on_error, keep_images=keep_images, live=live)
-        return returning_freed_memory(results, every=_RETURN_MEMORY_EVERY)
+        return self._results(images, search, on_error, keep_images=keep_images, live=live)
 
     def _find(
         self, images: ImageLike | Iterable[ImageLike], search: Search, channel_order: ChannelOrder

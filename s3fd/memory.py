@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Generator
-from contextlib import closing
 from functools import cache
-from typing import TypeVar
-
-Item = TypeVar("Item")
 
 # Names and numbers of <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -33,23 +28,27 @@ def keep_freed_memory() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
 
 
-def returning_freed_memory(
-    items: Generator[Item, None, None], every: int
-) -> Generator[Item, None, None]:
-    """The same items; after so many of them the C library gives back what was freed.
+class FreedMemory:
+    """Has the C library give back what was freed, after so many items.
 
     Arrays of thousands of sizes, as photos of many sizes make them, leave holes in glibc's heap
     that the next ones do not fit into, so that it grows by a photo with each photo.
 
-    Example:
-        >>> list(returning_freed_memory((number for number in range(5)), every=2))
-        [0, 1, 2, 3, 4]
+    Args:
+        every: items between two times.
     """
-    library = _glibc()
-    with closing(items):
-        for number, item in enumerate(items, 1):
-            yield item
-            if library is not None and number % every == 0:
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._items = 0
+
+    def count(self, items: int) -> None:
+        """So many more; where threads count at once, one of them may be forgotten."""
+        self._items += items
+        if self._items >= self._every:
+            self._items = 0
+            library = _glibc()
+            if library is not None:
                 library.malloc_trim(0)
 
 

@@ -12,9 +12,13 @@ import torch
 from s3fd.defaults import Precision
 from s3fd.detections import Detections
 from s3fd.devices import compute_alone_in_forks, multiplies_in_bfloat16
+from s3fd.memory import FreedMemory
 from s3fd.models import S3FD
 from s3fd.ops import decode_detections
 from s3fd.scaled_image import ScaledImage
+
+# Images after which freed memory goes back; to fetch it anew takes a hundredth of the time.
+_RETURN_MEMORY_EVERY = 128
 
 
 class Network:
@@ -43,6 +47,7 @@ class Network:
         self.to(device)
         shapes = (shape for level in model.grid.shapes for shape in level)
         self.smallest_anchor = min(max(shape) for shape in shapes)
+        self._freed = FreedMemory(_RETURN_MEMORY_EVERY)
 
     def to(self, device: torch.device) -> None:
         """Moves it to another device."""
@@ -81,6 +86,7 @@ class Network:
                     [images[i] for i in batch], size, score_threshold, iou_threshold
                 )
                 found.update(zip(batch, detections, strict=True))
+        self._freed.count(len(images))
         return [found[index] for index in range(len(images))]
 
     @torch.inference_mode()

@@ -1,15 +1,15 @@
-"""Memory that was freed: a training step's stays with the process, a stream's goes back."""
+"""Memory that was freed: a training step's stays with the process, a detector's goes back."""
 
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from s3fd import FaceDetector
-from s3fd.memory import returning_freed_memory
+from s3fd.memory import FreedMemory
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory"
@@ -46,7 +46,7 @@ def test_large_maps_that_are_freed_are_used_again() -> None:
 HOLE = """
 import resource
 import numpy as np
-from s3fd.memory import returning_freed_memory
+from s3fd.memory import FreedMemory
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -55,7 +55,9 @@ def resident():
 pieces = [np.ones(1 << 13) for _ in range(4096)]
 full = resident()
 del pieces[:-1]
-assert list(returning_freed_memory((number for number in range(4)), every={every})) == [0, 1, 2, 3]
+freed = FreedMemory({every})
+for _ in range(2):
+    freed.count(2)
 print(full - resident())
 """
 
@@ -72,30 +74,27 @@ def test_holes_in_the_heap_go_back_to_the_system_after_so_many_items() -> None:
     assert returned(every=4) > 192
 
 
-def test_items_are_closed_with_what_gives_their_memory_back() -> None:
-    ended = []
-
-    def items() -> Iterator[int]:
-        try:
-            yield from range(9)
-        finally:
-            ended.append(True)
-
-    results = returning_freed_memory(items(), every=2)
-    assert [next(results), next(results), next(results)] == [0, 1, 2]
-    results.close()
-    assert ended == [True]
+def test_memory_goes_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    library = SimpleNamespace(malloc_trim=trims.append)
+    monkeypatch.setattr("s3fd.memory._glibc", lambda: library)
+    freed = FreedMemory(every=3)
+    seen = []
+    for items in (1, 1, 1, 2, 2, 7, 1):
+        freed.count(items)
+        seen.append(len(trims))
+    assert seen == [0, 0, 1, 1, 2, 3, 3]
 
 
-def test_a_stream_gives_memory_back_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = []
-
-    def spy(results, every):
-        numbers.append(every)
-        yield from results
-
-    monkeypatch.setattr("s3fd.detector.returning_freed_memory", spy)
+def test_a_detector_gives_memory_back_however_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    library = SimpleNamespace(malloc_trim=trims.append)
+    monkeypatch.setattr("s3fd.memory._glibc", lambda: library)
     detector = FaceDetector.from_pretrained("light", device="cpu")
-    assert len(list(detector.stream([np.zeros((32, 32, 3), np.uint8)] * 3))) == 3
-    (every,) = numbers
-    assert 32 <= every <= 256
+    image = np.zeros((32, 32, 3), np.uint8)
+    for _ in range(64):
+        detector(image)
+    assert not trims
+    list(detector.stream([image] * 32))
+    detector([image] * 32)
+    assert trims == [0]

@@ -1,5 +1,6 @@
 """Faces at scale: Ray's workers find what the detector finds, and lose and double nothing."""
 
+import errno
 import json
 import os
 import shutil
@@ -162,6 +163,30 @@ def test_shards_are_whole_though_a_worker_is_killed_and_are_not_made_twice(
     refused = run(*arguments, "--threshold", "0.9")
     assert refused.exit_code == 2
     assert "is of other photos, options or shards" in refused.stderr
+
+
+def test_a_shard_that_cannot_be_written_is_told_and_the_others_are_made(
+    cluster, run, photos, detector, tmp_path, monkeypatch
+):
+    out = tmp_path / "results"
+
+    class FullDisk(FindInShards):
+        def _make(self, shard):
+            if shard.number == 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super()._make(shard)
+
+    monkeypatch.setattr(detect_ray, "FindInShards", FullDisk)
+    arguments = ["detect", photos, "--ray", "--out", out, "--device", "cpu", "--shard-size", "5"]
+    result = run(*arguments)
+    assert result.exit_code == 1
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "No space left on device; mend it, and give the same command again" in error
+    assert len(list(out.iterdir())) == 2
+
+    monkeypatch.undo()
+    assert "2 of 3 files were there already" in run(*arguments).stdout
+    assert_equal(results(out), photos, detector)
 
 
 def test_rows_of_parquet_files_are_photos_too(cluster, run, detector, tmp_path):

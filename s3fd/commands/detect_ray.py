@@ -68,7 +68,7 @@ def detect_on_ray(
         raise UsageError("PHOTO", str(error)) from None
     settings = {**detector, "weights": _digest(detector["model"])}
     to_do = _not_done(shards, out, settings)
-    counts = _run(to_do, out, address, detector, settings) if to_do else {}
+    counts = _run(to_do, out, address, detector, settings, problems) if to_do else {}
     _say(counts, shards=len(shards), done=len(shards) - len(to_do), out=out)
     return 1 if problems.count or counts.get("errors") else 0
 
@@ -96,8 +96,12 @@ class _Problems:
             elif isinstance(found, Note):
                 console.print(f"note: {found.text}", markup=False, soft_wrap=True)
             else:
-                self.count += 1
-                console.print(f"error: {found.what}: {found.why}", markup=False, soft_wrap=True)
+                self.say(f"{found.what}: {found.why}")
+
+    def say(self, text: str) -> None:
+        """One more."""
+        self.count += 1
+        error_console().print(f"error: {text}", markup=False, soft_wrap=True)
 
 
 def _parquet_files(arguments: Sequence[str]) -> list[Path]:
@@ -151,6 +155,7 @@ def _run(
     address: str | bool,
     detector: dict[str, Any],
     settings: dict[str, Any],
+    problems: _Problems,
 ) -> dict[str, int]:
     """Lets the cluster work, under Ray's own progress, and adds up what it found."""
     import ray
@@ -176,6 +181,8 @@ def _run(
         )
         counts: dict[str, int] = {}
         for row in found.iter_rows():
+            if failure := row.pop("failure"):
+                problems.say(f"{failure}; mend it, and give the same command again")
             for name, count in row.items():
                 counts[name] = counts.get(name, 0) + count
         return counts

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s3fd.files import remove_unfinished, whole_file
+from s3fd.images.errors import reason
 
 _TOGETHER = 64  # photos that an actor holds at a time
 
@@ -86,17 +87,23 @@ class FindInShards:
         self._naming = naming
         self._find = DetectFaces(**detector)
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[int]]:
-        """Takes shards as JSON, and says what was found."""
-        counts: dict[str, list[int]] = {"photos": [], "faces": [], "errors": []}
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Takes shards as JSON, and says of each what was found, or why it could not be made.
+
+        Said, not raised: Ray would end all of the work, and show its own frames instead of why.
+        """
+        rows: dict[str, list[Any]] = {"photos": [], "faces": [], "errors": [], "failure": []}
         for text in batch["shard"]:
             values = json.loads(text)
             shard = Shard(values["number"], tuple(values["paths"]), values["group"])
-            photos, faces, errors = self._make(shard)
-            counts["photos"].append(photos)
-            counts["faces"].append(faces)
-            counts["errors"].append(errors)
-        return counts
+            counts, failure = (0, 0, 0), ""
+            try:
+                counts = self._make(shard)
+            except Exception as error:
+                failure = f"{shard.file(self._naming)}: {reason(error)}"
+            for name, value in zip(rows, (*counts, failure), strict=True):
+                rows[name].append(value)
+        return rows
 
     def _make(self, shard: Shard) -> tuple[int, int, int]:
         import pyarrow.parquet as parquet
