@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
@@ -46,7 +48,8 @@ class Detections:
         scores: float32 ``[N]`` on the CPU, in 0 .. 1.
         image_size: height and width of the image.
         source: where the image comes from, if the detector was told.
-        image: its pixels, uint8 ``[H, W, 3]``, if they were to be kept (`FaceDetector.stream`).
+        image: its pixels, uint8 ``[H, W, 3]`` in RGB, whatever order they came in, if they were to
+            be kept (`FaceDetector.stream`).
 
     Raises:
         TypeError: boxes or scores are no tensors, or the size no two integers.
@@ -89,7 +92,7 @@ class Detections:
             )
         expected = "image_size: expected (height, width), two positive integers"
         try:
-            height, width = map(int, self.image_size)
+            height, width = map(operator.index, self.image_size)
         except (TypeError, ValueError):
             raise TypeError(f"{expected}, got {self.image_size!r}") from None
         if height < 1 or width < 1:
@@ -122,14 +125,7 @@ class Detections:
         """
         if isinstance(index, slice):
             return self._chosen(torch.tensor(range(len(self))[index], dtype=torch.long))
-        chosen = torch.as_tensor(index)
-        if chosen.numel() == 0 and chosen.dim() == 1:
-            chosen = chosen.to(torch.bool if chosen.dtype == torch.bool else torch.long)
-        if chosen.is_floating_point() or chosen.is_complex() or chosen.dim() > 1:
-            raise TypeError(
-                "index: expected a number, a slice, a mask [N] or numbers [M], "
-                f"got {type(index).__name__} {index!r}"
-            )
+        chosen = _numbers_or_mask(index)
         if chosen.dim() == 0 and chosen.dtype != torch.bool:
             x1, y1, x2, y2 = self.boxes[int(chosen)].tolist()
             return Detection((x1, y1, x2, y2), float(self.scores[int(chosen)]))
@@ -137,7 +133,7 @@ class Detections:
             raise IndexError(
                 f"index: expected a mask [{len(self)}], one for each face, got {list(chosen.shape)}"
             )
-        return self._chosen(chosen.cpu())
+        return self._chosen(chosen)
 
     def _chosen(self, index: Tensor) -> Detections:
         return replace(self, boxes=self.boxes[index], scores=self.scores[index])
@@ -215,19 +211,23 @@ class Detections:
             boxes = torch.tensor([face["box"] for face in faces], dtype=torch.float32)
             scores = torch.tensor([face["score"] for face in faces], dtype=torch.float32)
             size = (values["height"], values["width"])
+            return cls(boxes.reshape(-1, 4) if not faces else boxes, scores, size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 "values: expected width, height, and faces with a box and a score each, as "
                 f"to_dict writes them, got {values!r}"
             ) from error
-        return cls(boxes.reshape(-1, 4) if not faces else boxes, scores, size)
 
     def to_coco(self, image_id: int | str, category_id: int = 1) -> list[dict[str, Any]]:
         """Rows of COCO's results, of which a JSON list is a file for its evaluation.
 
         Args:
-            image_id: of the image in the file of annotations.
+            image_id: of the image in the file of annotations; numpy's integers become Python's,
+                which JSON takes.
             category_id: of faces in it.
+
+        Raises:
+            TypeError: one is neither an integer nor, as images may have, a text.
         """
         return interchange.to_coco(self.xywh, self.scores, image_id, category_id)
 
@@ -285,11 +285,11 @@ class Detections:
             FileNotFoundError: the folder does not exist.
         """
         path = Path(path)
-        kinds = Image.registered_extensions()
-        if path.suffix.lower() not in kinds:
+        kind = Image.registered_extensions().get(path.suffix.lower(), "")
+        if kind not in Image.SAVE:  # some are only read
             raise ValueError(f"path: expected a name such as faces.jpg or faces.png, got {path}")
         picture = self.draw(image, channel_order=channel_order)
-        write_picture(picture, path, kinds[path.suffix.lower()], quality=92)
+        write_picture(picture, path, kind, quality=92)
 
     def crops(
         self,
@@ -311,15 +311,16 @@ class Detections:
 
         Returns:
             RGB images of whole pixels, at least 1 x 1. They contain their boxes, clipped at the
-            image's border; squares are not clipped, and black outside the image.
+            image's border. Squares, whose centres are rounded to half a pixel, are not clipped,
+            and black outside the image.
 
         Raises:
             ValueError: as `draw`, or the margin is negative or not finite.
         """
-        if not (isinstance(margin, int | float) and 0 <= margin < math.inf):
+        if not (isinstance(margin, Real) and 0 <= float(margin) < math.inf):
             raise ValueError(f"margin: expected a number >= 0, got {margin!r}")
         picture = self._opened(image, channel_order)
-        return cut_boxes(picture, [face.box for face in self], margin, square=square)
+        return cut_boxes(picture, [face.box for face in self], float(margin), square=square)
 
     def _opened(self, image: ImageLike | None, channel_order: ChannelOrder) -> Image.Image:
         if image is None:
@@ -342,6 +343,21 @@ class Detections:
             "image: expected the one that these faces were found in, which was not kept; pass it, "
             "or find faces with detector.stream(..., keep_images=True)"
         )
+
+
+def _numbers_or_mask(index: object) -> Tensor:
+    """What chooses faces, as int64 or bool: torch takes other integers for masks, or not at all."""
+    expected = "index: expected a number, a slice, a mask [N] or numbers [M], got"
+    try:
+        # An array of its own: torch refuses those that run backwards, as argsort(...)[::-1] does.
+        chosen = index if isinstance(index, Tensor) else torch.from_numpy(np.array(index))
+    except (TypeError, ValueError):
+        raise TypeError(f"{expected} {type(index).__name__} {index!r}") from None
+    if chosen.numel() == 0 and chosen.dim() == 1 and chosen.dtype != torch.bool:
+        chosen = chosen.long()
+    if chosen.is_floating_point() or chosen.is_complex() or chosen.dim() > 1:
+        raise TypeError(f"{expected} {type(index).__name__} {index!r}")
+    return chosen.cpu() if chosen.dtype == torch.bool else chosen.to("cpu", torch.long)
 
 
 def _shortest(value: np.float32) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,19 @@ def to_coco(
     corner_and_size: Tensor, scores: Tensor, image_id: int | str, category_id: int
 ) -> list[dict[str, Any]]:
     """Rows of COCO's results; see `Detections.to_coco`."""
+    image_id = image_id if isinstance(image_id, str) else _integer("image_id", image_id)
+    category_id = _integer("category_id", category_id)
     return [
         {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
         for box, score in zip(corner_and_size.tolist(), scores.tolist(), strict=True)
     ]
+
+
+def _integer(name: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
 def to_pandas(boxes: Tensor, scores: Tensor, source: Source | None) -> pd.DataFrame:

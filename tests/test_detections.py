@@ -46,6 +46,10 @@ def row():
         (slice(9, 12), []),
         ([3, 0], [3, 0]),
         (np.array([-1]), [3]),
+        (np.argsort([0.5, 0.9, 0.6, 0.8])[::-1], [1, 3, 2, 0]),
+        (np.array([2, 0], np.uint8), [2, 0]),
+        (torch.tensor([1, 0, 1, 0], dtype=torch.uint8), [1, 0, 1, 0]),
+        (torch.tensor([3, 1], dtype=torch.int16), [3, 1]),
         ([], []),
         ([False, True, False, True], [1, 3]),
         (np.array([True, False, False, False]), [0]),
@@ -75,6 +79,9 @@ def test_any_kind_of_number_gives_one_face(index):
         (1.5, TypeError),
         ("score", TypeError),
         ([[0]], TypeError),
+        (None, TypeError),
+        ([None], TypeError),
+        ({0, 1}, TypeError),
     ],
 )
 def test_an_index_that_cannot_be_is_refused(index, error):
@@ -207,8 +214,9 @@ def test_the_drawn_picture_is_saved_as_its_name_says(tmp_path, name):
     expected = faces().draw(image)
     assert saved.size == expected.size
     np.testing.assert_allclose(np.asarray(saved)[40:, :], np.asarray(expected)[40:, :], atol=6)
-    with pytest.raises(ValueError, match=r"path: expected a name such as faces\.jpg"):
-        faces().save(tmp_path / "drawn.txt", image)
+    for other in ("drawn.txt", "drawn.psd", "drawn"):  # Pillow reads .psd, and does not write it
+        with pytest.raises(ValueError, match=r"path: expected a name such as faces\.jpg"):
+            faces().save(tmp_path / other, image)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         faces().save(tmp_path / "gone" / name, image)
 
@@ -217,6 +225,12 @@ def test_the_drawn_picture_is_saved_as_its_name_says(tmp_path, name):
 def test_a_margin_that_cannot_be_is_named(margin):
     with pytest.raises(ValueError, match="margin: expected a number >= 0"):
         faces().crops(Image.new("RGB", (64, 48)), margin=margin)
+
+
+def test_a_margin_may_be_any_real_number():
+    image = Image.new("RGB", (64, 48))
+    sizes = [[c.size for c in faces().crops(image, m)] for m in (0.5, np.float32(0.5))]
+    assert sizes[0] == sizes[1]
 
 
 def test_another_image_than_the_one_searched_is_refused():
@@ -232,6 +246,9 @@ def test_another_image_than_the_one_searched_is_refused():
         ({"scores": torch.zeros(3)}, ValueError, r"scores: expected \[2\]"),
         ({"image_size": 48}, TypeError, "image_size"),
         ({"image_size": (0, 64)}, ValueError, "image_size"),
+        ({"image_size": (48.7, 64)}, TypeError, "image_size"),
+        ({"image_size": ("48", "64")}, TypeError, "image_size"),
+        ({"image_size": (math.inf, 64)}, TypeError, "image_size"),
     ],
 )
 def test_parts_that_do_not_fit_are_named(change, error, message):
@@ -240,7 +257,10 @@ def test_parts_that_do_not_fit_are_named(change, error, message):
         Detections(**{**good, **change})
 
 
-@pytest.mark.parametrize("values", [{}, {"faces": [{}]}, {"faces": [], "width": 3}])
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"faces": [{}]}, {"faces": [], "width": 3}, {"faces": [], "width": None, "height": 9}],
+)
 def test_a_dictionary_of_another_form_is_refused(values):
     with pytest.raises(ValueError, match="values: expected width, height, and faces"):
         Detections.from_dict(values)

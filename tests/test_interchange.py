@@ -1,5 +1,6 @@
 """Detections in the forms of other libraries, checked by these libraries."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,15 @@ def test_coco_scores_its_rows_against_its_own_annotations():
     evaluation.accumulate()
     evaluation.summarize()
     assert evaluation.stats[0] == pytest.approx(1.0)
+
+
+def test_rows_of_coco_are_json_whatever_kind_of_number_the_ids_are():
+    written = json.dumps(faces().to_coco(np.int64(7), np.int32(3)))
+    assert json.loads(written)[1] == faces().to_coco(7, 3)[1]
+    assert faces().to_coco("a")[0]["image_id"] == "a"
+    for ids, name in (((None,), "image_id"), ((7.5,), "image_id"), ((7, "face"), "category_id")):
+        with pytest.raises(TypeError, match=f"{name}: expected an integer"):
+            faces().to_coco(*ids)
 
 
 def test_pandas_has_a_row_a_face_that_knows_its_image():
