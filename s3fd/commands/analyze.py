@@ -56,8 +56,8 @@ def analyze_matching(
     and those between two anchors, with few anchors to learn from.
 
     Args:
-        data: WIDER FACE's wider_face_val_bbx_gt.txt or .mat, an annotations.json, or the folder of
-            one.
+        data: WIDER FACE's wider_face_val_bbx_gt.txt or .mat, or labels of any form that s3fd train
+            reads; a file, or the folder of one.
         split: Of a folder: val or train.
         input_size: Images are scaled to fit into a square of this side.
         top_n: Also both stages with this N in place of the mean (the authors' code: 6); repeat it

@@ -22,7 +22,9 @@ BoxLoss = Literal["smooth_l1", "giou", "diou", "eiou"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of one run. The defaults are those of ``configs/light.toml``.
+    """Settings of one run.
+
+    The defaults are those of ``configs/light.toml``, which also validates and calibrates.
 
     Attributes:
         data: dataset of photos with faces, in one of the forms of `s3fd.data.read_photos`.
