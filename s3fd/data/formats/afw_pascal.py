@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from s3fd.data.annotations import annotated_image
-from s3fd.data.formats.form import Form, Labels, photo_folder
+from s3fd.data.formats.form import Form, Labels, photo_folder, visible
 from s3fd.data.formats.matlab import read_mat
 from s3fd.data.formats.text import MALFORMED
 from s3fd.messages import shown
@@ -29,7 +29,7 @@ def _file(root: Path) -> Path | None:
     """The file of the labels, in a folder or one below it; the corrected one of several."""
     if root.is_file():
         return root if root.suffix in (".mat", ".h5") else None
-    files = [file for pattern in ("*.mat", "*/*.mat") for file in sorted(root.glob(pattern))]
+    files = [file for pattern in ("*.mat", "*/*.mat") for file in visible(root, pattern)]
     preference = ("_fixed.mat", "new_annotations", "anno", "Annotations")
     return next((file for part in preference for file in files if part in file.name), None)
 

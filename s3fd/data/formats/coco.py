@@ -24,6 +24,7 @@ from s3fd.data.formats.form import (
     photo_folder,
     quoted,
     split_of,
+    visible,
 )
 from s3fd.data.formats.text import MALFORMED, malformed, read_json
 from s3fd.messages import shortened, shown
@@ -47,7 +48,7 @@ def _candidates(root: Path) -> list[Path]:
         return [root]
     if (root / "annotations.json").is_file():
         return [root / "annotations.json"]
-    files = dict.fromkeys(file for pattern in _PATTERNS for file in sorted(root.glob(pattern)))
+    files = dict.fromkeys(file for pattern in _PATTERNS for file in visible(root, pattern))
     return sorted(files, key=lambda file: not file.name.startswith(("instances", "_")))
 
 

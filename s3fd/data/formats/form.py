@@ -161,6 +161,18 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112  # as above
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What is below a folder and matches, sorted, without what is hidden.
+
+    macOS leaves a ``._a.jpg`` beside every ``a.jpg`` on other systems' disks, and notebooks keep
+    second copies in ``.ipynb_checkpoints``.
+    """
+    found = (path.relative_to(folder) for path in folder.glob(pattern))
+    return sorted(
+        folder / path for path in found if not any(part.startswith(".") for part in path.parts)
+    )
+
+
 def photo_beside(folder: Path, written: str, labels: Path) -> Path:
     """The photo of a file of labels that has only one.
 

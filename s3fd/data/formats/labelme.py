@@ -24,6 +24,7 @@ from s3fd.data.formats.form import (
     no_split,
     photo_beside,
     split_of,
+    visible,
 )
 from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
 
@@ -37,11 +38,11 @@ def _looks_like_labelme(file: Path) -> bool:
 
 def _folders(root: Path) -> list[Path]:
     """Those of the splits, or the one that holds everything."""
-    return [f for f in sorted(root.glob("*")) if f.is_dir() and split_of(f.name)] or [root]
+    return [f for f in visible(root, "*") if f.is_dir() and split_of(f.name)] or [root]
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.json"))
+    return visible(folder, "**/*.json")
 
 
 def _holds(root: Path) -> bool:

@@ -23,6 +23,7 @@ from s3fd.data.formats.form import (
     no_split,
     photo_beside,
     split_of,
+    visible,
 )
 from s3fd.data.formats.text import MALFORMED, numbered_lines
 from s3fd.messages import shortened, shown
@@ -112,7 +113,7 @@ def _malformed(file: Path, error: Exception) -> ValueError:
 
 
 def _holds(root: Path) -> bool:
-    return any(root.glob("Annotations/*.xml"))
+    return bool(visible(root, "Annotations/*.xml"))
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
@@ -120,7 +121,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     names = _names_of_split(root, split)
     has_splits = names is not None
     if names is None:
-        names = sorted(file.stem for file in folder.glob("*.xml"))
+        names = [file.stem for file in visible(folder, "*.xml")]
     read = [read_voc_file(folder / f"{name}.xml") for name in names]
     there = {item.name for photo in read for item in photo.objects}
     faces = face_classes(folder, there, classes, complete=False)
@@ -130,7 +131,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
 
 def _names_of_split(root: Path, split: str) -> list[str] | None:
     """The names in ``ImageSets/Main/SPLIT.txt``; None where no such file speaks of a split."""
-    sets = {file.stem: file for file in sorted(root.glob("ImageSets/Main/*.txt"))}
+    sets = {file.stem: file for file in visible(root, "ImageSets/Main/*.txt")}
     stems = [stem for stem in sets if stem == split] or [s for s in sets if is_of_split(s, split)]
     if stems:
         return [line.split()[0] for _, line in numbered_lines(sets[stems[0]])]

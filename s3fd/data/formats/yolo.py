@@ -28,6 +28,7 @@ from s3fd.data.formats.form import (
     is_of_split,
     no_split,
     split_of,
+    visible,
 )
 from s3fd.data.formats.text import MALFORMED, numbered_lines, numbers, read_text
 from s3fd.data.photo import open_photo
@@ -63,7 +64,7 @@ def _settings_file(root: Path) -> Path | None:
 
 
 def _label_folders(root: Path) -> list[Path]:
-    return [f for f in (root / "labels", *sorted(root.glob("*/labels"))) if f.is_dir()]
+    return [f for f in (root / "labels", *visible(root, "*/labels")) if f.is_dir()]
 
 
 def _holds(root: Path) -> bool:
@@ -117,7 +118,7 @@ def _from_folders(root: Path) -> _Dataset:
     splits: dict[str, list[Path]] = {}
     for folder in _label_folders(root):
         images = folder.parent / "images"
-        below = [f for f in sorted(images.glob("*")) if f.is_dir() and split_of(f.name)]
+        below = [f for f in visible(images, "*") if f.is_dir() and split_of(f.name)]
         for place in below or [images]:
             name = place.name if below else folder.parent.name
             key = name if below or folder.parent != root else ""
@@ -191,7 +192,7 @@ def _photos(place: Path) -> Iterator[Path]:
             yield _place(place.parent, place.parent, line)
     elif is_folder(place):
         suffixes = photo_suffixes()
-        yield from (file for file in sorted(place.rglob("*")) if file.suffix.lower() in suffixes)
+        yield from (file for file in visible(place, "**/*") if file.suffix.lower() in suffixes)
 
 
 def _labels_of(photo: Path) -> Path:
@@ -213,7 +214,7 @@ def _check_texts(photos: Sequence[Path]) -> None:
             f"{_labels_of(photos[0])}"
         )
     for folder in sorted({text.parent for text in texts}):
-        there = (file for file in sorted(folder.glob("*")) if file.suffix.lower() == ".txt")
+        there = (file for file in visible(folder, "*") if file.suffix.lower() == ".txt")
         orphans = [file for file in there if file not in texts and file.name != "classes.txt"]
         if orphans:
             warnings.warn(
