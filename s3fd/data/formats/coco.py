@@ -2,7 +2,8 @@
 
 ``{"images": [{"id", "file_name", "width", "height"}, ...], "annotations": [{"image_id", "bbox":
 [x, y, width, height], "category_id"}, ...], "categories": [{"id", "name"}, ...]}``. Crowds
-(``"iscrowd"``), boxes with ``"ignore"``, and boxes without area become ignore boxes.
+(``"iscrowd"``), boxes with ``"ignore"``, and boxes without area become ignore boxes. Polygons of
+``"segmentation"`` count as the box around them where there is no ``"bbox"``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
@@ -26,7 +29,7 @@ from s3fd.data.formats.form import (
     split_of,
     visible,
 )
-from s3fd.data.formats.text import MALFORMED, malformed, read_json
+from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
 from s3fd.messages import shortened, shown
 
 _PATTERNS = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
@@ -37,9 +40,13 @@ _KEYS = re.compile(r'"(annotations|file_name|categories)"\s*:')
 
 
 def looks_like_coco(file: Path) -> bool:
-    """Whether a JSON file begins with COCO's keys."""
+    """Whether a JSON file begins with COCO's keys; a whole file of classes alone does not."""
     with file.open(encoding="utf-8", errors="replace") as opened:
-        return _KEYS.search(opened.read(_LOOKED_AT)) is not None
+        beginning = opened.read(_LOOKED_AT)
+    keys = set(_KEYS.findall(beginning))
+    if len(beginning) < _LOOKED_AT:
+        keys.discard("categories")
+    return bool(keys)
 
 
 def _candidates(root: Path) -> list[Path]:
@@ -80,7 +87,8 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
 
 def _file_of_split(root: Path, split: str) -> tuple[Path, bool]:
     """The file of the labels, and whether it is of this split alone."""
-    files = [file for file in _candidates(root) if file.is_file()] or [root / "annotations.json"]
+    there = [file for file in _candidates(root) if file.is_file()]
+    files = list(filter(looks_like_coco, there)) or there or [root / "annotations.json"]
     if root.suffix == ".json" or files[0] == root / "annotations.json":
         return files[0], False
     names = {file: file.parent.name if file.name == _ROBOFLOW else file.stem for file in files}
@@ -186,7 +194,9 @@ def _categories(file: Path, categories: Any) -> dict[Any, str]:
 
 
 def _face(annotation: Mapping[str, Any]) -> _Face:
-    box = annotation["bbox"]
+    polygons = annotation.get("segmentation")
+    has_box = annotation.get("bbox") or not isinstance(polygons, list) or not polygons
+    box = annotation["bbox"] if has_box else _around(polygons)
     try:
         x, y, width, height = map(float, box if isinstance(box, list) else ())
     except (TypeError, ValueError):
@@ -195,6 +205,18 @@ def _face(annotation: Mapping[str, Any]) -> _Face:
     if not all(isinstance(flag, int | float) for flag in flags):
         raise TypeError(f"expected 0 or 1 for iscrowd and ignore, got {shown(flags)}")
     return _Face((x, y, x + width, y + height), any(flags))
+
+
+def _around(polygons: Any) -> list[float]:
+    """``x y width height`` around polygons ``[x1, y1, x2, y2, …]``."""
+    try:
+        points = np.concatenate([pairs(np.reshape(polygon, (-1, 2))) for polygon in polygons])
+    except ValueError:
+        raise TypeError(
+            f"expected polygons [x1, y1, x2, y2, ...] as segmentation, got {shown(polygons)}"
+        ) from None
+    corner = points.min(axis=0)
+    return [*corner, *(points.max(axis=0) - corner)]
 
 
 def _photo(folder: Path, entry: Mapping[str, Any], faces: Sequence[_Face]) -> AnnotatedImage:

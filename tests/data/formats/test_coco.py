@@ -60,6 +60,24 @@ def test_crowds_and_boxes_without_area_are_ignored_and_other_categories_left_out
     assert second.boxes.shape == second.ignore.shape == (0, 4)
 
 
+@pytest.mark.parametrize("box", [{}, {"bbox": None}, {"bbox": []}])
+def test_polygons_without_a_box_count_as_the_box_around_them(write, box):
+    face = {"image_id": 7, "category_id": 1, **box}
+    polygons = [[10, 20, 30, 20, 20, 35], [5, 25, 15, 25, 10, 30]]
+    first, _ = read_photos(write(annotations=[{**face, "segmentation": polygons}])).photos
+    np.testing.assert_array_equal(first.boxes, [[5, 20, 30, 35]])
+    for wrong in ([[1, 2, 3]], ["abcd"], [[]]):
+        with pytest.raises(ValueError, match=r"annotations\[0\] is malformed: expected polygons"):
+            read_photos(write(annotations=[{**face, "segmentation": wrong}]))
+
+
+def test_json_of_something_else_beside_the_labels_is_passed_over(write):
+    root = write("labels.json")
+    (root / "notes.json").write_text(json.dumps({"categories": CONTENT["categories"]}))
+    (root / "package.json").write_text('{"name": "labels"}')
+    assert len(read_photos(root).photos) == 2
+
+
 def test_a_file_may_hold_several_splits(write):
     root = write(images=[{**IMAGES[0], "split": "val"}, {**IMAGES[1], "split": "train"}])
     assert [photo.path.name for photo in read_photos(root, "val").photos] == ["a.jpg"]

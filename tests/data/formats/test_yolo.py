@@ -84,6 +84,14 @@ def test_flat_folders_have_no_splits_and_a_list_of_classes(tmp_path):
     np.testing.assert_allclose(photo_set.photos[0].boxes, BOX, atol=1e-4)
 
 
+def test_label_studio_leaves_notes_about_the_classes(tmp_path):
+    add(tmp_path, "images/a.jpg", "0 0.5 0.5 0.2 0.4")
+    (tmp_path / "classes.txt").write_text("face\n")
+    (tmp_path / "notes.json").write_text('{"categories": [{"id": 0, "name": "face"}]}')
+    photo_set = read_photos(tmp_path)
+    assert (photo_set.form, len(photo_set.photos[0].boxes)) == ("yolo", 1)
+
+
 def test_classes_without_names_are_faces_if_there_is_a_single_one(tmp_path):
     add(tmp_path, "images/a.jpg", FACE)
     assert len(read_photos(tmp_path).photos[0].boxes) == 1
