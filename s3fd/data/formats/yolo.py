@@ -2,9 +2,11 @@
 
 Photos lie in ``images``, their labels in ``labels`` beside it, a text each: lines ``class x y width
 height`` by the photo's size, of the centre; or ``class x1 y1 x2 y2 x3 y3 …`` around a polygon.
-``data.yaml`` names the classes and the folders of the splits; without it, ``classes.txt`` names the
-classes, and folders ``images/train`` or ``train/images`` are the splits. A photo without a text has
-no faces. The size of each photo is read from the file.
+``data.yaml`` names the classes and the folders of the splits, or ``obj.data`` does, Darknet's file
+of that kind; without them, ``classes.txt`` names the classes, and folders ``images/train`` or
+``train/images`` are the splits. A photo without a text has no faces. The size of each photo is read
+from the file. Key points behind a box are passed over: ``kpt_shape`` tells of them, or the three
+numbers that each has, of which the last is 0, 1 or 2.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +39,9 @@ from s3fd.images import ImageError
 from s3fd.messages import one_line, shortened, shown
 
 _OUTSIDE = 2.0  # a box may reach out of its photo, but not so far
-_SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "obj.data")
+_VISIBILITIES = {0.0, 1.0, 2.0}  # of key points: not labelled, hidden, seen
+_FIVE_POINTS = 15  # numbers in a line: a box with five key points, or a polygon of seven
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,17 @@ class _Dataset:
     has_key_points: bool = False
 
 
+class _Line(NamedTuple):
+    """A line of labels: its class, ``x1 y1 x2 y2`` by the size of the photo, and how long it is."""
+
+    number: int
+    box: list[float]
+    length: int
+
+
 def _settings_file(root: Path) -> Path | None:
     if root.is_file():
-        return root if root.suffix in (".yaml", ".yml") else None
+        return root if root.suffix in (".yaml", ".yml", ".data") else None
     return next((root / name for name in _SETTINGS if (root / name).is_file()), None)
 
 
@@ -88,18 +100,27 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
             f"data: there is no photo in {searched}, where {dataset.file} says they are"
         )
     _check_texts(photos)
-    rows = [_rows(photo, dataset) for photo in photos]
-    faces = _face_numbers(dataset, rows, classes)
-    boxes = [[row[1:] for row in found if row[0] in faces] for found in rows]
+    lines = [_lines(photo, dataset) for photo in photos]
+    faces = _face_numbers(dataset, {line.number for found in lines for line in found}, classes)
+    _doubt_polygons(dataset, {line.length for found in lines for line in found})
+    boxes = [[line.box for line in found if line.number in faces] for found in lines]
     with ThreadPoolExecutor() as pool:
         return Labels(list(pool.map(_photo, photos, boxes)), split if has_splits else None)
 
 
-def _face_numbers(
-    dataset: _Dataset, rows: Sequence[Sequence[Sequence[float]]], classes: Sequence[str]
-) -> set[int]:
-    """The numbers of the classes that are faces."""
-    found = {int(row[0]) for photo in rows for row in photo}
+def _doubt_polygons(dataset: _Dataset, lengths: set[int]) -> None:
+    """Polygons have seven points now and then, but not all of them."""
+    if lengths == {_FIVE_POINTS} and not dataset.has_key_points:
+        warnings.warn(
+            f"{dataset.file}: all labels have {_FIVE_POINTS} numbers, and were read as polygons of "
+            "seven points; if they are boxes with five key points, write kpt_shape: [5, 2] into "
+            "data.yaml",
+            stacklevel=2,
+        )
+
+
+def _face_numbers(dataset: _Dataset, found: set[int], classes: Sequence[str]) -> set[int]:
+    """The numbers of the classes that are faces, of those that labels have."""
     if not dataset.names:
         if len(found) < 2 and not classes:
             return found  # the only class there is
@@ -107,8 +128,8 @@ def _face_numbers(
         return {numbered[name] for name in face_classes(dataset.file, numbered, classes)}
     if unnamed := sorted(found - set(dataset.names)):
         raise ValueError(
-            f"{dataset.file}: it has no name for class {unnamed[0]}, which labels have; it names "
-            f"{len(dataset.names)}"
+            f"{dataset.file}: it has no name for class {shown(unnamed[0])}, which labels have; it "
+            f"names {len(dataset.names)}"
         )
     wanted = face_classes(dataset.file, dataset.names.values(), classes)
     return {number for number, name in dataset.names.items() if name in wanted}
@@ -130,10 +151,12 @@ def _from_folders(root: Path) -> _Dataset:
 
 
 def _from_settings(file: Path) -> _Dataset:
-    settings = _yaml(file)
+    settings = _darknet(file) if file.suffix == ".data" else _yaml(file)
     names = settings.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
+    if isinstance(names, dict):
+        names = {_number(key): name for key, name in names.items()}
     if not isinstance(names, dict) or not all(isinstance(number, int) for number in names):
         raise ValueError(f"{file}: expected names of classes by their number, got {shown(names)}")
     if not all(isinstance(name, str | int | float) for name in names.values()):
@@ -153,11 +176,27 @@ def _from_settings(file: Path) -> _Dataset:
             splits[key] = [_place(base, file.absolute().parent, place) for place in places]
     if not splits:
         splits[""] = [base / "images"]
-    count = settings.get("nc", len(names))
+    count = _number(settings.get("nc", len(names)))
     if count != len(names):
         raise ValueError(f"{file}: nc is {shown(count)}, but there are {len(names)} names")
     names = {number: str(name) for number, name in names.items()}
     return _Dataset(file, names, splits, has_key_points="kpt_shape" in settings)
+
+
+def _number(value: object) -> object:
+    """A whole number that is written in quotes, as one."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _darknet(file: Path) -> dict[str, Any]:
+    """Lines ``train = data/train.txt``, and the names in a file of their own."""
+    lines = [line.split("=", 1) for _, line in numbered_lines(file)]
+    settings: dict[str, Any] = {pair[0].strip(): pair[-1].strip() for pair in lines}
+    if "names" in settings:
+        folder = file.absolute().parent
+        names = numbered_lines(_place(folder, folder, settings["names"]))
+        settings["names"] = [name for _, name in names]
+    return settings
 
 
 def _yaml(file: Path) -> dict[str, Any]:
@@ -179,9 +218,13 @@ def _yaml(file: Path) -> dict[str, Any]:
 
 
 def _place(base: Path, beside: Path, text: str) -> Path:
-    """Where a path of the settings leads; exports often have one ``..`` or ``data`` too many."""
-    plain = text.removeprefix("../").removeprefix("data/")
-    candidates = [folder / name for folder in (base, beside) for name in (text, plain)]
+    """Where a path of the settings leads; exports often have one ``..`` or ``data`` too many.
+
+    On Windows they may be written with its strokes.
+    """
+    straight = text.replace("\\", "/")
+    plain = straight.removeprefix("../").removeprefix("data/")
+    candidates = [folder / name for folder in (base, beside) for name in (text, straight, plain)]
     return next((path for path in candidates if is_file(path) or is_folder(path)), candidates[0])
 
 
@@ -224,33 +267,51 @@ def _check_texts(photos: Sequence[Path]) -> None:
             )
 
 
-def _rows(photo: Path, dataset: _Dataset) -> list[list[float]]:
-    """``class x1 y1 x2 y2`` of each line, by the size of the photo."""
+def _lines(photo: Path, dataset: _Dataset) -> list[_Line]:
+    """The labels of a photo."""
     file = _labels_of(photo)
     if not is_file(file):
         return []
-    rows = []
-    for number, line in numbered_lines(file):
-        values = numbers(line)
+    found = []
+    for number, text in numbered_lines(file):
+        values = numbers(text)
         is_row = len(values) >= 5 and np.isfinite(values).all()
         if not is_row or values[0] != int(values[0]) or values[0] < 0:
             raise ValueError(
-                f"{file}:{number}: expected class x y width height, got {shortened(line)}"
+                f"{file}:{number}: expected class x y width height, got {shortened(text)}"
             )
-        if max(map(abs, values[1:5])) > _OUTSIDE:
-            raise ValueError(
-                f"{file}:{number}: expected x y width height by the size of the photo, 0 to 1, got "
-                f"{shortened(line)}; divide pixels by its width and height, and per cent by 100"
-            )
-        is_polygon = len(values) >= 7 and len(values) % 2 == 1 and not dataset.has_key_points
-        if is_polygon:
-            across, down = values[1::2], values[2::2]
-            rows.append([values[0], min(across), min(down), max(across), max(down)])
-        else:
-            x, y, width, height = values[1:5]
-            corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-            rows.append([values[0], *corners])
-    return rows
+        try:
+            box = _box(values[1:], has_key_points=dataset.has_key_points)
+        except ValueError as error:
+            raise ValueError(f"{file}:{number}: {error}, got {shortened(text)}") from None
+        found.append(_Line(int(values[0]), box, len(values)))
+    return found
+
+
+def _box(values: list[float], *, has_key_points: bool) -> list[float]:
+    """``x1 y1 x2 y2`` of the numbers behind a class: of a box without its key points, or a polygon.
+
+    Raises:
+        ValueError: they are neither; the message says what was expected.
+    """
+    more = values[4:]
+    visibilities = set(more[2::3]) if len(more) % 3 == 0 and len(values) % 2 else None
+    is_box = has_key_points or len(more) < 2 or (visibilities and visibilities <= _VISIBILITIES)
+    if max(map(abs, values[:4] if is_box else values)) > _OUTSIDE:
+        raise ValueError(
+            "expected x y width height by the size of the photo, 0 to 1 (divide pixels by its "
+            "width and height, and per cent by 100)"
+        )
+    if is_box:
+        x, y, width, height = values[:4]
+        return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    points = list(zip(values[::2], values[1::2], strict=False))
+    if len(values) % 2 or (-1, -1) in points:
+        raise ValueError(
+            "expected class x y width height, or the points x y of a polygon (where key points "
+            "follow, data.yaml has to say so: kpt_shape: [5, 2] for five)"
+        )
+    return [*map(min, zip(*points, strict=True)), *map(max, zip(*points, strict=True))]
 
 
 def _photo(path: Path, boxes: list[list[float]]) -> AnnotatedImage:

@@ -112,6 +112,66 @@ def test_key_points_are_passed_over(root):
     np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
 
 
+@pytest.mark.parametrize("points", ["0.5 0.5 2", "0.5 0.5 2 0.4 0.4 1 0 0 0"])
+def test_key_points_that_say_whether_they_are_seen_need_no_settings(root, points):
+    (root / "labels/train/a.txt").write_text(f"{FACE} {points}\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("0.5 0.5 0.4", "or the points x y of a polygon"),  # an x without its y
+        ("0.5 0.5 0.4 0.4 0.9", "or the points x y of a polygon"),  # with a score
+        ("-1 -1 " * 5, r"data\.yaml has to say so: kpt_shape"),
+        ("100 100", "by the size of the photo"),
+    ],
+)
+def test_lines_that_are_neither_boxes_nor_polygons_are_refused(root, more, message):
+    (root / "labels/train/a.txt").write_text(f"{FACE} {more}\n")
+    with pytest.raises(ValueError, match=rf"a\.txt:1: expected .*{message}"):
+        read_photos(root)
+
+
+def test_polygons_that_all_have_seven_points_may_be_something_else(root):
+    five = f"{FACE} {'0.5 0.5 ' * 5}\n"
+    (root / "labels/train/a.txt").write_text(five)
+    with pytest.warns(UserWarning, match=r"15 numbers.* write kpt_shape: \[5, 2\] into data\.yaml"):
+        read_photos(root)
+    (root / "data.yaml").write_text(YAML + "kpt_shape: [5, 2]\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: images/train\nnames: {'0': person, '1': face}\nnc: '2'\n",
+        "train: images\\train\nnames: [person, face]\n",
+        "train: ..\\images\\train\nnames: [person, face]\n",
+    ],
+)
+def test_settings_may_have_numbers_in_quotes_and_the_strokes_of_windows(root, text):
+    (root / "data.yaml").write_text(text)
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+
+
+def test_darknet_lists_photos_that_lie_beside_their_labels(tmp_path):
+    add(tmp_path, "obj_train_data/a.jpg")
+    (tmp_path / "obj_train_data" / "a.txt").write_text(f"{FACE}\n{PERSON}\n")
+    (tmp_path / "obj.names").write_text("person\nface\n")
+    (tmp_path / "train.txt").write_text("data/obj_train_data/a.jpg\n")
+    (tmp_path / "obj.data").write_text(
+        "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n"
+    )
+    for place in (tmp_path, tmp_path / "obj.data"):
+        photo_set = read_photos(place)
+        assert (photo_set.form, photo_set.split) == ("yolo", "train")
+        np.testing.assert_allclose(photo_set.photos[0].boxes, BOX, atol=1e-4)
+    (tmp_path / "obj.names").unlink()
+    with pytest.raises(FileNotFoundError, match=r"obj\.names does not exist"):
+        read_photos(tmp_path)
+
+
 def test_the_size_is_that_of_the_upright_photo(root):
     exif = Image.Exif()
     exif[0x0112] = 6
