@@ -114,6 +114,17 @@ def test_lists_may_hold_images_files_folders_and_globs(detector, folder, face):
     check_same([results[i] for i in (1, 3, 4, 5)], [detector(face)] * 4)
 
 
+def test_an_array_of_names_or_of_pictures_is_a_list(detector, folder, face):
+    paths = good(folder)[:2]
+    expected = [detector(path) for path in paths]
+    names = np.array([str(path) for path in paths])
+    pictures = np.empty(2, dtype=object)
+    pictures[:] = [Image.open(path) for path in paths]
+    for given in (names, names.astype(object), pictures):
+        check_same(list(detector.stream(given)), expected)
+        check_same(detector(given), expected)
+
+
 def test_one_image_and_a_batch_are_sources_too(detector, face):
     pixels = np.asarray(face)
     for source in (face, pixels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from s3fd.file_kinds import RAW_SUFFIXES
+from s3fd.file_kinds import RAW_SUFFIXES, VIDEO_SUFFIXES
 from s3fd.images import plugins
 from s3fd.images.arrays import from_array, on_white
 from s3fd.images.cut_jpeg import read_cut_jpeg
@@ -51,7 +52,8 @@ def open_file(path: str | os.PathLike[str], name: str | None = None) -> tuple[Im
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{label}: there is no such file") from None
+        hint = "; FaceDetector.stream takes globs" if glob.has_magic(path) else ""
+        raise FileNotFoundError(f"{label}: there is no such file{hint}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{label}: can't be opened ({reason(error)})") from error
     if stat.S_ISDIR(status.st_mode):
@@ -95,6 +97,8 @@ def _why_unknown(file: str | bytes) -> str:
         with Path(file).open("rb") as opened:
             start = opened.read(12)
     plugin = plugins.plugin_for(start)
+    if isinstance(file, str) and Path(file).suffix.lower() in VIDEO_SUFFIXES:
+        return "a video, not a picture; pass it to FaceDetector.stream"
     if plugin is None:
         return "not a picture, or of a kind that Pillow can't read"
     return f"a {plugin.kind} picture, for which Pillow needs a plugin: pip install {plugin.package}"

@@ -145,6 +145,8 @@ def check_channel_order(channel_order: object) -> None:
 
 def is_image(value: object) -> bool:
     """Whether `read_image` takes this for one picture, rather than for several or for none."""
+    if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "OU":
+        return False  # of names of files, or of pictures
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, Tensor)
     return isinstance(value, kinds) or is_file(value)
 
@@ -165,6 +167,8 @@ def read_open_file(file: Any, name: str) -> bytes:
         if not hasattr(file, "seekable") or file.seekable():
             file.seek(0)
         data = file.read()
+    except UnicodeError:
+        data = ""  # it is read as text, and isn't any
     except (OSError, ValueError) as error:
         raise ImageError(f"{name}: the file can't be read ({error})") from error
     if not isinstance(data, bytes):

@@ -91,10 +91,8 @@ def is_single(images: object) -> bool:
     Raises:
         TypeError: they are no images at all.
     """
-    if isinstance(images, np.ndarray | Tensor):
-        return images.ndim != 4
     if is_image(images):
-        return True
+        return not isinstance(images, np.ndarray | Tensor) or images.ndim != 4
     if isinstance(images, Iterable) and not isinstance(images, Mapping):
         return False
     raise TypeError(

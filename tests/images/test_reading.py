@@ -131,6 +131,23 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read_image(tmp_path)
 
 
+def test_what_streams_take_is_named_where_a_photo_is_wanted(tmp_path):
+    (tmp_path / "clip.MP4").write_bytes(b"\0\0\0\x18ftypmp42")
+    with pytest.raises(ImageError, match=r"clip\.MP4: a video, not a picture; .*FaceDetector\.str"):
+        read_image(tmp_path / "clip.MP4")
+    with pytest.raises(FileNotFoundError, match="no such file; .*stream takes globs"):
+        read_image(tmp_path / "*.jpg")
+
+
+def test_a_file_of_bytes_that_is_opened_as_text_is_named(tmp_path):
+    Image.fromarray(RAMP).save(tmp_path / "ramp.png")
+    with (
+        (tmp_path / "ramp.png").open(encoding="utf-8") as file,
+        pytest.raises(TypeError, match="expected a file opened as bytes, 'rb', got one of text"),
+    ):
+        read_image(file)
+
+
 def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
     Image.new("L", (60, 50)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
