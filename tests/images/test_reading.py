@@ -135,7 +135,7 @@ def test_what_streams_take_is_named_where_a_photo_is_wanted(tmp_path):
     (tmp_path / "clip.MP4").write_bytes(b"\0\0\0\x18ftypmp42")
     with pytest.raises(ImageError, match=r"clip\.MP4: a video, not a picture; .*FaceDetector\.str"):
         read_image(tmp_path / "clip.MP4")
-    with pytest.raises(FileNotFoundError, match="no such file; .*stream takes globs"):
+    with pytest.raises(FileNotFoundError, match=r"no such file; .*stream takes globs"):
         read_image(tmp_path / "*.jpg")
 
 
