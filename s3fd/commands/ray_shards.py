@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from s3fd.files import remove_unfinished, whole_file
-from s3fd.images.errors import reason
 
 _TOGETHER = 64  # photos that an actor holds at a time
 
@@ -92,6 +91,8 @@ class FindInShards:
 
         Said, not raised: Ray would end all of the work, and show its own frames instead of why.
         """
+        from s3fd.images.errors import reason
+
         rows: dict[str, list[Any]] = {"photos": [], "faces": [], "errors": [], "failure": []}
         for text in batch["shard"]:
             values = json.loads(text)
