@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from rich.console import Console
@@ -23,6 +27,7 @@ from s3fd.commands.evaluate import evaluate
 from s3fd.commands.export import export
 from s3fd.commands.info import info
 from s3fd.commands.options import OPTIONS, UsageError
+from s3fd.commands.outputs import warn
 from s3fd.commands.train import train
 from s3fd.messages import one_line
 
@@ -62,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # any bytes can be the name of a photo
     try:
-        code = _run(arguments)
+        with _plain_warnings():
+            code = _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()  # what can't be written is an error, too
     except BrokenPipeError:
@@ -88,6 +94,24 @@ def _run(arguments: Sequence[str]) -> int:
         _complain(f"{' '.join(['s3fd', *command])} --help", "more in")
         return 2
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows warnings of this package as messages, without the line of code that gave them."""
+    show_others, package = warnings.showwarning, str(Path(__file__).parent)
+
+    def show(
+        message: Warning | str, category: Any, filename: str, *where: Any, **more: Any
+    ) -> None:
+        if Path(filename).is_relative_to(package):
+            warn(str(message))
+        else:
+            show_others(message, category, filename, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _what_was_typed_wrong(error: CycloptsError | UsageError) -> str:

@@ -80,6 +80,20 @@ def test_the_classes_that_are_faces_can_be_named(run, tmp_path, model):
     assert (record["faces"], record["form"]) == (2, "yolo")
 
 
+def test_a_warning_about_labels_is_one_line(run, tmp_path, model):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "images" / "a.png")
+    for name in ("a", "orphan"):
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    result = run("evaluate", "annotations", "--data", tmp_path, "--model", model)
+    assert result.exit_code == 0
+    assert result.stderr.strip() == (
+        f"warning: {tmp_path / 'labels'}: 1 texts belong to no photo, such as orphan.txt; a text "
+        "has the name of its photo, and ends in .txt"
+    )
+
+
 def test_several_scales_are_evaluated_and_recorded(run, annotations, model):
     data = ["annotations", "--data", annotations, "--model", model, "--max-pixels", 10000]
     result = run("evaluate", *data, "--multi-scale", "--json", "-")
