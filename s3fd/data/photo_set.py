@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from s3fd.data.annotations import AnnotatedImage, has_area
+from s3fd.data.annotations import AnnotatedImage, FloatArray, clipped, has_area
 from s3fd.data.formats.afw_pascal import AFW_PASCAL
 from s3fd.data.formats.annotations import ANNOTATIONS
 from s3fd.data.formats.coco import COCO
@@ -23,6 +25,8 @@ from s3fd.data.formats.text import MALFORMED
 from s3fd.data.formats.wider_face import WIDER_FACE
 from s3fd.data.formats.yolo import YOLO
 from s3fd.messages import shown
+
+_FEW = 3  # boxes that are odd without a doubt about all
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +125,10 @@ def read_photos(
         classes: the names of the classes that are faces, where the labels have classes; without
             any, that of "face".
 
+    Warns:
+        UserWarning: every fifth box lies mostly outside its photo, or has no area: the numbers may
+            mean something else. A form's own doubts.
+
     Raises:
         FileNotFoundError: `root`, its labels or its photos are not there.
         ImportError: the labels need a package that is not installed.
@@ -176,6 +184,27 @@ def _check(root: Path, photos: Sequence[AnnotatedImage]) -> None:
             f"{root}: expected boxes in pixels, but no number in them is above 1; multiply them by "
             "the sizes of their photos"
         )
+    outside = sum(_mostly_outside(photo) for photo in photos)
+    for count, what in ((flat, "have no area"), (outside, "lie mostly outside their photos")):
+        if count >= _FEW and count > (faces + flat) / 5:
+            warnings.warn(
+                f"{root}: {count} of {faces + flat} boxes {what}; are their numbers those that the "
+                "form has, such as corners, or a corner and a size?",
+                stacklevel=3,
+            )
+
+
+def _mostly_outside(photo: AnnotatedImage) -> int:
+    """Faces of which the photo shows less than a half; none where its size is not known."""
+    if photo.width is None or photo.height is None:
+        return 0
+    seen = clipped(photo.boxes, photo.width, photo.height)
+    return int((2 * _areas(seen) < _areas(photo.boxes)).sum())
+
+
+def _areas(boxes: FloatArray) -> NDArray[np.float64]:
+    areas: NDArray[np.float64] = (boxes[:, 2:].astype(np.float64) - boxes[:, :2]).prod(axis=1)
+    return areas
 
 
 FORMS: dict[str, Form] = {

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -199,6 +200,19 @@ def test_labels_without_a_box_that_has_an_area_are_refused(labelled):
     with pytest.raises(ValueError, match=r"no face, but 2 boxes without an area; are their corn"):
         read_photos(labelled([[30, 20, 10, 10]], [[9, 9, 5, 20]]))
     assert len(read_photos(labelled([], [])).photos) == 2
+
+
+def test_corners_and_sizes_that_were_taken_for_each_other_are_doubted(labelled):
+    corners = [[5, 5, 20, 20], [45, 5, 58, 20], [40, 10, 58, 30], [35, 20, 55, 38]]  # of 60 x 40
+    sizes = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in corners]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_photos(labelled(corners))
+    with pytest.warns(UserWarning, match=r"3 of 4 boxes have no area; are their numbers"):
+        read_photos(labelled(sizes))
+    added = [[x1, y1, x1 + x2, y1 + y2] for x1, y1, x2, y2 in corners]  # as COCO's reader does
+    with pytest.warns(UserWarning, match="3 of 4 boxes lie mostly outside their photos; are their"):
+        read_photos(labelled(added))
 
 
 def test_one_class_is_a_list_too(voc):
