@@ -235,12 +235,19 @@ class Detections:
         """A table with a row a face: ``x1, y1, x2, y2, score``, and where the image comes from.
 
         The columns ``source`` (a path, or what `s3fd.images.Source` is written as), and of videos
-        ``frame`` and ``time``, tell rows apart after ``pandas.concat``. Needs pandas.
+        ``frame`` and ``time``, tell rows apart after ``pandas.concat``.
+
+        Raises:
+            ImportError: pandas is not installed.
         """
         return interchange.to_pandas(self.boxes, self.scores, self.source)
 
     def to_supervision(self) -> sv.Detections:
-        """The boxes for `supervision`, of class 0, named ``"face"``. Needs supervision."""
+        """The boxes for `supervision`, of class 0, named ``"face"``.
+
+        Raises:
+            ImportError: it is not installed.
+        """
         return interchange.to_supervision(self.boxes, self.scores)
 
     def draw(

@@ -36,8 +36,10 @@ def _integer(name: str, value: object) -> int:
 
 def to_pandas(boxes: Tensor, scores: Tensor, source: Source | None) -> pd.DataFrame:
     """A table; see `Detections.to_pandas`."""
-    import pandas as pd
-
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ImportError("to_pandas needs pandas: pip install 's3fd[results]'") from None
     table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
     table["score"] = scores.numpy()
     if source is not None:
@@ -49,8 +51,10 @@ def to_pandas(boxes: Tensor, scores: Tensor, source: Source | None) -> pd.DataFr
 
 def to_supervision(boxes: Tensor, scores: Tensor) -> sv.Detections:
     """Boxes for `supervision`; see `Detections.to_supervision`."""
-    import supervision as sv
-
+    try:
+        import supervision as sv
+    except ImportError:
+        raise ImportError("to_supervision needs supervision: pip install 's3fd[results]'") from None
     return sv.Detections(
         xyxy=boxes.numpy().copy(),
         confidence=scores.numpy().copy(),

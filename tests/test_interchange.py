@@ -1,6 +1,7 @@
 """Detections in the forms of other libraries, checked by these libraries."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_pandas_has_a_row_a_face_that_knows_its_image():
 
 
 @pytest.mark.filterwarnings("ignore:OpenCV")
+@pytest.mark.parametrize("package", ["pandas", "supervision"])
+def test_a_package_that_is_missing_is_named_with_its_extra(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"to_{package} needs {package}: pip install 's3fd\[re"):
+        getattr(faces(), f"to_{package}")()
+
+
 def test_supervision_counts_and_filters_the_same_faces():
     sv = pytest.importorskip("supervision", reason="optional")
     found = faces().to_supervision()
