@@ -72,6 +72,7 @@ class FaceDetector:
             elsewhere. Boxes and scores are float32 in any.
 
     Raises:
+        TypeError: the model is no network: `from_pretrained` takes names and files.
         ValueError: there is no such device here, or no such precision.
 
     Example:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import get_args
 
@@ -14,6 +13,7 @@ from s3fd.detections import Detections
 from s3fd.devices import compute_alone_in_forks, multiplies_in_bfloat16
 from s3fd.memory import FreedMemory
 from s3fd.models import S3FD
+from s3fd.models.s3fd import inference_copy
 from s3fd.ops import decode_detections
 from s3fd.scaled_image import ScaledImage
 
@@ -42,7 +42,7 @@ class Network:
     def __init__(self, model: S3FD, device: torch.device, precision: Precision) -> None:
         compute_alone_in_forks()
         self.precision = _decided(precision, device)
-        self.model = copy.deepcopy(model).fuse().requires_grad_(False)
+        self.model = inference_copy(model)
         self.model.to(getattr(torch, self.precision))
         self.to(device)
         shapes = (shape for level in model.grid.shapes for shape in level)

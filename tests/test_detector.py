@@ -195,6 +195,7 @@ def test_a_batch_may_be_larger_than_any_memory(detector, size):
             ValueError,
             "precision: expected one of",
         ),
+        (lambda d: FaceDetector("light"), TypeError, "model: expected a network, got str; .*pretr"),
         (lambda d: FaceDetector.from_pretrained("heavy"), FileNotFoundError, "heavy"),
         (lambda d: FaceDetector.from_pretrained(__file__), ValueError, "expected a safetensors"),
         (lambda d: FaceDetector(FindsBrightSquares(), "abacus"), ValueError, "device: expected"),

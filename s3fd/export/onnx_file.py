@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -24,6 +23,7 @@ from s3fd.export.onnx_operators import OPSET, Found, Suppression, constant, inte
 from s3fd.export.translations import onnx_translations
 from s3fd.files import whole_file
 from s3fd.models import S3FD
+from s3fd.models.s3fd import inference_copy
 from s3fd.ops._checks import check_number
 from s3fd.ops.reference.decode_detections import score_to_margin
 from s3fd.scaled_image import PADDING_STEPS
@@ -66,6 +66,7 @@ def export_onnx(
             computed in float32 in both.
 
     Raises:
+        TypeError: the model is no network.
         ValueError: an argument is not as described.
     """
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
@@ -74,7 +75,7 @@ def export_onnx(
         raise ValueError(f"input_type: expected 'uint8' or 'float32', got {input_type!r}")
     if precision not in get_args(FilePrecision):
         raise ValueError(f"precision: expected 'float32' or 'float16', got {precision!r}")
-    model = deepcopy(model).cpu().float().fuse().requires_grad_(False)
+    model = inference_copy(model).cpu()
     if precision == "float16":
         model.half()
     network = _exported_network(model).graph

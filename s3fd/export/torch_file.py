@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD, Precision
 from s3fd.files import whole_file
 from s3fd.models import S3FD
+from s3fd.models.s3fd import inference_copy
 from s3fd.ops import decode_detections
 from s3fd.ops._checks import check_integer, check_number, check_size
 from s3fd.scaled_image import padded_length
@@ -76,6 +76,7 @@ def export_torch(
             or ``"float16"``.
 
     Raises:
+        TypeError: the model is no network.
         ValueError: an argument is not as described.
     """
     height, width = check_size("image_size", image_size)
@@ -89,7 +90,7 @@ def export_torch(
             "precision: expected 'float32', 'bfloat16' or 'float16', since a file goes to other "
             f"machines, got {precision!r}"
         )
-    model = deepcopy(model).cpu().fuse().requires_grad_(False)
+    model = inference_copy(model).cpu()
     model.to(getattr(torch, precision))
     detector = WholeDetector(model, score_threshold, iou_threshold).eval()
     example = torch.zeros((batch_size, height, width, 3), dtype=torch.uint8)

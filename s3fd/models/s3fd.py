@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -172,6 +173,20 @@ class S3FD(nn.Module):
             if isinstance(module, ConvNorm | MultiBoxHead):
                 module.fuse()
         return self
+
+
+def inference_copy(model: S3FD) -> S3FD:
+    """A copy in float32 without batch norms and gradients: the model itself may be trained on.
+
+    Raises:
+        TypeError: it is no network, but the name of one, or a detector.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model: expected a network, got {type(model).__name__}; that of a name or a file is "
+            "s3fd.models.load_checkpoint(path), or FaceDetector.from_pretrained(name_or_path).model"
+        )
+    return deepcopy(model).float().fuse().requires_grad_(False)
 
 
 def _backbone(config: ModelConfig) -> LightBackbone | VGG16Backbone | MobileNetV2Backbone:

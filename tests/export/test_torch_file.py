@@ -51,3 +51,9 @@ def test_bad_arguments_are_named(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         export_torch(S3FD("light"), tmp_path / "bad.pt2", **{"image_size": (64, 64)} | arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["light", FaceDetector(S3FD("light"), "cpu")])
+def test_what_is_no_network_is_named(tmp_path, model):
+    with pytest.raises(TypeError, match=r"model: expected a network, got .*from_pretrained"):
+        export_torch(model, tmp_path / "bad.pt2", image_size=(64, 64))
