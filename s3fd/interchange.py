@@ -40,7 +40,7 @@ def to_pandas(boxes: Tensor, scores: Tensor, source: Source | None) -> pd.DataFr
         import pandas as pd
     except ImportError:
         raise ImportError("to_pandas needs pandas: pip install 's3fd[results]'") from None
-    table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
+    table = pd.DataFrame(boxes.numpy().copy(), columns=["x1", "y1", "x2", "y2"])
     table["score"] = scores.numpy()
     if source is not None:
         table["source"] = str(source if source.path is None else source.path)

@@ -71,6 +71,14 @@ def test_pandas_has_a_row_a_face_that_knows_its_image():
     assert faces(Source(4)).to_pandas()["source"].tolist() == ["images[4]"] * 2
 
 
+def test_a_table_is_the_users_own():
+    pytest.importorskip("pandas", reason="optional")
+    found = faces()
+    table = found.to_pandas()
+    table.loc[0, ["x1", "score"]] = -1.0
+    assert found == faces()
+
+
 @pytest.mark.filterwarnings("ignore:OpenCV")
 @pytest.mark.parametrize("package", ["pandas", "supervision"])
 def test_a_package_that_is_missing_is_named_with_its_extra(package, monkeypatch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from s3fd.data.formats.form import (
 from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
 
 _LOOKED_AT = 65536
+_MOST_LOOKED_AT = 20  # files, of which the first may be something else
 
 
 def _looks_like_labelme(file: Path) -> bool:
@@ -46,8 +48,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _holds(root: Path) -> bool:
-    first = next((file for folder in _folders(root) for file in _files(folder)), None)
-    return first is not None and _looks_like_labelme(first)
+    files = (file for folder in _folders(root) for file in _files(folder))
+    return any(map(_looks_like_labelme, islice(files, _MOST_LOOKED_AT)))
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:

@@ -46,6 +46,15 @@ def test_other_labels_are_left_out_unless_they_are_named(tmp_path):
         read_photos(tmp_path)
 
 
+def test_json_of_something_else_among_the_labels_is_named(tmp_path):
+    write(tmp_path, "b")
+    (tmp_path / "a_meta.json").write_text('{"made": "today"}')
+    with pytest.raises(
+        ValueError, match=r"a_meta\.json: expected a JSON object with a list \"shapes"
+    ):
+        read_photos(tmp_path)
+
+
 def test_folders_may_be_splits(tmp_path):
     write(tmp_path / "train")
     write(tmp_path / "val", "b")
