@@ -65,12 +65,20 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     known = [label.findtext("name", "").strip() for label in tree.findall("meta//labels/label")]
     there = {shape.get("label", "") for image in images for shape in image if shape.get("label")}
     faces = face_classes(file, known or there, classes, complete=bool(known))
-    below = ["images", *(f"images/{subset}" for subset in sorted(subsets) if subset)]
-    names = [image.get("name", "") for image in images]
-    folder = photo_folder(file, names, below) if names else root
-    return Labels(
-        [_photo(file, folder, image, faces) for image in images], split if has_splits else None
-    )
+    folders = _folders(file, images)
+    photos = [_photo(file, folders[image.get("subset", "")], image, faces) for image in images]
+    return Labels(photos, split if has_splits else None)
+
+
+def _folders(file: Path, images: Sequence[ElementTree.Element]) -> dict[str, Path]:
+    """Where the photos of each subset are: two may have photos of the same names."""
+    names: dict[str, list[str]] = {}
+    for image in images:
+        names.setdefault(image.get("subset", ""), []).append(image.get("name", ""))
+    return {
+        subset: photo_folder(file, of_subset, [f"images/{subset}"] * bool(subset) + ["images"])
+        for subset, of_subset in names.items()
+    }
 
 
 def _photo(file: Path, folder: Path, image: ElementTree.Element, faces: set[str]) -> AnnotatedImage:

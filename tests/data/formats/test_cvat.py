@@ -75,6 +75,18 @@ def test_subsets_are_splits(tmp_path):
         read_photos(tmp_path, "test")
 
 
+@pytest.mark.parametrize("subsets", [("Train", "Validation"), ("north", "south")])
+def test_photos_of_two_subsets_may_have_one_name(tmp_path, subsets):
+    images = [
+        image(tmp_path, "0001.jpg", subset=subset, folder=f"images/{subset}") for subset in subsets
+    ]
+    photo_set = read_photos(write(tmp_path, *images), "val")
+    wanted = subsets if photo_set.split is None else subsets[1:]
+    assert [photo.path for photo in photo_set.photos] == [
+        tmp_path / "images" / subset / "0001.jpg" for subset in wanted
+    ]
+
+
 def test_the_annotations_of_a_video_are_refused_with_the_remedy(tmp_path):
     write(tmp_path, '<track id="0" label="face"></track>')
     with pytest.raises(ValueError, match="of a video; export them as 'CVAT for images'"):
