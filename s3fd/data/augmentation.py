@@ -69,6 +69,17 @@ def crop(
     Raises:
         s3fd.images.ImageError: the file is damaged.
     """
+    return _judged(cut_out(photo, patch, size, colours, beyond))
+
+
+def cut_out(
+    photo: OpenPhoto,
+    patch: Patch,
+    size: int,
+    colours: FloatArray | None = None,
+    beyond: Beyond = _MEAN,
+) -> Sample:
+    """As `crop`, with all boxes of the photo, wherever they lie: for `rotate`."""
     rgb = photo.decode(size / patch.side)
     x_zoom, y_zoom = rgb.shape[1] / photo.width, rgb.shape[0] / photo.height
     across = _Span.of(patch.x * x_zoom, patch.side * x_zoom, rgb.shape[1], size)
@@ -80,17 +91,28 @@ def crop(
         ((each * zooms - origin) * scales).astype(np.float32)
         for each in (photo.boxes, photo.ignore)
     )
-    kept, tiny = kept_faces(boxes, size)
-    ignore = np.concatenate([boxes[~kept], ignore])
     inner = resized(rgb[down.part, across.part], down.length, across.length)
     if colours is not None:
         inner = recolour(inner, colours)
     pixels = _framed(inner, across.start, down.start, size, beyond)
     if beyond == "mirror":
         window = (across.start, down.start, across.stop, down.stop)
-        ignore = np.concatenate([ignore, _mirrored(np.concatenate([boxes, ignore]), window)])
-    ignore = ignore.clip(0, size)
-    return Sample(pixels, boxes[kept].clip(0, size), ignore[has_area(ignore)], int(tiny.sum()))
+        every = np.concatenate([boxes, ignore])
+        ignore = np.concatenate([ignore, _in_mirrors(every, window, size)])
+    return Sample(pixels, boxes, ignore)
+
+
+def _judged(sample: Sample) -> Sample:
+    """Which of the boxes, wherever they lie, are faces to learn, and which are to be ignored."""
+    size = sample.image.shape[0]
+    kept, tiny = kept_faces(sample.boxes, size)
+    ignore = np.concatenate([sample.boxes[~kept], sample.ignore]).clip(0, size)
+    return Sample(
+        sample.image,
+        sample.boxes[kept].clip(0, size),
+        ignore[has_area(ignore)],
+        sample.tiny + int(tiny.sum()),
+    )
 
 
 class _Span(NamedTuple):
@@ -142,21 +164,30 @@ def _framed(inner: UInt8Array, left: int, top: int, size: int, beyond: Beyond) -
     return whole
 
 
-def _mirrored(boxes: FloatArray, window: Window) -> FloatArray:
-    """Boxes as they are seen in the eight mirror images around the photo in `window`."""
+def _in_mirrors(boxes: FloatArray, window: Window, size: int) -> FloatArray:
+    """Boxes as they are seen in the mirror images around the photo in `window`, up to `size`."""
     left, top, right, bottom = window
-    copies = []
-    for axis_x in (None, left, right):
-        for axis_y in (None, top, bottom):
-            if axis_x is None and axis_y is None:
-                continue
-            copy = boxes.copy()
-            if axis_x is not None:
-                copy[:, [0, 2]] = 2 * axis_x - boxes[:, [2, 0]]
-            if axis_y is not None:
-                copy[:, [1, 3]] = 2 * axis_y - boxes[:, [3, 1]]
-            copies.append(copy)
-    return np.concatenate(copies)
+    seen = boxes.clip([left, top] * 2, [right, bottom] * 2)
+    seen = seen[has_area(seen)]
+    columns = _repeated(seen[:, [0, 2]], left, right, size)[None]  # [1, C, N, 2]
+    rows = _repeated(seen[:, [1, 3]], top, bottom, size)[:, None]  # [R, 1, N, 2]
+    images = np.stack(np.broadcast_arrays(columns, rows), axis=-1)  # [R, C, N, 2, 2]: x1 y1, x2 y2
+    images = images.reshape(len(rows) * columns.shape[1], -1, 4)
+    itself = _before(top, bottom) * columns.shape[1] + _before(left, right)
+    return np.delete(images, itself, axis=0).reshape(-1, 4)
+
+
+def _repeated(ends: FloatArray, start: int, stop: int, size: int) -> FloatArray:
+    """Ends ``[N, 2]`` in a photo and its mirror images along an axis, in order: ``[M, N, 2]``."""
+    length = stop - start
+    numbers = np.arange(-_before(start, stop), -((stop - size) // length) + 1)[:, None, None]
+    images = np.where(numbers % 2, start + stop - ends[:, ::-1], ends) + numbers * length
+    return images.astype(np.float32)
+
+
+def _before(start: int, stop: int) -> int:
+    """How many mirror images fit in before a photo, the last perhaps in part."""
+    return -(-start // (stop - start))
 
 
 def flip(sample: Sample) -> Sample:
@@ -249,13 +280,17 @@ def _near(middle: float, reach: float, size: int) -> tuple[slice, FloatArray]:
 
 
 def place(tile: Sample, ground: Sample, rng: np.random.Generator) -> Sample:
-    """Lays a small square sample somewhere on a larger one that has no faces."""
+    """Lays a small square sample somewhere on a larger one, of which no face is learned.
+
+    What may be a face there, and perhaps is covered, becomes an ignore box.
+    """
     room = ground.image.shape[0] - tile.image.shape[0]
     x, y = (int(offset) for offset in rng.integers(0, room + 1, size=2))
     image = ground.image.copy()
     image[y : y + tile.image.shape[0], x : x + tile.image.shape[1]] = tile.image
     shift = np.array([x, y, x, y], dtype=np.float32)
-    return Sample(image, tile.boxes + shift, tile.ignore + shift, tile.tiny)
+    ignore = np.concatenate([ground.boxes, ground.ignore, tile.ignore + shift])
+    return Sample(image, tile.boxes + shift, ignore, tile.tiny)
 
 
 def quarter_turn(sample: Sample, turns: int) -> Sample:
@@ -280,10 +315,12 @@ def rotate(sample: Sample, degrees: float, side: int) -> Sample:
     """Turns a sample about its middle, against the clock, and keeps a smaller square of it.
 
     A face is taken for the ellipse in its box, and gets the box around that ellipse once turned: a
-    box around the turned corners would be too large.
+    box around the turned corners would be too large. An ignore box may be a whole crowd, and gets
+    the box around its corners. Boxes are kept and ignored as by `crop`.
 
     Args:
-        sample: of a side of at least `rotated_side`.
+        sample: of a side of at least `rotated_side`, by `cut_out`: a face that an edge has cut is
+            no ellipse.
         degrees: the angle.
         side: of the result.
     """
@@ -298,20 +335,13 @@ def rotate(sample: Sample, degrees: float, side: int) -> Sample:
         Image.Resampling.BILINEAR,
     )  # fmt: skip
 
-    def turned(boxes: FloatArray) -> FloatArray:
+    def turned(boxes: FloatArray, power: int) -> FloatArray:
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - outer / 2  # [N, 2]
         half = (boxes[:, 2:] - boxes[:, :2]) / 2  # [N, 2]
         matrix = np.array([[cos, sin], [-sin, cos]])
         centres = centres @ matrix.T + side / 2
-        half = np.sqrt(half**2 @ (matrix**2).T)
+        half = (half**power @ abs(matrix.T) ** power) ** (1 / power)  # 2: ellipse, 1: corners
         return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
 
-    boxes, ignore = turned(sample.boxes), turned(sample.ignore)
-    kept, tiny = kept_faces(boxes, side)
-    ignore = np.concatenate([boxes[~kept], ignore]).clip(0, side)
-    return Sample(
-        np.asarray(image),
-        boxes[kept].clip(0, side),
-        ignore[has_area(ignore)],
-        sample.tiny + int(tiny.sum()),
-    )
+    boxes, ignore = turned(sample.boxes, 2), turned(sample.ignore, 1)
+    return _judged(Sample(np.asarray(image), boxes, ignore, sample.tiny))
