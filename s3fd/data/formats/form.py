@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -63,6 +64,16 @@ def is_of_split(name: str, split: str) -> bool:
 
 class NoSplitError(ValueError):
     """The labels have other splits than the one that is asked for."""
+
+
+def doubt_loose(root: Path, loose: Sequence[Path]) -> None:
+    """Says what lies beside the folders of the splits, and so belongs to none."""
+    if loose:
+        warnings.warn(
+            f"{root}: {len(loose)} files that are in no folder of a split are left out, such as "
+            f"{shortened(loose[0].name)}",
+            stacklevel=2,
+        )
 
 
 def no_split(labels: Path, split: str, there: Iterable[str]) -> NoSplitError:

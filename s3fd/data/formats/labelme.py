@@ -20,6 +20,7 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
+    doubt_loose,
     face_classes,
     is_of_split,
     no_split,
@@ -58,6 +59,8 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     chosen = [f for f in folders if is_of_split(f.name, split)] if has_splits else folders
     if not chosen:
         raise no_split(root, split, (folder.name for folder in folders))
+    others = (f for f in _files(root) if not any(map(f.is_relative_to, folders)))
+    doubt_loose(root, list(filter(_looks_like_labelme, others)))
     files = [file for folder in chosen for file in _files(folder)]
     contents = [read_json(file, "shapes") for file in files]
     there = {

@@ -24,6 +24,7 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
+    doubt_loose,
     face_classes,
     is_file,
     is_folder,
@@ -140,6 +141,9 @@ def _from_folders(root: Path) -> _Dataset:
     for folder in _label_folders(root):
         images = folder.parent / "images"
         below = [f for f in visible(images, "*") if f.is_dir() and split_of(f.name)]
+        if below:
+            suffixes = photo_suffixes()
+            doubt_loose(images, [f for f in visible(images, "*") if f.suffix.lower() in suffixes])
         for place in below or [images]:
             name = place.name if below else folder.parent.name
             key = name if below or folder.parent != root else ""

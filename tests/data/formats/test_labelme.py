@@ -63,6 +63,14 @@ def test_folders_may_be_splits(tmp_path):
         read_photos(tmp_path, "test")
 
 
+def test_labels_beside_the_folders_of_splits_are_told(tmp_path):
+    for folder, name in (("train", "a"), ("val", "b"), (".", "c"), ("more", "d")):
+        write(tmp_path / folder, name)
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"2 files that are in no folder .* such as c\.json"):
+        assert len(read_photos(tmp_path).photos) == 1
+
+
 @pytest.mark.parametrize("name", ["..\\images\\a.jpg", "C:\\me\\old.jpg", "/home/me/old.jpg"])
 def test_a_photo_is_found_from_where_its_labels_were_made(tmp_path, name):
     write(tmp_path / "labels", imagePath=name)

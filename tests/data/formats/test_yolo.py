@@ -76,6 +76,13 @@ def test_folders_alone_tell_the_splits(tmp_path, place):
     assert [photo.path.name for photo in photo_set.photos] == ["valid.jpg"]
 
 
+def test_photos_beside_the_folders_of_splits_are_told(tmp_path):
+    for place in ("images/train", "images/val", "images"):
+        add(tmp_path, f"{place}/a.jpg", "0 0.5 0.5 0.2 0.4")
+    with pytest.warns(UserWarning, match=r"1 files that are in no folder .* such as a\.jpg"):
+        assert len(read_photos(tmp_path).photos) == 1
+
+
 def test_flat_folders_have_no_splits_and_a_list_of_classes(tmp_path):
     add(tmp_path, "images/a.jpg", f"{FACE}\n{PERSON}\n")
     (tmp_path / "classes.txt").write_text("\ufeffperson\nFace\n", encoding="utf-8")
