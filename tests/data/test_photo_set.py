@@ -54,6 +54,21 @@ def test_pascal_voc_may_say_what_the_photo_was_called_before(voc, name):
     assert first.width == 60
 
 
+@pytest.mark.parametrize("written", ["1.jpg", "north/1.jpg"])
+def test_names_of_pascal_voc_may_have_folders(tmp_path, written):
+    for place in ("north", "south"):
+        photo(tmp_path / "JPEGImages" / place / "1.jpg")
+        file = tmp_path / "Annotations" / place / "1.xml"
+        file.parent.mkdir(parents=True)
+        text = XML.format(name="1", width=60).replace("1.jpg", written.replace("north", place))
+        file.write_text(text)
+    expected = [tmp_path / "JPEGImages" / place / "1.jpg" for place in ("north", "south")]
+    assert [found.path for found in read_photos(tmp_path).photos] == expected
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("south/1\n")
+    assert [found.path for found in read_photos(tmp_path, "val").photos] == expected[1:]
+
+
 def test_labels_of_pascal_voc_that_went_on_naming_another_photo_are_refused(voc):
     (voc / "Annotations" / "b.xml").write_text(XML.format(name="a", width=60))
     with pytest.raises(ValueError, match=r"2 entries are of .*a\.jpg; list each photo once"):

@@ -1,8 +1,8 @@
 """Labels in the XML form of PASCAL VOC (Everingham et al., 2010), as CVAT writes it too.
 
-``Annotations/NAME.xml`` of photos in ``JPEGImages``, ``images`` or beside that folder. Objects that
-are marked as difficult become ignore boxes. VOC counts pixels from 1, and its corners are pixels of
-the box: pixel 1 to 10 is ``[0, 10)`` here.
+``Annotations/NAME.xml`` of photos in ``JPEGImages``, ``images`` or beside that folder; a name may
+have folders, which both have. Objects that are marked as difficult become ignore boxes. VOC counts
+pixels from 1, and its corners are pixels of the box: pixel 1 to 10 is ``[0, 10)`` here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from s3fd.data.formats.form import (
     Form,
     Labels,
     face_classes,
+    is_file,
     is_of_split,
     no_split,
     photo_beside,
@@ -113,7 +114,7 @@ def _malformed(file: Path, error: Exception) -> ValueError:
 
 
 def _holds(root: Path) -> bool:
-    return bool(visible(root, "Annotations/*.xml"))
+    return bool(visible(root, "Annotations/**/*.xml"))
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
@@ -121,12 +122,15 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     names = _names_of_split(root, split)
     has_splits = names is not None
     if names is None:
-        names = [file.stem for file in visible(folder, "*.xml")]
+        found = (file.relative_to(folder) for file in visible(folder, "**/*.xml"))
+        names = [file.with_suffix("").as_posix() for file in found]
     read = [read_voc_file(folder / f"{name}.xml") for name in names]
     there = {item.name for photo in read for item in photo.objects}
     faces = face_classes(folder, there, classes, complete=False)
     photos = next((root / name for name in _PHOTO_FOLDERS if (root / name).is_dir()), root)
-    return Labels([_photo(photos, photo, faces) for photo in read], split if has_splits else None)
+    return Labels(
+        [_photo(folder, photos, photo, faces) for photo in read], split if has_splits else None
+    )
 
 
 def _names_of_split(root: Path, split: str) -> list[str] | None:
@@ -140,10 +144,12 @@ def _names_of_split(root: Path, split: str) -> list[str] | None:
     return None
 
 
-def _photo(photos: Path, photo: VocPhoto, faces: set[str]) -> AnnotatedImage:
+def _photo(folder: Path, photos: Path, photo: VocPhoto, faces: set[str]) -> AnnotatedImage:
     corners, difficult = photo.rows(faces)
     rows = np.array(corners).reshape(-1, 4) - [1, 1, 0, 0]
-    path = photo_beside(photos, photo.file_name, photo.file)
+    path = photo_beside(photos / photo.file.parent.relative_to(folder), photo.file_name, photo.file)
+    if not is_file(path):
+        path = photo_beside(photos, photo.file_name, photo.file)
     return annotated_image(path, rows, ignored=difficult, size=photo.size)
 
 
