@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from s3fd.data.formats.form import visible
 from s3fd.data.formats.pascal_voc import read_voc_file
 from s3fd.data.formats.text import numbered_lines, numbers
 from s3fd.evaluation.predictions import image_name
@@ -44,7 +45,7 @@ def read_pascal_voc(path: str | Path, label: str = "face") -> list[PascalVocImag
     """
     root = Path(path)
     if root.is_dir():
-        files = sorted(root.glob("*.xml"))
+        files = visible(root, "*.xml")
         if not files:
             raise FileNotFoundError(f"ground_truth: there is no .xml file in {root}")
         return [_image(file.stem, _faces(file, label)) for file in files]

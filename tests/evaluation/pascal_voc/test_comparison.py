@@ -69,6 +69,7 @@ def test_a_folder_of_xml_files_is_read(tmp_path):
     (tmp_path / "one.xml").write_text(XML.format(0))
     (tmp_path / "two.xml").write_text(XML.format(1))
     (tmp_path / "none.xml").write_text("<annotation/>")
+    (tmp_path / "._one.xml").write_bytes(b"\0\5\x16\x07")  # as macOS leaves them
     none, one, two = read_pascal_voc(tmp_path)
     assert (one.name, none.boxes.shape) == ("one", (0, 4))
     np.testing.assert_array_equal(one.boxes, [[1, 2, 30.5, 40]])
