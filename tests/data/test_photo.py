@@ -94,6 +94,12 @@ def test_a_jpeg_is_decoded_no_larger_than_needed(tmp_path, scale, size):
         assert photo.decode(scale).shape == (size[1], size[0], 3)
 
 
+@pytest.mark.parametrize("size", [(9, 800), (800, 1)])
+def test_a_narrow_jpeg_is_decoded_at_any_scale(tmp_path, size):
+    Image.new("RGB", size, (90, 120, 150)).save(tmp_path / "photo.jpg")
+    assert pixels(tmp_path / "photo.jpg", 0.01).shape[2] == 3
+
+
 def test_a_photo_of_another_size_than_its_labels_is_named(tmp_path):
     Image.new("RGB", (40, 60)).save(tmp_path / "photo.png")
     with (
