@@ -36,6 +36,8 @@ class FaceSizes:
     octave a photo as the root of the number of its faces: crowds hold most of the small faces, and
     would be nearly all that is seen of them.
 
+    Where none is of a size that can be shown well, smaller or larger ones are drawn.
+
     Args:
         boxes: ``[N, 4]`` of each photo, some of which have one.
     """
@@ -56,6 +58,8 @@ class FaceSizes:
         enlarge = _ENLARGE_LARGE if target >= 4 * _LARGE else _ENLARGE
         low = min(max(octave - enlarge, self._lowest), self._highest)
         high = max(min(octave + _SHRINK, self._highest), low)
+        if not any(low <= octave <= high for octave in self._octaves):
+            high = min(octave for octave in self._octaves if octave > high)
         choices = [self._octaves[k] for k in range(low, high + 1) if k in self._octaves]
         ends = list(accumulate(choice.share for choice in choices))
         chosen = choices[min(bisect(ends, rng.random() * ends[-1]), len(choices) - 1)]

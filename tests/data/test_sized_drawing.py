@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from s3fd.data import Augmentation, TrainingBatches
@@ -128,6 +130,15 @@ def test_each_octave_is_drawn_not_only_that_of_the_crowds(tmp_path):
     rng = np.random.default_rng(0)
     numbers = [FaceSizes([photo.boxes for photo in photos]).draw(20.0, rng)[0] for _ in range(100)]
     assert 10 < sum(number == 0 for number in numbers) < 60
+
+
+@example(sides=[2, 400], target=12.0)
+@given(sides=st.lists(st.integers(1, 900), min_size=1, max_size=3), target=st.floats(6, 500))
+def test_a_face_is_drawn_for_every_size_whatever_sizes_there_are(sides, target):
+    """Such as a set of portraits with one box of two pixels."""
+    drawn = FaceSizes([np.array([[0, 0, side, side]], np.float32) for side in sides])
+    number, box = drawn.draw(target, np.random.default_rng(0))
+    assert box[2] == sides[number]
 
 
 def spot(side, x, y, radius):
