@@ -100,7 +100,7 @@ class PhotoCache:
             file.seek(end)
             for count, (path, decoded) in enumerate(_map(decode, missing, workers), 1):
                 self._entries[path] = _Entry(
-                    _file_stamp(path), decoded.size, file.tell(), decoded.sizes(), decoded.error
+                    decoded.file, decoded.size, file.tell(), decoded.sizes(), decoded.error
                 )
                 for copy in decoded.copies:
                     file.write(copy.data)
@@ -183,6 +183,7 @@ class PhotoCache:
 
 
 class _Decoded(NamedTuple):
+    file: tuple[int, int]  # as it was before it was read: what has changed since is seen later
     size: tuple[int, int]
     copies: list[UInt8Array]
     error: str
@@ -223,6 +224,7 @@ def _map(
 
 
 def _decode(path: str, max_side: int) -> _Decoded:
+    file = _file_stamp(path)
     try:
         image, name = open_file(path)
         with image:
@@ -230,13 +232,13 @@ def _decode(path: str, max_side: int) -> _Decoded:
             scale = min(1.0, max_side / max(width, height))
             largest = decode_photo(image, name, scale)
     except (FileNotFoundError, ImageError) as error:
-        return _Decoded((0, 0), [], str(error))
+        return _Decoded(file, (0, 0), [], str(error))
     shape = max(1, round(height * scale)), max(1, round(width * scale))
     copies = [_resized(largest, shape)]
     while max(shape) >= 2 * _SMALLEST:
         shape = (shape[0] + 1) // 2, (shape[1] + 1) // 2
         copies.append(_resized(copies[-1], shape))
-    return _Decoded((width, height), copies, "")
+    return _Decoded(file, (width, height), copies, "")
 
 
 def _resized(image: UInt8Array, shape: tuple[int, int]) -> UInt8Array:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from s3fd.data import Augmentation, PhotoCache, TrainingBatches
 from s3fd.data.annotations import AnnotatedImage
-from s3fd.data.photo import open_photo
+from s3fd.data.photo import decode_photo, open_photo
 from s3fd.images import ImageError
 
 NONE = np.zeros((0, 4), np.float32)
@@ -74,6 +74,21 @@ def test_a_photo_that_has_changed_is_decoded_anew(tmp_path, photo):
     cache = PhotoCache(tmp_path / "cache")
     cache.add([photo])
     picture(200, 120, seed=7).save(photo.path)
+    cache.add([photo])
+    with cache.open(photo) as cached, open_photo(photo) as opened:
+        assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+def test_a_photo_that_changes_while_it_is_decoded_is_decoded_anew(tmp_path, photo, monkeypatch):
+    def changes(*arguments):
+        pixels = decode_photo(*arguments)
+        picture(200, 120, seed=7).save(photo.path, compress_level=1)
+        return pixels
+
+    cache = PhotoCache(tmp_path / "cache")
+    monkeypatch.setattr("s3fd.data.cache.decode_photo", changes)
+    cache.add([photo])
+    monkeypatch.undo()
     cache.add([photo])
     with cache.open(photo) as cached, open_photo(photo) as opened:
         assert (cached.decode(1.0) == opened.decode(1.0)).all()
