@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from s3fd.images import ImageWarning, read_image, read_scaled
-from s3fd.images.resize import resized
+from s3fd.images.resize import mirrored, resized
 
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose, from upright to stored
 
@@ -68,14 +68,47 @@ def test_a_picture_of_the_size_that_is_wanted_is_left_alone():
     assert resized(pixels, 5, 6) is pixels
 
 
-def test_scaling_takes_arrays_that_are_read_only_or_not_contiguous():
-    pixels = noise(40, 60)
-    expected = resized(pixels, 10, 15)
+def frozen(pixels):
+    pixels = pixels.copy()
     pixels.flags.writeable = False
-    np.testing.assert_array_equal(resized(pixels, 10, 15), expected)
-    np.testing.assert_array_equal(resized(noise(80, 120)[::2, ::2], 7, 9).shape, (7, 9, 3))
-    mirrored = np.ascontiguousarray(pixels[:, ::-1])[:, ::-1]
-    np.testing.assert_array_equal(resized(mirrored, 10, 15), expected)
+    return pixels
+
+
+# The same pixels, otherwise in memory.
+LAYOUTS = {
+    "read-only": frozen,
+    "mirrored": lambda pixels: np.ascontiguousarray(pixels[:, ::-1])[:, ::-1],
+    "upside down": lambda pixels: np.ascontiguousarray(pixels[::-1])[::-1],
+    "BGR": lambda pixels: np.ascontiguousarray(pixels[..., ::-1])[..., ::-1],
+    "planes": lambda pixels: np.ascontiguousarray(pixels.transpose(2, 0, 1)).transpose(1, 2, 0),
+    "a part": lambda pixels: np.pad(pixels, ((3, 2), (1, 4), (0, 1)))[3:-2, 1:-4, :-1],
+    "read-only part": lambda pixels: frozen(np.repeat(pixels, 2, axis=0))[::2],
+    "column by column": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("function", [lambda pixels: resized(pixels, 10, 25), mirrored])
+def test_what_is_made_of_pixels_does_not_depend_on_how_they_lie_in_memory(layout, function):
+    pixels = noise(40, 60)
+    given = LAYOUTS[layout](pixels)
+    made = function(given)
+    np.testing.assert_array_equal(made, function(pixels))
+    assert made.flags.writeable
+    made[:] = 0
+    np.testing.assert_array_equal(given, pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 1)])
+def test_one_colour_that_lies_in_memory_once_is_scaled_and_mirrored(size):
+    colour = np.broadcast_to(np.array([9, 99, 200], np.uint8), (*size, 3))
+    np.testing.assert_array_equal(resized(colour, 4, 5), np.broadcast_to(colour[0, 0], (4, 5, 3)))
+    np.testing.assert_array_equal(mirrored(colour), colour)
+
+
+def test_mirroring_exchanges_left_and_right():
+    pixels = noise(5, 8)
+    np.testing.assert_array_equal(mirrored(pixels), pixels[:, ::-1])
 
 
 @pytest.mark.parametrize("extent", [(29.5, 40.0), (30.0, 39.125), (29.25, 39.875), (30, 40)])
