@@ -109,6 +109,12 @@ class Augmentation:
             raise ValueError(
                 f"collage: expected shares that add up to at most 1, got {self.collage}"
             )
+        kinds = self.plain + self.background + self.empty
+        if self.crop == "size" and kinds > 1 + 1e-9:
+            raise ValueError(
+                "empty: expected plain, background and empty that add up to at most 1, got "
+                f"{kinds:g}"
+            )
         if len(self.scales) != len(self.scale_shares) or not math.isclose(
             sum(self.scale_shares), 1.0
         ):
