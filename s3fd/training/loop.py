@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -148,12 +149,14 @@ class _Loop:
         tensorboard = self.config.tensorboard and first
         self.log = RunLog(self.config.out / files.LOG, step) if first else None
         self.events = Events(self.config.out / "tensorboard" if tensorboard else None, step)
-        with ProgressLine(self.config.steps, step, enabled=self.speaks) as self.line:
+        with (
+            closing(self.events),
+            ProgressLine(self.config.steps, step, enabled=self.speaks) as self.line,
+        ):
             for line in self._notes():
                 self.line.say(line)
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
-        self.events.close()
         return self.config.out / files.WEIGHTS
 
     def _notes(self) -> Iterator[str]:

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from s3fd.training import events, train
@@ -35,6 +37,19 @@ def test_a_resumed_run_has_each_point_once(make_config, tmp_path):
     points = written(tmp_path).Scalars("class_loss")
     assert sorted(point.step for point in points) == [1, 2, 3, 4, 5, 6]
     assert all(point.value < 1e6 for point in points)
+
+
+def test_a_run_that_goes_astray_closes_its_curves(make_config, tmp_path, monkeypatch):
+    def astray(loop, batch, waited):
+        loop.events.scalars(1, {"class_loss": 1.0})
+        raise FloatingPointError
+
+    monkeypatch.setattr("s3fd.training.loop._Loop._advance", astray)
+    before = threading.enumerate()
+    with pytest.raises(FloatingPointError):
+        train(make_config(tmp_path, tensorboard=True), progress=False)
+    assert [point.step for point in written(tmp_path).Scalars("class_loss")] == [1]
+    assert [thread for thread in threading.enumerate() if thread not in before] == []
 
 
 def test_a_missing_tensorboard_is_said_before_any_work(make_config, tmp_path, monkeypatch):
