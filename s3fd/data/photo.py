@@ -102,8 +102,8 @@ def decode_photo(image: Image.Image, name: str, scale: float) -> UInt8Array:
         ImageError: the file is damaged.
     """
     try:
-        wanted = (max(1, int(side * scale)) for side in image.size)  # Pillow divides by them
-        image.draft("RGB", tuple(wanted))
+        width, height = (max(1, int(side * scale)) for side in image.size)  # Pillow divides by them
+        image.draft("RGB", (width, height))
         image.load()
         if image.mode in _PLAIN_MODES and not image.has_transparency_data:
             image = upright(image)
