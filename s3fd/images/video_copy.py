@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from s3fd.file_kinds import VIDEO_FORMATS
 from s3fd.files import whole_file
@@ -29,15 +31,15 @@ _BITS_PER_PIXEL = 0.15  # of each frame: faces stay as sharp as they were
 
 @contextmanager
 def copied_video(
-    source: Path, target: Path
-) -> Iterator[Callable[[UInt8Array, float | None], None]]:
+    source: str | os.PathLike[str], target: str | os.PathLike[str]
+) -> Iterator[Callable[[UInt8Array | Image.Image, float | None], None]]:
     """A copy of a video whose pictures are given one after the other.
 
     ::
 
         with copied_video(clip, drawn) as write:
             for faces in detector.stream(clip, keep_images=True):
-                write(np.asarray(faces.draw()), faces.source.time)
+                write(faces.draw(), faces.source.time)
 
     Args:
         source: the video that sound and frame rate are taken from.
@@ -45,8 +47,9 @@ def copied_video(
             `s3fd.file_kinds.VIDEO_FORMATS`.
 
     Yields:
-        What takes a picture, uint8 ``[H, W, 3]`` in RGB, upright and all of one size, and its time
-        in seconds, as the source's `s3fd.images.Source` has it; None for one frame after the last.
+        What takes a picture, a PIL image or uint8 ``[H, W, 3]`` in RGB, upright and all of one
+        size, and its time in seconds, as the source's `s3fd.images.Source` has it; None for one
+        frame after the last. What is no such picture is a ValueError.
 
     Raises:
         FileNotFoundError: there is no such video, or no folder for the copy.
@@ -55,6 +58,7 @@ def copied_video(
     Warns:
         ImageWarning: files of this kind can't hold its sound, which is left out.
     """
+    source, target = Path(source), Path(target)
     name = str(target)
     kind = VIDEO_FORMATS.get(target.suffix.lower())
     if kind is None:
@@ -98,13 +102,18 @@ class _Copy:
             text = f"{name}: without its sound, which such a file can't hold; an .mkv could"
             warnings.warn(text, ImageWarning, stacklevel=2)
 
-    def write(self, pixels: UInt8Array, seconds: float | None) -> None:
+    def write(self, picture: UInt8Array | Image.Image, seconds: float | None) -> None:
         """Adds a picture, and the sound up to it."""
         from av import VideoFrame
 
+        pixels = np.asarray(picture)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(
+                f"picture: expected uint8 [H, W, 3] in RGB, got {pixels.dtype} {list(pixels.shape)}"
+            )
         even = [(0, length % 2) for length in pixels.shape[:2]]  # as encoders want it
         frame = VideoFrame.from_ndarray(np.pad(pixels, (*even, (0, 0)), mode="edge"), "rgb24")
-        after = self._last + round(1 / (self._rate * _TICK))
+        after = 0 if self._last < 0 else self._last + round(1 / (self._rate * _TICK))
         frame.pts = after if seconds is None else max(self._last + 1, round(seconds / _TICK))
         frame.time_base, self._last = _TICK, frame.pts
         if self._video is None:

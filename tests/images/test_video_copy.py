@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from s3fd.images import ImageError, ImageWarning
 from s3fd.images.video import read_video
@@ -81,9 +82,32 @@ def test_frames_without_a_time_follow_each_other_at_the_rate_of_the_video(tmp_pa
     with copied_video(source, tmp_path / "drawn.mkv") as write:
         for frame in read_video(source):
             write(frame.pixels, None)
+    with av.open(str(tmp_path / "drawn.mkv")) as container:
+        assert next(container.decode(video=0)).time == 0  # or the sound would come too early
     times = [frame.time for frame in read_video(tmp_path / "drawn.mkv")]
     assert np.ptp(np.diff(times)) < 0.002
     assert np.diff(times).min() > 0.01
+
+
+def test_pictures_of_pil_and_names_in_text_are_taken(tmp_path):
+    source, target = write_video(tmp_path / "clip.mp4"), tmp_path / "drawn.mp4"
+    with copied_video(str(source), str(target)) as write:
+        for seconds in (0, 0.5):
+            write(Image.new("RGB", (64, 48)), seconds)
+    assert [frame.pixels.shape for frame in read_video(target)] == [(48, 64, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((48, 64)), np.zeros((48, 64), np.uint8), Image.new("RGBA", (64, 48))]
+)
+def test_what_is_no_picture_in_rgb_is_named(tmp_path, picture):
+    source, target = write_video(tmp_path / "clip.mp4"), tmp_path / "drawn.mp4"
+    with (
+        pytest.raises(ValueError, match=r"picture: expected uint8 \[H, W, 3\] in RGB"),
+        copied_video(source, target) as write,
+    ):
+        write(picture, 0)
+    assert not target.exists()
 
 
 def test_sound_that_a_file_cannot_hold_is_left_out_with_a_warning(tmp_path):
