@@ -210,7 +210,9 @@ class SizedDrawing:
             self.recipe.jpeg,
         )  # fmt: skip
         if wears[0] and len(boxes):
-            image = wear.occlude(image, boxes[int(rng.integers(len(boxes)))], rng)
+            face_number = int(rng.integers(len(boxes)))
+            others = np.concatenate([np.delete(boxes, face_number, axis=0), ignore])
+            image = wear.occlude(image, boxes[face_number], others, rng)
         if wears[1] and face >= 2 * _LEAST_DETAIL:
             factor = rng.uniform(1.0, min(_MOST_BLUR, face / _LEAST_DETAIL))
             image = wear.blur(image, factor)

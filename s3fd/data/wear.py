@@ -51,10 +51,18 @@ def darken(image: UInt8Array, gamma: float, gain: float) -> UInt8Array:
     return darkened
 
 
-def occlude(image: UInt8Array, box: FloatArray, rng: np.random.Generator) -> UInt8Array:
+def occlude(
+    image: UInt8Array, box: FloatArray, others: FloatArray, rng: np.random.Generator
+) -> UInt8Array:
     """Covers a quarter to a half of a face's width or height, from one side, by something else.
 
     That is a plain colour, or another part of the image.
+
+    Args:
+        image: ``[H, W, 3]``.
+        box: ``[4]``, the face.
+        others: ``[N, 4]``, what may be faces too: a second one of these would have no label.
+        rng: what draws.
     """
     x1, y1, x2, y2 = (int(value) for value in np.rint(box))
     share = rng.uniform(0.25, 0.5)
@@ -72,10 +80,16 @@ def occlude(image: UInt8Array, box: FloatArray, rng: np.random.Generator) -> UIn
     if x2 <= x1 or y2 <= y1:
         return image
     covered: UInt8Array = image.copy()
-    if rng.random() < 0.5:
-        covered[y1:y2, x1:x2] = rng.integers(0, 256, 3)
-    else:
+    if rng.random() >= 0.5:
         left = int(rng.integers(width - (x2 - x1) + 1))
         top = int(rng.integers(height - (y2 - y1) + 1))
-        covered[y1:y2, x1:x2] = image[top : top + y2 - y1, left : left + x2 - x1]
+        right, bottom = left + x2 - x1, top + y2 - y1
+        if (
+            not ((others[:, :2] < (right, bottom)) & (others[:, 2:] > (left, top)))
+            .all(axis=1)
+            .any()
+        ):
+            covered[y1:y2, x1:x2] = image[top:bottom, left:right]
+            return covered
+    covered[y1:y2, x1:x2] = rng.integers(0, 256, 3)
     return covered

@@ -3,6 +3,8 @@ import pytest
 
 from s3fd.data import wear
 
+NONE = np.zeros((0, 4), np.float32)
+
 
 @pytest.fixture
 def rng():
@@ -46,14 +48,27 @@ def test_bad_light_darkens_and_keeps_black(image):
 
 def test_a_quarter_to_a_half_of_a_face_is_covered(image, rng):
     for _ in range(40):
-        covered = wear.occlude(image, np.array([10, 20, 30, 50], np.float32), rng)
+        covered = wear.occlude(image, np.array([10, 20, 30, 50], np.float32), NONE, rng)
         changed = (covered != image).any(axis=2)
         assert not changed[:, :10].any()
         assert not changed[:, 30:].any()
         assert 0.2 < changed[20:50, 10:30].mean() <= 0.55
 
 
+def test_a_face_is_not_covered_by_a_second_one_of_another_face(rng):
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[50:58, 48:60] = 1
+    image[:48] = 2
+    face, other = np.array([[5, 5, 55, 45], [48, 50, 60, 58]], np.float32)
+    parts = 0
+    for _ in range(200):
+        covered = wear.occlude(image, face, other[None], rng)
+        assert (covered == 1).all(axis=2).sum() == 8 * 12
+        parts += (covered == 0).all(axis=2).sum() > (image == 0).all(axis=2).sum()
+    assert parts > 10
+
+
 def test_a_face_that_leaves_the_image_is_no_trouble(image, rng):
     for box in ([-30, -30, 10, 10], [60, 60, 90, 90], [63.6, 3, 64, 9], [-9, 0, 99, 64]):
         for _ in range(20):
-            assert wear.occlude(image, np.array(box, np.float32), rng).shape == image.shape
+            assert wear.occlude(image, np.array(box, np.float32), NONE, rng).shape == image.shape
