@@ -109,6 +109,14 @@ def afw(tmp_path):
     return tmp_path
 
 
+def test_what_is_wrong_with_a_file_of_pascal_voc_is_said_in_a_line(voc):
+    text = XML.format(name="a", width=60).replace("<xmin>1<", f"<xmin>{'x' * 3000}<", 1)
+    (voc / "Annotations" / "a.xml").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.xml: not labels .*could not convert") as caught:
+        read_photos(voc)
+    assert len(str(caught.value)) < 500
+
+
 def test_afw_is_read_from_its_own_labels(afw):
     photo_set = read_photos(afw)
     assert photo_set.form == "afw-pascal"

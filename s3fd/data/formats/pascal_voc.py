@@ -26,7 +26,7 @@ from s3fd.data.formats.form import (
     split_of,
     visible,
 )
-from s3fd.data.formats.text import MALFORMED, numbered_lines
+from s3fd.data.formats.text import MALFORMED, malformed, numbered_lines
 from s3fd.messages import shortened, shown
 
 _PHOTO_FOLDERS = ("JPEGImages", "images")
@@ -110,7 +110,7 @@ def _object(item: ElementTree.Element) -> VocObject:
 
 
 def _malformed(file: Path, error: Exception) -> ValueError:
-    return ValueError(f"{file}: not labels in the form of PASCAL VOC ({error})")
+    return ValueError(f"{file}: not labels in the form of PASCAL VOC ({malformed(error)})")
 
 
 def _holds(root: Path) -> bool:
