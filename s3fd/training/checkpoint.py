@@ -19,7 +19,7 @@ _FREE = {
     *("data", "form", "classes", "cache", "out", "imagenet", "weights", "corrupt_share", "steps"),
     *("workers", "device"),
     *("accumulate", "checkpoint_every", "validate_every", "validation", "validation_photos"),
-    *("validation_size", "calibrate", "log_every", "tensorboard"),
+    *("validation_size", "calibrate", "start_share", "log_every", "tensorboard"),
 }
 _FORMAT = 1
 

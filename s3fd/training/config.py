@@ -78,6 +78,9 @@ class TrainingConfig:
         clip: largest norm of the gradient, which is scaled down to it; 0 leaves it alone.
         average: decay of the moving average of the weights, which is what gets evaluated and kept;
             0 keeps the weights themselves.
+        start_share: share of `weights` in what gets evaluated and kept: a mean with those that the
+            run started from forgets less of what its own photos do not show (WiSE-FT, Wortsman et
+            al., 2022). The run itself goes on without it.
         precision: ``"bfloat16"`` or ``"float16"`` autocast, ``"float32"``, or ``"auto"``: bfloat16
             where the hardware computes in it.
         channels_last: memory layout of the network.
@@ -132,6 +135,7 @@ class TrainingConfig:
     milestone_factor: _Factor = 0.1
     clip: _Weight = 10.0
     average: _Decay = 0.999
+    start_share: _Share = 0.0
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     channels_last: bool = True
     compile: bool = False
@@ -154,6 +158,8 @@ class TrainingConfig:
             raise ValueError("imagenet: only the vgg16 model starts from ImageNet weights")
         if self.imagenet is not None and self.weights is not None:
             raise ValueError("weights: a network starts from them or from imagenet, not from both")
+        if self.start_share and self.weights is None:
+            raise ValueError("start_share: there are no weights that the run starts from")
         if self.distractors is not None and not self._shows_distractors():
             raise ValueError(
                 'distractors: they are shown if augmentation.crop is "size" and '

@@ -223,7 +223,7 @@ class _Loop:
     def _validate(self) -> PrecisionRecall:
         assert self.validation is not None
         step = self.state.step
-        curve = self.validation.curve(self.state.average, self.events, step)
+        curve = self.validation.curve(self.state.kept(), self.events, step)
         average_precision = curve.average_precision
         self._write({"average_precision": average_precision})
         self.state.save_if_best(average_precision)

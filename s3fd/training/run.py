@@ -24,7 +24,7 @@ from s3fd.training.batch_norm import synchronize_batch_norms
 from s3fd.training.checkpoint import load_state, random_state, save_state, set_random_state
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distributed import Processes
-from s3fd.training.ema import update_average
+from s3fd.training.ema import move_towards, update_average
 from s3fd.training.gradient import StepGradient
 from s3fd.training.loss import DetectionLoss
 from s3fd.training.optimizer import learning_rate, make_optimizer
@@ -55,6 +55,7 @@ class Run:
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model.to(processes.device, memory_format=memory_format)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self._start = copy.deepcopy(self.average) if config.start_share else None
         if processes.size > 1:
             synchronize_batch_norms(self.model, processes.device)
         self.model.train()
@@ -94,6 +95,14 @@ class Run:
         # A step of float16 that overflows is skipped.
         return losses, norm.nan_to_num(0, 0, 0) if scaler.is_enabled() else norm
 
+    def kept(self) -> S3FD:
+        """What gets evaluated and written: the average, perhaps mixed with what it started from."""
+        if self._start is None:
+            return self.average
+        mixed = copy.deepcopy(self.average)
+        move_towards(mixed, self._start, self.config.start_share)
+        return mixed
+
     def save(self, calibration: Calibration | None = None) -> None:
         """Writes the checkpoint that ``--resume`` goes on from, and its weights before it.
 
@@ -115,8 +124,8 @@ class Run:
 
     def _calibrated(self, calibration: Calibration | None) -> S3FD:
         if calibration is None:
-            return self.average
-        model = copy.deepcopy(self.average)
+            return self.kept()
+        model = copy.deepcopy(self.kept())
         fold_calibration(model, shift=calibration.shift, scale=calibration.scale)
         return model
 
@@ -137,6 +146,8 @@ class Run:
             "random": random_states,
             "best": self.best,
         }
+        if self._start is not None:
+            state["start"] = self._start.state_dict()
         save_state(out / name, self.config, state)
 
     def load(self) -> None:
@@ -166,6 +177,8 @@ class Run:
         self.best = state["best"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        if self._start is not None and "start" in state:  # its file may have changed
+            self._start.load_state_dict(state["start"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.scaler.load_state_dict(state["scaler"])
         if len(state["random"]) == self.processes.size:

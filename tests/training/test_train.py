@@ -212,6 +212,39 @@ def test_a_run_starts_from_trained_weights(make_config, tmp_path):
         assert torch.allclose(left[name], value, atol=1e-6), name
 
 
+def test_what_is_kept_may_hold_a_share_of_the_weights_that_a_run_started_from(
+    make_config, tmp_path
+):
+    torch.manual_seed(5)
+    start = S3FD("light").eval()
+    save_checkpoint(start, tmp_path / "start.safetensors")
+    plain = make_config(tmp_path / "plain", weights=tmp_path / "start.safetensors")
+    mixed = dataclasses.replace(plain, out=tmp_path / "mixed", start_share=0.25)
+    left, kept = (load_checkpoint(train(each)).state_dict() for each in (plain, mixed))
+    origin, moved = start.state_dict(), 0
+    for name, value in left.items():
+        if value.is_floating_point():
+            assert torch.allclose(kept[name], 0.75 * value + 0.25 * origin[name], atol=1e-6), name
+            moved += not torch.allclose(value, origin[name], atol=1e-4)
+    assert moved > 20
+
+
+def test_a_run_that_goes_on_keeps_the_share_of_its_own_start(make_config, tmp_path, weights):
+    start = tmp_path / "start.safetensors"
+    save_checkpoint(S3FD("light").eval(), start)
+    whole = make_config(tmp_path / "whole", weights=start, start_share=0.5, schedule="late")
+    parts = dataclasses.replace(whole, out=tmp_path / "parts")
+    expected = weights(train(whole))
+    train(dataclasses.replace(parts, steps=3))
+    save_checkpoint(S3FD("light").eval(), start)  # another one
+    assert weights(train(parts, resume=True)) == expected
+
+
+def test_a_share_of_weights_that_are_not_given_is_refused(make_config, tmp_path):
+    with pytest.raises(ValueError, match="start_share: there are no weights that the run starts"):
+        make_config(tmp_path / "run", start_share=0.5)
+
+
 def test_weights_of_another_network_are_refused(make_config, tmp_path):
     save_checkpoint(S3FD("light", backgrounds=1), tmp_path / "one.safetensors")
     config = make_config(tmp_path / "run", weights=tmp_path / "one.safetensors")
