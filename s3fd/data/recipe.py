@@ -66,7 +66,7 @@ class Augmentation:
     grey: float = 0.0
     sepia: float = 0.0
     crop: Crop = "patch"
-    face_sizes: tuple[float, ...] = (8.0, 512.0)
+    face_sizes: tuple[float, ...] = (8.0, 768.0)
     background: float = 0.0
     empty: float = 0.0
     distractors: float = 0.0
@@ -145,5 +145,5 @@ class Augmentation:
             cut=0.1,
             plain=0.08,
             scales=(1.0, 1.25, 1.75, 2.5, 4.0),
-            scale_shares=(0.35, 0.15, 0.2, 0.25, 0.05),
+            scale_shares=(0.35, 0.15, 0.2, 0.23, 0.07),
         )

@@ -20,7 +20,7 @@ from s3fd.data.recipe import Augmentation
 
 _TO_THE_LARGE = 1.5
 # A face has at most this share of the side of its patch.
-_LARGEST_SHARE = 0.8
+_LARGEST_SHARE = 0.95
 # And on a plain ground or another photo, where there is nothing else to see, at least this.
 _LEAST_SHARE = 0.15
 # The side of a collage's tile is so many times that of its faces.
