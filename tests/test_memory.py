@@ -74,10 +74,16 @@ def test_holes_in_the_heap_go_back_to_the_system_after_so_many_items() -> None:
     assert returned(every=4) > 192
 
 
-def test_memory_goes_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    trims: list[int] = []
-    library = SimpleNamespace(malloc_trim=trims.append)
+@pytest.fixture
+def trims(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the C library was asked to keep, each time that it was to give memory back."""
+    asked: list[int] = []
+    library = SimpleNamespace(malloc_trim=asked.append)
     monkeypatch.setattr("s3fd.memory._glibc", lambda: library)
+    return asked
+
+
+def test_memory_goes_back_again_and_again(trims: list[int]) -> None:
     freed = FreedMemory(every=3)
     seen = []
     for items in (1, 1, 1, 2, 2, 7, 1):
@@ -86,10 +92,7 @@ def test_memory_goes_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> No
     assert seen == [0, 0, 1, 1, 2, 3, 3]
 
 
-def test_a_detector_gives_memory_back_however_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    trims: list[int] = []
-    library = SimpleNamespace(malloc_trim=trims.append)
-    monkeypatch.setattr("s3fd.memory._glibc", lambda: library)
+def test_a_detector_gives_memory_back_however_it_is_asked(trims: list[int]) -> None:
     detector = FaceDetector.from_pretrained("light", device="cpu")
     image = np.zeros((32, 32, 3), np.uint8)
     for _ in range(64):

@@ -19,8 +19,6 @@ from s3fd.images.resize import mirrored, resized
 
 Colour = tuple[int, int, int]
 Beyond = Colour | Literal["mirror"]
-# Left, top, right and bottom edge of what shows the photo.
-Window = tuple[int, int, int, int]
 
 # What lies beyond a photo: the mean colour of ImageNet.
 _MEAN: Colour = (123, 117, 104)
@@ -52,6 +50,8 @@ def crop(
     size: int,
     colours: FloatArray | None = None,
     beyond: Beyond = _MEAN,
+    *,
+    all_boxes: bool = False,
 ) -> Sample:
     """Cuts a square patch out of the photo and scales it to ``size x size``.
 
@@ -65,21 +65,11 @@ def crop(
         colours: ``[3, 4]`` from `colour_distortion`, or None to leave the colours as they are.
         beyond: what lies beyond the photo: one colour, or ``"mirror"``, the photo mirrored at its
             edges. What is seen of faces there becomes an ignore box.
+        all_boxes: leave all boxes of the photo as they are, wherever they lie: for `rotate`.
 
     Raises:
         s3fd.images.ImageError: the file is damaged.
     """
-    return _judged(cut_out(photo, patch, size, colours, beyond))
-
-
-def cut_out(
-    photo: OpenPhoto,
-    patch: Patch,
-    size: int,
-    colours: FloatArray | None = None,
-    beyond: Beyond = _MEAN,
-) -> Sample:
-    """As `crop`, with all boxes of the photo, wherever they lie: for `rotate`."""
     rgb = photo.decode(size / patch.side)
     x_zoom, y_zoom = rgb.shape[1] / photo.width, rgb.shape[0] / photo.height
     across = _Span.of(patch.x * x_zoom, patch.side * x_zoom, rgb.shape[1], size)
@@ -96,10 +86,10 @@ def cut_out(
         inner = recolour(inner, colours)
     pixels = _framed(inner, across.start, down.start, size, beyond)
     if beyond == "mirror":
-        window = (across.start, down.start, across.stop, down.stop)
         every = np.concatenate([boxes, ignore])
-        ignore = np.concatenate([ignore, _in_mirrors(every, window, size)])
-    return Sample(pixels, boxes, ignore)
+        ignore = np.concatenate([ignore, _in_mirrors(every, across, down, size)])
+    sample = Sample(pixels, boxes, ignore)
+    return sample if all_boxes else _judged(sample)
 
 
 def _judged(sample: Sample) -> Sample:
@@ -136,6 +126,11 @@ class _Span(NamedTuple):
     def stop(self) -> int:
         return self.start + self.length
 
+    @property
+    def mirrors_before(self) -> int:
+        """How many mirror images of the photo fit in before it, the last perhaps in part."""
+        return -(-self.start // self.length)
+
     @classmethod
     def of(cls, begin: float, length: float, available: int, size: int) -> _Span:
         """From `begin` on so much of `available` pixels, scaled to `size`."""
@@ -164,30 +159,24 @@ def _framed(inner: UInt8Array, left: int, top: int, size: int, beyond: Beyond) -
     return whole
 
 
-def _in_mirrors(boxes: FloatArray, window: Window, size: int) -> FloatArray:
-    """Boxes as they are seen in the mirror images around the photo in `window`, up to `size`."""
-    left, top, right, bottom = window
-    seen = boxes.clip([left, top] * 2, [right, bottom] * 2)
+def _in_mirrors(boxes: FloatArray, across: _Span, down: _Span, size: int) -> FloatArray:
+    """Boxes as they are seen in the mirror images around a photo, up to `size`."""
+    seen = boxes.clip([across.start, down.start] * 2, [across.stop, down.stop] * 2)
     seen = seen[has_area(seen)]
-    columns = _repeated(seen[:, [0, 2]], left, right, size)[None]  # [1, C, N, 2]
-    rows = _repeated(seen[:, [1, 3]], top, bottom, size)[:, None]  # [R, 1, N, 2]
+    columns = _repeated(seen[:, [0, 2]], across, size)[None]  # [1, C, N, 2]
+    rows = _repeated(seen[:, [1, 3]], down, size)[:, None]  # [R, 1, N, 2]
     images = np.stack(np.broadcast_arrays(columns, rows), axis=-1)  # [R, C, N, 2, 2]: x1 y1, x2 y2
     images = images.reshape(len(rows) * columns.shape[1], -1, 4)
-    itself = _before(top, bottom) * columns.shape[1] + _before(left, right)
+    itself = down.mirrors_before * columns.shape[1] + across.mirrors_before
     return np.delete(images, itself, axis=0).reshape(-1, 4)
 
 
-def _repeated(ends: FloatArray, start: int, stop: int, size: int) -> FloatArray:
+def _repeated(ends: FloatArray, span: _Span, size: int) -> FloatArray:
     """Ends ``[N, 2]`` in a photo and its mirror images along an axis, in order: ``[M, N, 2]``."""
-    length = stop - start
-    numbers = np.arange(-_before(start, stop), -((stop - size) // length) + 1)[:, None, None]
-    images = np.where(numbers % 2, start + stop - ends[:, ::-1], ends) + numbers * length
-    return images.astype(np.float32)
-
-
-def _before(start: int, stop: int) -> int:
-    """How many mirror images fit in before a photo, the last perhaps in part."""
-    return -(-start // (stop - start))
+    after = -((span.stop - size) // span.length)
+    numbers = np.arange(-span.mirrors_before, after + 1)[:, None, None]
+    turned = span.start + span.stop - ends[:, ::-1]
+    return (np.where(numbers % 2, turned, ends) + numbers * span.length).astype(np.float32)
 
 
 def flip(sample: Sample) -> Sample:
@@ -319,8 +308,8 @@ def rotate(sample: Sample, degrees: float, side: int) -> Sample:
     the box around its corners. Boxes are kept and ignored as by `crop`.
 
     Args:
-        sample: of a side of at least `rotated_side`, by `cut_out`: a face that an edge has cut is
-            no ellipse.
+        sample: of a side of at least `rotated_side`, with `all_boxes`: a face that an edge has cut
+            is no ellipse.
         degrees: the angle.
         side: of the result.
     """

@@ -177,8 +177,9 @@ class SizedDrawing:
         )
         if self.rng.random() < self.recipe.cut and not turned:
             patch = cutting(patch, face, self.rng)
-        cut = augmentation.cut_out if turned else augmentation.crop
-        tile = cut(opened, patch, outer, self._colours(), self._beyond())
+        tile = augmentation.crop(
+            opened, patch, outer, self._colours(), self._beyond(), all_boxes=turned
+        )
         if turned:
             tile = augmentation.rotate(tile, degrees, side)
         if self.rng.random() < self.recipe.quarter_turns:

@@ -60,7 +60,7 @@ def mirrored(image: UInt8Array) -> UInt8Array:
     return copy
 
 
-class _ReadOnly:
+class _SaidToBeWritable:
     """What an array lies in, said to be writable: torch warns of arrays that are not.
 
     Pillow's and those of a cache are not. To copy them would take as long as to scale them.
@@ -76,4 +76,6 @@ class _ReadOnly:
 def _as_tensor(image: UInt8Array) -> Tensor:
     """In the same memory, which is not to be written to."""
     image = np.ascontiguousarray(image)
-    return torch.from_numpy(image if image.flags.writeable else np.asarray(_ReadOnly(image)))
+    return torch.from_numpy(
+        image if image.flags.writeable else np.asarray(_SaidToBeWritable(image))
+    )

@@ -127,9 +127,9 @@ def test_a_face_that_nobody_learns_stays_ignored_when_it_turns(size, shares, deg
     annotated, pixels = marked(size, shares, known=False)
     side = 96
     outer = augmentation.rotated_side(side, degrees)
-    tile = augmentation.cut_out(
+    tile = augmentation.crop(
         opened(annotated, pixels), Patch(-10, -10, max(size)), outer,
-        beyond="mirror" if mirror else BLUE,
+        beyond="mirror" if mirror else BLUE, all_boxes=True,
     )  # fmt: skip
     assert_what_is_red_is_labelled(augmentation.rotate(tile, degrees, side))
 
