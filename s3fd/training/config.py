@@ -31,9 +31,9 @@ class TrainingConfig:
         out: folder for checkpoints, the log and the weights.
         form: of the labels in `data`, by name; found out by default.
         classes: names of the classes in `data` that are faces; by default "face".
-        distractors: what an earlier network found in the photos of `data`: JSON Lines of ``s3fd
-            detect --json``. What meets no label there is shown as background, as often as
-            `augmentation` says.
+        distractors: what an earlier network found in the photos of `data`, at one size of them or
+            several: JSON Lines of ``s3fd detect --json``. What meets no label there is shown as
+            background, as often as `augmentation` says.
         box_margins: how much larger than labelled the faces of `data` are learned, for labels drawn
             tighter than boxes are wanted: ``(sides, top, bottom)``, in widths of a box at its left
             and at its right, and in heights. Photos of the validation keep their labels.
@@ -103,7 +103,7 @@ class TrainingConfig:
     out: Path
     form: str | None = None
     classes: tuple[str, ...] = ()
-    distractors: Path | None = None
+    distractors: tuple[Path, ...] = ()
     box_margins: tuple[float, ...] = (0.0, 0.0, 0.0)
     cache: Path | None = None
     cache_side: _Positive = 1024
@@ -160,7 +160,7 @@ class TrainingConfig:
             raise ValueError("weights: a network starts from them or from imagenet, not from both")
         if self.start_share and self.weights is None:
             raise ValueError("start_share: there are no weights that the run starts from")
-        if self.distractors is not None and not self._shows_distractors():
+        if self.distractors and not self._shows_distractors():
             raise ValueError(
                 'distractors: they are shown if augmentation.crop is "size" and '
                 "augmentation.distractors is above 0"

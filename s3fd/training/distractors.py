@@ -22,50 +22,75 @@ from s3fd.evaluation.predictions import Boxes, image_name, read_json_predictions
 _LEAST_SIDE = 8.0
 """Of smaller boxes nobody knows what they show."""
 
-_SAME_FACE = 0.3
-"""IoU with a face from which a detection has found it, however well."""
+_SAME = 0.3
+"""IoU from which a detection has found a face, however well, or two show the same thing."""
 
 _UNKNOWN = 0.3
 """Share of a detection in an ignore box from which nobody knows what it shows."""
 
 
 def with_distractors(
-    photos: Sequence[AnnotatedImage], predictions: str | Path
+    photos: Sequence[AnnotatedImage], files: Sequence[str | Path]
 ) -> list[AnnotatedImage]:
-    """Photos with their `distractors`: the detections of a file that meet no label.
+    """Photos with their `distractors`: the detections of files that meet no label.
+
+    Of what several files found, such as those of the photos at several sizes, each thing counts
+    once, as the first of them has it.
 
     Args:
         photos: with their labels.
-        predictions: JSON Lines of ``s3fd detect --json``, of these photos or some of them, which
-            are known by the names of their files without folders.
+        files: JSON Lines of ``s3fd detect --json``, of these photos or some of them, which are
+            known by the names of their files without folders.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: one of the files does not exist.
         ValueError: a line is malformed, comes twice, or tells of a photo that could not be read;
-            two photos of one name have detections; no detection is left.
+            two photos of one name have detections; of a file no detection is left.
     """
-    found = read_json_predictions(predictions, parts=1)
     names = [image_name(photo.path.as_posix(), 1) for photo in photos]
+    found = [_in_file(photos, names, file) for file in files]
+    return [
+        replace(photo, distractors=_each_once(boxes)) if len(boxes) else photo
+        for photo, boxes in (
+            (photo, [of_file[name] for of_file in found if name in of_file])
+            for photo, name in zip(photos, names, strict=True)
+        )
+    ]
+
+
+def _in_file(
+    photos: Sequence[AnnotatedImage], names: Sequence[str], file: str | Path
+) -> dict[str, FloatArray]:
+    """The distractors that a file tells of, by the name of the photo."""
+    found = read_json_predictions(file, parts=1)
     times = Counter(names)
     several = {name for name, (boxes, _) in found.items() if len(boxes) and times[name] > 1}
     if several:
         raise ValueError(
-            f"distractors: {len(several)} names in {predictions} are those of several photos, such "
+            f"distractors: {len(several)} names in {file} are those of several photos, such "
             f"as {min(several)}; give photos names of their own"
         )
-    with_theirs = [
-        replace(photo, distractors=_meeting_no_label(photo, found[name][0]))
-        if name in found
-        else photo
+    theirs = {
+        name: _meeting_no_label(photo, found[name][0])
         for name, photo in zip(names, photos, strict=True)
-    ]
-    if not any(len(photo.distractors) for photo in with_theirs):
+        if name in found
+    }
+    if not any(map(len, theirs.values())):
         raise ValueError(
-            f"distractors: {len(found.keys() & names)} of the {len(found)} photos in {predictions} "
-            "are trained on, and no detection in these misses all labels; make the file by "
+            f"distractors: {len(theirs)} of the {len(found)} photos in {file} are trained on, and "
+            "no detection in these misses all labels; make the file by "
             "`s3fd detect DIR --json FILE --threshold 0.3` of the photos in data"
         )
-    return with_theirs
+    return theirs
+
+
+def _each_once(of_files: Sequence[FloatArray]) -> FloatArray:
+    """The boxes of the first file, and of the others those that meet none before."""
+    kept = of_files[0]
+    for boxes in of_files[1:]:
+        is_new = pairwise_iou(boxes, kept).max(axis=1, initial=0) < _SAME
+        kept = np.concatenate([kept, boxes[is_new]])
+    return kept
 
 
 def _meeting_no_label(photo: AnnotatedImage, boxes: Boxes) -> FloatArray:
@@ -74,6 +99,6 @@ def _meeting_no_label(photo: AnnotatedImage, boxes: Boxes) -> FloatArray:
     boxes = boxes[is_large]
     iou = pairwise_iou(boxes, photo.boxes)  # [D, G]
     unknown = intersections(boxes, photo.ignore) / areas(boxes)[:, None]  # [D, M]
-    none = (iou.max(axis=1, initial=0) < _SAME_FACE) & (unknown.max(axis=1, initial=0) < _UNKNOWN)
+    none = (iou.max(axis=1, initial=0) < _SAME) & (unknown.max(axis=1, initial=0) < _UNKNOWN)
     kept: FloatArray = boxes[none].astype(np.float32)
     return kept

@@ -41,7 +41,7 @@ class RunPhotos:
                 photos that are trained on would be validated on.
         """
         training = read_photos(config.data, "train", config.form, config.classes)
-        if config.distractors is not None:
+        if config.distractors:
             photos = with_distractors(training.photos, config.distractors)
             training = replace(training, photos=photos)
         training, validation = cls._held_out(training, config)
