@@ -73,8 +73,8 @@ def match_anchors(
             crowds. An anchor left as background of whose own area at least half lies in one of
             them is ignored. Degenerate ones hide nothing.
         background_iou: an anchor left as background whose IoU with a box is at least this, in
-            [0, 1], is ignored as well: neither positive enough nor background. None for no such
-            band.
+            [0, 1] and not above ``positive_iou``, is ignored as well: neither positive enough nor
+            background. None for no such band.
 
     Returns:
         Tensor[B, A]: int64, on the device of ``anchors``; the index of each anchor's box among the
@@ -204,9 +204,16 @@ def _check(boxes: object, ignore: object, anchors: object = None) -> None:
 
 def _numbers(options: MatchOptions) -> tuple[float, float, int, bool, bool]:
     """The options as the operators take them, after a check: a negative top_n is the mean."""
-    positive_iou, candidate_iou, top_n, keep_best, *_ = options
+    positive_iou, candidate_iou, top_n, keep_best, _, background_iou = options
     check_number("positive_iou", positive_iou, minimum=0, maximum=1)
     check_number("candidate_iou", candidate_iou, minimum=0, maximum=1)
+    if background_iou is not None:
+        check_number("background_iou", background_iou, minimum=0, maximum=1)
+        if background_iou > positive_iou:
+            raise ValueError(
+                f"background_iou: expected a number in [0, positive_iou = {positive_iou}], got "
+                f"{background_iou}: anchors between the two are ignored"
+            )
     if top_n is not None:
         check_integer("top_n", top_n, minimum=0)
         top_n = min(top_n, 2**63 - 1)
@@ -224,8 +231,7 @@ def _numbers(options: MatchOptions) -> tuple[float, float, int, bool, bool]:
 
 
 def _band(boxes: Tensor, splits: list[int], background_iou: float) -> tuple[Any, ...]:
-    """Arguments that match every anchor of at least ``background_iou``, after a check of it."""
-    check_number("background_iou", background_iou, minimum=0, maximum=1)
+    """Arguments that match every anchor of at least ``background_iou``."""
     return boxes, splits, boxes, [], background_iou, 1.0, 0, False
 
 

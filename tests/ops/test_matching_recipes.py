@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from elsewhere import run_elsewhere
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from matching_cases import BACKGROUND, IGNORED, hides, iou, tensor
 from torch import Tensor
@@ -70,6 +70,7 @@ def by_the_rule(
 def test_ties_promote_all_best_anchors_each_to_its_own_best_box(
     anchors, images, ignored, positive_iou, background_iou
 ) -> None:
+    assume(background_iou is None or background_iou <= positive_iou)
     options = {"positive_iou": positive_iou, "background_iou": background_iou}
     for function in (match_anchors, reference.match_anchors):
         matched = function(
@@ -117,6 +118,22 @@ def test_the_band_ignores_what_is_neither_background_nor_positive() -> None:
     assert match_anchors(anchors, box, **RECIPES["rpn"]).tolist() == [[0, -2, -2, -1]]
     two_stages = match_anchors(anchors, box, positive_iou=0.9, background_iou=0.1, top_n=2)
     assert two_stages.tolist() == [[0, 0, -2, -2]]
+
+
+def test_a_band_without_a_width_is_none() -> None:
+    anchors, boxes = scattered(0)
+    options: dict[str, Any] = {"positive_iou": 0.5, "top_n": 0, "keep_best": False}
+    expected = match_anchors(anchors, boxes, **options)
+    assert torch.equal(match_anchors(anchors, boxes, **options, background_iou=0.5), expected)
+    assert torch.equal(
+        reference.match_anchors(anchors, boxes, **options, background_iou=0.5), expected
+    )
+
+
+def test_the_twin_takes_no_band_above_what_is_positive() -> None:
+    anchors, boxes = scattered(0)
+    with pytest.raises(AssertionError):
+        reference.match_anchors(anchors, boxes, positive_iou=0.5, background_iou=0.6)
 
 
 @pytest.mark.parametrize("background_iou", [None, 0.3])
@@ -200,6 +217,11 @@ def test_opcheck() -> None:
         ({"keep_best": "ties"}, "top_n: expected 0 with keep_best='ties'.*got None"),
         ({"keep_best": "ties", "top_n": 6}, "top_n: expected 0 .*got 6"),
         ({"background_iou": 1.5}, "background_iou"),
+        (
+            {"positive_iou": 0.5, "background_iou": 0.6},
+            r"background_iou: expected .* \[0, positive_iou = 0.5\], got 0.6: .* are ignored",
+        ),
+        ({"background_iou": 0.4}, r"background_iou: .* \[0, positive_iou = 0.35\], got 0.4"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], text: str) -> None:

@@ -31,6 +31,7 @@ def match_anchors(
     assert anchors.shape[1] == 4
     assert all(b.ndim == 2 and b.shape[1] == 4 for b in boxes)
     assert ignore is None or len(ignore) == len(boxes)
+    assert background_iou is None or background_iou <= positive_iou
 
     by_side = sides_and_areas(anchors)  # [4, A], [A]
     matched = torch.full((len(boxes), anchors.shape[0]), BACKGROUND, device=anchors.device)
