@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
-from rich.console import Console
-from rich.text import Text
 
 from s3fd import __version__
 from s3fd.commands.analyze import analyze
@@ -27,9 +25,8 @@ from s3fd.commands.evaluate import evaluate
 from s3fd.commands.export import export
 from s3fd.commands.info import info
 from s3fd.commands.options import OPTIONS, UsageError
-from s3fd.commands.outputs import warn
+from s3fd.commands.outputs import say
 from s3fd.commands.train import train
-from s3fd.messages import one_line
 
 app = App(
     name="s3fd",
@@ -80,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("S3FD_TRACEBACK"):
             raise
-        _complain(str(error) or type(error).__name__)
+        say("error", str(error) or type(error).__name__)
         code = 1
     sys.exit(code)
 
@@ -90,8 +87,8 @@ def _run(arguments: Sequence[str]) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, UsageError) as error:
         command, *_ = app.parse_commands(arguments)
-        _complain(_what_was_typed_wrong(error))
-        _complain(f"{' '.join(['s3fd', *command])} --help", "more in")
+        say("error", _what_was_typed_wrong(error))
+        say("more in", f"{' '.join(['s3fd', *command])} --help")
         return 2
     return code if isinstance(code, int) else 0
 
@@ -105,7 +102,7 @@ def _plain_warnings() -> Iterator[None]:
         message: Warning | str, category: Any, filename: str, *where: Any, **more: Any
     ) -> None:
         if Path(filename).is_relative_to(package):
-            warn(str(message))
+            say("warning", str(message))
         else:
             show_others(message, category, filename, *where, **more)
 
@@ -118,9 +115,3 @@ def _what_was_typed_wrong(error: CycloptsError | UsageError) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return f"more arguments than this takes: {' '.join(error.unused_tokens)}"
     return str(error)
-
-
-def _complain(text: str, what: str = "error") -> None:
-    style = "bold red" if what == "error" else "bold"
-    message = Text.assemble((f"{what}: ", style), one_line(text))
-    Console(stderr=True, highlight=False).print(message, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The command line, as a user meets it: exit codes, what is printed, what is written."""
 
+import io
 import json
 import os
 import shutil
@@ -12,8 +13,11 @@ import pytest
 from PIL import Image
 
 from s3fd import FaceDetector, __version__
+from s3fd.commands.detect_ray import _Problems
 from s3fd.commands.detect_report import DetectReport
+from s3fd.commands.json_lines import JsonLines
 from s3fd.models import pretrained_path
+from s3fd.photos import Note, PhotoSearch
 from s3fd.training import TrainingConfig
 
 ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
@@ -280,3 +284,25 @@ def test_flags_may_follow_photos_and_precede_them(run):
     assert (code.exit_code, len(code.stdout.splitlines())) == (1, 2)
     refused = run("detect", "--json", "--out", "x", ASTRONAUT)
     assert (refused.exit_code, "for --json" in refused.stderr) == (2, True)
+
+
+def test_a_cluster_and_this_machine_say_the_same_about_photos_in_one_style(tmp_path, monkeypatch):
+    """A name may hold what a terminal would follow."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stderr", here := io.StringIO())
+    (tmp_path / "raw.dng").write_bytes(b"")
+    missing, folder = str(tmp_path / "no[red]\x1b[31m\nphoto.jpg"), str(tmp_path)
+    report = DetectReport(None, JsonLines(None, resume=False))
+    for found in PhotoSearch([missing, folder]):
+        (report.note if isinstance(found, Note) else report.fail)(*vars(found).values())
+    monkeypatch.setattr("sys.stderr", elsewhere := io.StringIO())
+    problems = _Problems()
+    assert list(problems.photos([missing, folder], tmp_path / "out")) == []
+    assert problems.count == report.failures == 2
+    assert elsewhere.getvalue() == here.getvalue()
+    error, empty, note = here.getvalue().splitlines()
+    assert error.startswith("\x1b[1;31merror: \x1b[0m")
+    assert "no[red]\\x1b[31m photo.jpg" in error
+    assert empty.startswith("\x1b[1;31merror: \x1b[0m")
+    assert note.startswith("\x1b[1;33mnote: \x1b[0m")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from s3fd.commands.options import UsageError
-from s3fd.commands.outputs import error_console
+from s3fd.commands.outputs import say
 from s3fd.commands.ray_shards import FindInShards, Shard, parquet_shards, photo_shards
 from s3fd.files import why_not_writable
 from s3fd.photos import Note, Photo, PhotoSearch
@@ -89,19 +89,18 @@ class _Problems:
 
     def photos(self, arguments: Sequence[str], out: Path) -> Iterator[Path]:
         """The photos that are meant."""
-        console = error_console()
         for found in PhotoSearch(arguments, without=out):
             if isinstance(found, Photo):
                 yield found.path
             elif isinstance(found, Note):
-                console.print(f"note: {found.text}", markup=False, soft_wrap=True)
+                say("note", found.text)
             else:
                 self.say(f"{found.what}: {found.why}")
 
     def say(self, text: str) -> None:
         """One more."""
         self.count += 1
-        error_console().print(f"error: {text}", markup=False, soft_wrap=True)
+        say("error", text)
 
 
 def _parquet_files(arguments: Sequence[str]) -> list[Path]:

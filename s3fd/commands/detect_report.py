@@ -17,8 +17,7 @@ from rich.text import Text
 
 from s3fd.commands.files import ResultNames
 from s3fd.commands.json_lines import JsonLines
-from s3fd.commands.outputs import error_console
-from s3fd.messages import one_line
+from s3fd.commands.outputs import error_console, say
 from s3fd.photos import Photo
 
 if TYPE_CHECKING:
@@ -142,12 +141,11 @@ class DetectReport:
 
     def note(self, text: str) -> None:
         """Something that keeps nothing from being done."""
-        self.console.print(Text.assemble(("note: ", "bold yellow"), one_line(text)), soft_wrap=True)
+        say("note", text, self.console)
 
     def fail(self, what: str, why: str) -> None:
         """Something that was asked for can't be done."""
-        message = Text.assemble(("error: ", "bold red"), one_line(f"{what}: {why}"))
-        self.console.print(message, soft_wrap=True)
+        say("error", f"{what}: {why}", self.console)
         if what not in self._lines:
             self.failures += 1
             self._lines.write(json.dumps({"photo": what, "error": why}))

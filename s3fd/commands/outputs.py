@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 from rich.console import Console, RenderableType
@@ -34,6 +34,11 @@ JsonFile: TypeAlias = Annotated[
 ]
 File: TypeAlias = Annotated[Path | None, option("FILE")]
 Folder: TypeAlias = Annotated[Path | None, option("DIR")]
+
+Kind: TypeAlias = Literal["error", "warning", "note", "more in"]
+"""Of a message."""
+
+_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold yellow", "more in": "bold"}
 
 
 @Parameter(name="*", group=RESULTS)
@@ -78,10 +83,16 @@ def write_line(text: str) -> None:
     print(text, flush=True)
 
 
-def warn(text: str) -> None:
-    """Says on the standard error what a user should know."""
-    message = Text.assemble(("warning: ", "bold yellow"), one_line(text))
-    error_console().print(message, soft_wrap=True)
+def say(kind: Kind, text: str, console: Console | None = None) -> None:
+    """Says on the standard error, in a line, what a user should know.
+
+    Args:
+        kind: what stands before it, in the colour that all messages of this kind have.
+        text: itself; what a terminal does not show as it is, is escaped.
+        console: the standard error, where it shows progress, too.
+    """
+    message = Text.assemble((f"{kind}: ", _STYLES[kind]), one_line(text))
+    (console or error_console()).print(message, soft_wrap=True)
 
 
 def error_console() -> Console:

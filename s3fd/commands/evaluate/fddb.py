@@ -18,7 +18,7 @@ from s3fd.commands.evaluate.report import (
 )
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import DetectorOptions, Flag, Model, UsageError, option
-from s3fd.commands.outputs import File, warn
+from s3fd.commands.outputs import File, say
 
 if TYPE_CHECKING:
     from s3fd.evaluation import FddbPhoto, FddbResult, PrecisionRecall, RocCurve
@@ -100,9 +100,10 @@ def _read(photos: list[FddbPhoto], predictions: Path) -> _Found:
     warn_of_missing(missing, len(photos))
     sizes = [_size(photo.path) for photo in photos]
     if unknown := sizes.count(None):
-        warn(
+        say(
+            "warning",
             f"{unknown} of {len(photos)} photos are not there, so that regions are not cut at "
-            "their borders as FDDB's tool cuts them"
+            "their borders as FDDB's tool cuts them",
         )
     settings = {"predictions": str(predictions)}
     seconds = time.perf_counter() - start

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3fd.commands.evaluate.options import EvaluationOutputs
-from s3fd.commands.outputs import name_value_table, warn
+from s3fd.commands.outputs import name_value_table, say
 from s3fd.defaults import SCORE_THRESHOLD
 from s3fd.files import whole_file
 
@@ -76,9 +76,10 @@ class Report:
 def warn_of_missing(missing: Sequence[str], images: int) -> None:
     """Says how many images have no prediction, if there are any."""
     if missing:
-        warn(
+        say(
+            "warning",
             f"{len(missing)} of {images} images have no predictions, such as {missing[0]}: they "
-            "count as images without detections"
+            "count as images without detections",
         )
 
 
