@@ -99,7 +99,7 @@ def decode_detections(
         op.Unsqueeze(_has_area(op, boxes), integers(op, 2)),
     )
     margins = op.Where(passes, margins, constant(op, -math.inf, np.float32))
-    margins = op.Reshape(margins, integers(op, 0, -1))  # [B, A * C]
+    margins = _reshaped(op, margins)  # [B, A * C]
     count = op.Min(integers(op, candidates), length(op, margins, 1))
     margins, numbers = op.TopK(margins, count, axis=1)  # [B, K], [B, K]
     by_class, anchors = op.Unsqueeze(margins, integers(op, 1)), numbers  # [B, 1, K], [B, K]
@@ -282,7 +282,7 @@ def l2_normalize(op: Any, features: Any, weight: Any) -> Any:
 
 def _margins(op: Any, logits: Any, backgrounds: int, classes: int) -> Any:
     """``[B, H * W * S, C]``: the logit of each class's score."""
-    by_anchor = _by_anchor(op, logits, integers(op, 0, -1, backgrounds + classes))
+    by_anchor = _by_anchor(op, logits, backgrounds + classes)
     if backgrounds == 0:
         return by_anchor
     behind = op.Gather(by_anchor, integers(op, *range(backgrounds)), axis=2)
@@ -324,11 +324,11 @@ def _boxes(
     op: Any, deltas: Any, grid: GridDescription, level: int, variances: tuple[float, float]
 ) -> Any:  # -> [B, H * W * S, 4]
     shapes = grid.shapes[level]
-    by_shape = _by_anchor(op, deltas, integers(op, 0, -1, len(shapes), 4))  # [B, H * W, S, 4]
+    by_shape = _by_anchor(op, deltas, len(shapes), 4)  # [B, H * W, S, 4]
     centre = _centres(op, length(op, deltas, 2), length(op, deltas, 3), grid, level)
     size = constant(op, shapes, np.float32)  # [S, 2]
     boxes = _decoded(op, by_shape, centre, size, variances)
-    return op.Reshape(boxes, integers(op, 0, -1, 4))
+    return _reshaped(op, boxes, 4)
 
 
 def _decoded(op: Any, deltas: Any, centre: Any, size: Any, variances: tuple[float, float]) -> Any:
@@ -357,10 +357,18 @@ def _centres(op: Any, rows: Any, columns: Any, grid: GridDescription, level: int
     return op.Reshape(centres, integers(op, -1, 1, 2))
 
 
-def _by_anchor(op: Any, level_map: Any, shape: Any) -> Any:
-    """Channels last, in float32."""
+def _by_anchor(op: Any, level_map: Any, *row: int) -> Any:
+    """Channels last, in float32: ``[B, C, H, W]`` to ``[B, n, *row]``."""
     channels_last = op.Transpose(op.Cast(level_map, to=TensorProto.FLOAT), perm=[0, 2, 3, 1])
-    return op.Reshape(channels_last, shape)
+    return _reshaped(op, channels_last, *row)
+
+
+def _reshaped(op: Any, value: Any, *row: int) -> Any:
+    """``[B, ...]`` to ``[B, n, *row]``. In a batch of 0 images no -1 can stand for n."""
+    numbers = op.ReduceProd(op.Shape(value, start=1))  # int64 [1], of an image
+    count = op.Div(numbers, integers(op, math.prod(row)))
+    shape = op.Concat(length(op, value, 0), count, integers(op, *row), axis=0)
+    return op.Reshape(value, shape, allowzero=1)
 
 
 def _has_area(op: Any, boxes: Any) -> Any:  # [..., 4] -> [...]

@@ -61,6 +61,14 @@ def test_classes_are_decoded_as_by_the_operator(classes, sigmoid, settings):
         assert set(found[3].unique().tolist()) >= set(range(classes))
 
 
+@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_no_images_have_no_detections(sigmoid, padded):
+    logits, deltas = random_maps(0, 0, 3, sigmoid)
+    found = assert_as_the_operator(logits, deltas, 3, sigmoid, padded=padded, keep=20)
+    assert found[0].shape == ((0, 20, 4) if padded else (0, 4))
+
+
 def test_boxes_of_several_classes_are_clipped():
     logits, deltas = random_maps(2, 5, 3)
     sizes = [(30, 50), (41, 66)]

@@ -68,6 +68,14 @@ def test_images_of_one_size_go_in_together(light, detector):
     assert_same(onnxruntime.InferenceSession(light).run(None, {"images": images}), expected)
 
 
+def test_no_images_are_a_batch_too(light):
+    session = onnxruntime.InferenceSession(light)
+    boxes, scores, splits = session.run(None, {"images": np.zeros((0, 48, 70, 3), np.uint8)})
+    assert boxes.shape == (0, 4)
+    assert scores.shape == (0,)
+    assert splits.tolist() == [0]
+
+
 def test_a_large_image_is_padded_in_coarser_steps(light, detector):
     image = np.zeros((200, 1100, 3), np.uint8)
     image[:, 300:700] = read_image(ASTRONAUT)[50:250, :400]

@@ -24,7 +24,7 @@ def random_maps(batch, seed, cells=CELLS):
     return logits, deltas
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("batch", [0, 1, 3])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -80,6 +80,22 @@ def test_levels_of_one_cell_are_decoded():
     logits, deltas = random_maps(2, seed=6, cells=[(1, 1), (1, 2), (1, 1)])
     expected = ops.decode_detections(logits, deltas, GRID, score_threshold=0.1)
     assert_same(decode(logits, deltas, score_threshold=0.1), expected)
+
+
+@pytest.mark.parametrize("cells", [[(0, 3), (1, 2), (1, 1)], [(0, 0), (0, 0), (0, 0)]])
+@pytest.mark.parametrize("padded", [False, True])
+def test_levels_without_a_cell_are_passed_over(cells, padded):
+    logits, deltas = random_maps(2, seed=6, cells=cells)
+    settings = {"score_threshold": 0.1, "padded": padded, "keep": 5}
+    expected = ops.decode_detections(logits, deltas, GRID, **settings)
+    assert_same(decode(logits, deltas, **settings), expected)
+
+
+@pytest.mark.parametrize("cells", [CELLS, [(0, 0), (0, 0), (0, 0)]])
+def test_no_images_have_no_detections(cells):
+    logits, deltas = random_maps(0, seed=6, cells=cells)
+    expected = ops.decode_detections(logits, deltas, GRID, padded=True, keep=5)
+    assert_same(decode(logits, deltas, padded=True, keep=5), expected)
 
 
 def random_boxes(count, seed):

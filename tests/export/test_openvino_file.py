@@ -43,6 +43,13 @@ def test_a_file_finds_what_the_detector_finds(light, region, times):
     np.testing.assert_allclose(scores, np.tile(faces.scores, times), atol=1e-4)
 
 
+def test_no_images_are_a_batch_too(light):
+    boxes, scores, splits = found_by(light, np.zeros((0, 64, 70, 3), np.uint8))
+    assert boxes.shape == (0, 4)
+    assert scores.shape == (0,)
+    assert splits.tolist() == [0]
+
+
 def test_floats_go_in_and_half_precision_moves_boxes_little(light, tmp_path):
     settings = {"score_threshold": 0.05, "precision": "float16", "input_type": "float32"}
     half = export(tmp_path / "half.xml", **settings)
