@@ -21,6 +21,7 @@ from s3fd import interchange
 from s3fd.drawing import Box, cut_boxes, draw_boxes
 from s3fd.files import write_picture
 from s3fd.images import ChannelOrder, ImageLike, Source, UInt8Array, open_rgb
+from s3fd.messages import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,9 +95,9 @@ class Detections:
         try:
             height, width = map(operator.index, self.image_size)
         except (TypeError, ValueError):
-            raise TypeError(f"{expected}, got {self.image_size!r}") from None
+            raise TypeError(f"{expected}, got {shown(self.image_size)}") from None
         if height < 1 or width < 1:
-            raise ValueError(f"{expected}, got {self.image_size!r}")
+            raise ValueError(f"{expected}, got {shown(self.image_size)}")
         object.__setattr__(self, "image_size", (height, width))
 
     def __len__(self) -> int:
@@ -171,7 +172,7 @@ class Detections:
             ValueError: there is no such order.
         """
         if by not in ("score", "area", "left", "top"):
-            raise ValueError(f"by: expected 'score', 'area', 'left' or 'top', got {by!r}")
+            raise ValueError(f"by: expected 'score', 'area', 'left' or 'top', got {shown(by)}")
         falling = by in ("score", "area")
         values = {
             "score": self.scores,
@@ -215,7 +216,7 @@ class Detections:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 "values: expected width, height, and faces with a box and a score each, as "
-                f"to_dict writes them, got {values!r}"
+                f"to_dict writes them, got {shown(values)}"
             ) from error
 
     def to_coco(self, image_id: int | str, category_id: int = 1) -> list[dict[str, Any]]:
@@ -325,7 +326,7 @@ class Detections:
             ValueError: as `draw`, or the margin is negative or not finite.
         """
         if not (isinstance(margin, Real) and 0 <= float(margin) < math.inf):
-            raise ValueError(f"margin: expected a number >= 0, got {margin!r}")
+            raise ValueError(f"margin: expected a number >= 0, got {shown(margin)}")
         picture = self._opened(image, channel_order)
         return cut_boxes(picture, [face.box for face in self], float(margin), square=square)
 
@@ -359,11 +360,11 @@ def _numbers_or_mask(index: object) -> Tensor:
         # An array of its own: torch refuses those that run backwards, as argsort(...)[::-1] does.
         chosen = index if isinstance(index, Tensor) else torch.from_numpy(np.array(index))
     except (TypeError, ValueError):
-        raise TypeError(f"{expected} {type(index).__name__} {index!r}") from None
+        raise TypeError(f"{expected} {type(index).__name__} {shown(index)}") from None
     if chosen.numel() == 0 and chosen.dim() == 1 and chosen.dtype != torch.bool:
         chosen = chosen.long()
     if chosen.is_floating_point() or chosen.is_complex() or chosen.dim() > 1:
-        raise TypeError(f"{expected} {type(index).__name__} {index!r}")
+        raise TypeError(f"{expected} {type(index).__name__} {shown(index)}")
     return chosen.cpu() if chosen.dtype == torch.bool else chosen.to("cpu", torch.long)
 
 

@@ -31,6 +31,7 @@ from s3fd.images.sources import (
     is_single,
     stream_images,
 )
+from s3fd.messages import shown
 from s3fd.models import S3FD, load_checkpoint
 from s3fd.models.checkpoint import weights_path
 from s3fd.network import Network
@@ -342,7 +343,7 @@ class FaceDetector:
         search = chosen_search(settings, multi_scale=multi_scale)
         if on_error not in ("raise", "skip") and not callable(on_error):
             raise ValueError(
-                f"on_error: expected 'raise', 'skip' or something to call, got {on_error!r}"
+                f"on_error: expected 'raise', 'skip' or something to call, got {shown(on_error)}"
             )
         live = isinstance(source, Integral)
         images = stream_images(source, channel_order)

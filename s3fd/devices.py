@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import torch
 
+from s3fd.messages import shown
+
 Device: TypeAlias = str | torch.device | None
 """``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or None for the default."""
 
@@ -39,7 +41,7 @@ def resolve_device(device: Device) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
-        raise ValueError(f"device: expected one of {available}, got {device!r}") from None
+        raise ValueError(f"device: expected one of {available}, got {shown(device)}") from None
     if str(resolved) in available or (resolved.type == "cuda" and not resolved.index):
         if resolved.type == "cuda" and "cuda:0" not in available:
             raise ValueError(f"device: {resolved} can't be used: {why_no_cuda()}; use 'cpu'")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from s3fd.messages import shown
+
 if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
@@ -31,7 +33,7 @@ def _integer(name: str, value: object) -> int:
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+        raise TypeError(f"{name}: expected an integer, got {shown(value)}") from None
 
 
 def to_pandas(boxes: Tensor, scores: Tensor, source: Source | None) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from s3fd.messages import shown
+
 
 @dataclass(frozen=True)
 class Range:
@@ -71,7 +73,7 @@ def check_settings(settings: Any) -> None:
         if value is None:
             continue
         if get_origin(kind) is Literal and value not in get_args(kind):
-            raise ValueError(f"{name}: expected one of {get_args(kind)}, got {value!r}")
+            raise ValueError(f"{name}: expected one of {get_args(kind)}, got {shown(value)}")
         for extra in extras:
             if isinstance(extra, Range) and value not in extra:
                 raise ValueError(f"{name}: expected {extra.around(name)}, got {value}")

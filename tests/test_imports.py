@@ -26,7 +26,8 @@ LAYERS = """
     drawing interchange
     images ops
     photos pipeline
-    defaults devices file_kinds files memory messages settings
+    defaults devices file_kinds files memory settings
+    messages
     _evaluation _extension
     _lazy _libraries
 """

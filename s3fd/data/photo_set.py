@@ -143,7 +143,7 @@ def read_photos(
     if isinstance(classes, str):
         raise TypeError(f"classes: expected a list of names, got {shown(classes)}")
     if form is not None and form not in FORMS:
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
+        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {shown(form)}")
     found = form or _form_of(root)
     if classes and not FORMS[found].has_classes:
         raise ValueError(f"classes: the labels of {root} are in the form {found}, which has none")

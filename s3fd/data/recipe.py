@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from s3fd.messages import shown
+
 Crop = Literal["patch", "face", "photo", "size"]
 _SHARES = (
     "grey", "sepia", "flip", "anchor_sampling", "plain", "background", "rotate", "quarter_turns",
@@ -94,7 +96,7 @@ class Augmentation:
         ):  # a configuration file has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.crop not in get_args(Crop):
-            raise ValueError(f"crop: expected one of {get_args(Crop)}, got {self.crop!r}")
+            raise ValueError(f"crop: expected one of {get_args(Crop)}, got {shown(self.crop)}")
         if len(self.face_sizes) != 2 or not 1 <= self.face_sizes[0] < self.face_sizes[1]:
             raise ValueError(
                 "face_sizes: expected the smallest and the largest in pixels, from 1, got "

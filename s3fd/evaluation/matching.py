@@ -10,6 +10,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from s3fd.messages import shown
+
 FALSE_POSITIVE = -1
 IGNORED = -2
 
@@ -117,9 +119,9 @@ def check_iou_threshold(value: float) -> None:
     """Raises `TypeError` or `ValueError` unless it is a number in (0, 1]."""
     expected = "iou_threshold: expected a number in (0, 1]"
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{expected}, got {type(value).__name__} {value!r}")
+        raise TypeError(f"{expected}, got {type(value).__name__} {shown(value)}")
     if not 0 < value <= 1:
-        raise ValueError(f"{expected}, got {value!r}")
+        raise ValueError(f"{expected}, got {shown(value)}")
 
 
 def compiled_module() -> ModuleType:

@@ -22,6 +22,7 @@ from s3fd.export.graph import Graph
 from s3fd.export.onnx_operators import OPSET, Found, Suppression, constant, integers, length
 from s3fd.export.translations import onnx_translations
 from s3fd.files import whole_file
+from s3fd.messages import shown
 from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
 from s3fd.ops._checks import check_number
@@ -72,9 +73,9 @@ def export_onnx(
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     if input_type not in get_args(InputType):
-        raise ValueError(f"input_type: expected 'uint8' or 'float32', got {input_type!r}")
+        raise ValueError(f"input_type: expected 'uint8' or 'float32', got {shown(input_type)}")
     if precision not in get_args(FilePrecision):
-        raise ValueError(f"precision: expected 'float32' or 'float16', got {precision!r}")
+        raise ValueError(f"precision: expected 'float32' or 'float16', got {shown(precision)}")
     model = inference_copy(model).cpu()
     if precision == "float16":
         model.half()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD, Precision
 from s3fd.files import whole_file
+from s3fd.messages import shown
 from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
 from s3fd.ops import decode_detections
@@ -88,7 +89,7 @@ def export_torch(
     if precision not in ("float32", "bfloat16", "float16"):
         raise ValueError(
             "precision: expected 'float32', 'bfloat16' or 'float16', since a file goes to other "
-            f"machines, got {precision!r}"
+            f"machines, got {shown(precision)}"
         )
     model = inference_copy(model).cpu()
     model.to(getattr(torch, precision))

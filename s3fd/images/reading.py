@@ -14,6 +14,7 @@ from s3fd.images.errors import ImageError
 from s3fd.images.files import decode, read_encoded, read_file
 from s3fd.images.resize import resized
 from s3fd.images.types import AnyArray, Scaled, Size, SizeOf, UInt8Array
+from s3fd.messages import shown
 
 ImageLike: TypeAlias = (
     str
@@ -140,7 +141,7 @@ def _from_memory(image: object, name: str, *, bgr: bool) -> UInt8Array:
 def check_channel_order(channel_order: object) -> None:
     """Refuses what is no `ChannelOrder`."""
     if channel_order not in ("RGB", "BGR"):
-        raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {channel_order!r}")
+        raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {shown(channel_order)}")
 
 
 def is_image(value: object) -> bool:

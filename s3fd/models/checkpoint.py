@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from s3fd.messages import shown
 from s3fd.models.caffe import is_caffemodel, read_caffe_model
 from s3fd.models.formats import FORMATS, recognize
 from s3fd.models.s3fd import S3FD, ModelConfig
@@ -52,7 +53,7 @@ def save_checkpoint(
     metadata = dict(metadata or {})
     for name, value in metadata.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"metadata: expected text by name, got {name!r}: {value!r}")
+            raise TypeError(f"metadata: expected text by name, got {shown(name)}: {shown(value)}")
     reserved = metadata.keys() & {_VERSION_KEY, _CONFIG_KEY}
     if reserved:
         raise ValueError(
@@ -136,7 +137,7 @@ def pretrained_path(name: str) -> Path:
     if name not in available:
         raise ValueError(
             f"name: expected bundled weights ({listing(available) or 'there are none'}) "
-            f"or the path of a file, got {name!r}"
+            f"or the path of a file, got {shown(name)}"
         )
     return available[name]
 
@@ -202,7 +203,9 @@ def _described_model(path: str | os.PathLike[str], weights: Weights) -> S3FD:
             raise ValueError(f"expected the fields {listing(reference, limit=len(reference))}")
         for name, value in values.items():
             if name != "layout" and not _same_kind(value, reference[name]):
-                raise ValueError(f"{name}: expected a value like {reference[name]}, got {value!r}")
+                raise ValueError(
+                    f"{name}: expected a value like {reference[name]}, got {shown(value)}"
+                )
         return empty_model(ModelConfig(**{**values, "mean": tuple(values["mean"])}))
     except ValueError as error:
         raise ValueError(

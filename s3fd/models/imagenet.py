@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from s3fd.messages import shown
 from s3fd.models.checkpoint import empty_model
 from s3fd.models.formats import VGG16_INDICES, VGG16_LAYERS
 from s3fd.models.s3fd import S3FD, ModelConfig
@@ -51,7 +52,9 @@ def initialize_from_imagenet(
             else than VGG16 in torchvision's layout; the message names the tensors.
     """
     if not isinstance(model.backbone, VGG16Backbone):
-        raise ValueError(f"model: expected the backbone 'vgg16', got {model.config.backbone!r}")
+        raise ValueError(
+            f"model: expected the backbone 'vgg16', got {shown(model.config.backbone)}"
+        )
     if len(mean) != 3 or len(std) != 3 or 0 in std:
         raise ValueError(f"mean, std: expected 3 numbers each, std not 0, got {mean}, {std}")
     state = state_dict(read_weights(path).entries)

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from s3fd.messages import shown
 from s3fd.models.conv_norm import ConvNorm
 from s3fd.ops import AnchorGrid
 from s3fd.ops._checks import check_integer
@@ -173,7 +174,7 @@ def _separable(
 
 def _sequence(name: str, value: object) -> Sequence[object]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError(f"{name}: expected a sequence, got {value!r}")
+        raise TypeError(f"{name}: expected a sequence, got {shown(value)}")
     return value
 
 

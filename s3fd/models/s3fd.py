@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from s3fd.messages import shown
 from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
 from s3fd.models.light import LightBackbone
@@ -57,12 +58,16 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.backbone not in get_args(Backbone):
             raise ValueError(
-                f"backbone: expected one of {list(get_args(Backbone))}, got {self.backbone!r}"
+                f"backbone: expected one of {list(get_args(Backbone))}, got {shown(self.backbone)}"
             )
         if self.channel_order not in ("RGB", "BGR"):
-            raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {self.channel_order!r}")
+            raise ValueError(
+                f"channel_order: expected 'RGB' or 'BGR', got {shown(self.channel_order)}"
+            )
         if self.pools not in ("ceil", "floor", "third_ceil"):
-            raise ValueError(f"pools: expected 'ceil', 'floor' or 'third_ceil', got {self.pools!r}")
+            raise ValueError(
+                f"pools: expected 'ceil', 'floor' or 'third_ceil', got {shown(self.pools)}"
+            )
         if len(self.mean) != 3:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
         if not all(abs(number) <= _FLOAT32.max for number in self.mean):

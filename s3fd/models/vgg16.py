@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s3fd.messages import shown
 from s3fd.ops import AnchorGrid, l2_normalize
 
 # The smallest image of which every pool leaves something, by how the pools round.
@@ -65,7 +66,9 @@ class VGG16Backbone(nn.Module):
     ) -> None:
         super().__init__()
         if pools not in _SMALLEST_IMAGE:
-            raise ValueError(f"pools: expected one of {sorted(_SMALLEST_IMAGE)}, got {pools!r}")
+            raise ValueError(
+                f"pools: expected one of {sorted(_SMALLEST_IMAGE)}, got {shown(pools)}"
+            )
         if fc6_padding < 0:
             raise ValueError(f"fc6_padding: expected at least 0, got {fc6_padding}")
         if fc6_dilation < 1:

@@ -207,7 +207,7 @@ def check_most(name: str, value: int, *, padded: bool = False) -> int:
     if padded and value > _MOST_PADDED_ROWS:
         raise ValueError(
             f"{name}: expected an integer below 2^31 with padded=True, which makes so many rows, "
-            f"got {value!r}"
+            f"got {reprlib.repr(value)}"
         )
     return min(int(value), _INT64_MAX)
 
@@ -223,9 +223,9 @@ def check_variances(value: object) -> None:
         raise TypeError(f"{expected}, got {describe(value)}")
     if len(value) == 4:
         raise ValueError(
-            f"{expected}, of centres and of sizes, got {value!r}; of four, x and y share the first "
-            "and width and height the second, and weights are inverse variances: "
-            "(10, 10, 5, 5) is (0.1, 0.2)"
+            f"{expected}, of centres and of sizes, got {reprlib.repr(value)}; of "
+            "four, x and y share the first and width and height the second, and weights are "
+            "inverse variances: (10, 10, 5, 5) is (0.1, 0.2)"
         )
     if len(value) != 2 or not all(map(is_positive, value)):
         raise ValueError(f"{expected}, got {reprlib.repr(value)}")
@@ -245,12 +245,13 @@ def check_box_weights(value: object, variances: object) -> tuple[float, float]:
         raise ValueError(f"{expected}, got {reprlib.repr(value)}")
     if value[0] != value[1] or value[2] != value[3]:
         raise ValueError(
-            f"{expected}, of which x and y share one, and width and height, got {value!r}"
+            f"{expected}, of which x and y share one, and width and height, "
+            f"got {reprlib.repr(value)}"
         )
     if not isinstance(variances, Sequence) or tuple(variances) != VARIANCES:
         raise ValueError(
-            f"box_weights, variances: expected one of them, which mean the same, got {value!r} and "
-            f"{variances!r}; leave one out"
+            "box_weights, variances: expected one of them, which mean the same, "
+            f"got {reprlib.repr(value)} and {reprlib.repr(variances)}; leave one out"
         )
     return 1 / value[0], 1 / value[2]
 
@@ -276,9 +277,9 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
             )
         raise TypeError(f"{expected}, got {describe(value)}")
     if len(value) != 2 or not all(length >= 0 for length in value):
-        raise ValueError(f"{expected}, got {value!r}")
+        raise ValueError(f"{expected}, got {reprlib.repr(value)}")
     if any(isinstance(length, int) and length > _INT64_MAX for length in value):
-        raise ValueError(f"{expected} and below 2^63, got {value!r}")
+        raise ValueError(f"{expected} and below 2^63, got {reprlib.repr(value)}")
     return value[0], value[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
@@ -217,7 +218,9 @@ def _without_history(maps: Sequence[Tensor]) -> list[Tensor]:
 
 def _check_kinds(activation: object, classes: object) -> None:
     if activation not in ("softmax", "sigmoid"):
-        raise ValueError(f"activation: expected 'softmax' or 'sigmoid', got {activation!r}")
+        raise ValueError(
+            f"activation: expected 'softmax' or 'sigmoid', got {reprlib.repr(activation)}"
+        )
     if classes is not None:
         check_integer("classes", classes, minimum=1)
 

@@ -216,7 +216,8 @@ def _backgrounds(value: object, levels: int) -> tuple[int, ...]:
     each = value if isinstance(value, Sequence) and not isinstance(value, str) else [value] * levels
     if len(each) != levels:
         raise ValueError(
-            f"backgrounds: expected an integer, or one for each of {levels} levels, got {value!r}"
+            f"backgrounds: expected an integer, or one for each of {levels} levels, "
+            f"got {reprlib.repr(value)}"
         )
     for index, number in enumerate(each):
         name = "backgrounds" if each is not value else f"backgrounds[{index}]"
@@ -227,7 +228,7 @@ def _backgrounds(value: object, levels: int) -> tuple[int, ...]:
 def _level_shapes(name: str, level: object) -> tuple[Shape, ...]:
     entries = level if isinstance(level, tuple) else (level,)
     if not entries:
-        raise ValueError(f"{name}: expected at least one shape, got {level!r}")
+        raise ValueError(f"{name}: expected at least one shape, got {reprlib.repr(level)}")
     return tuple(_shape(name, entry) for entry in entries)
 
 
@@ -235,7 +236,7 @@ def _shape(name: str, entry: object) -> Shape:
     lengths = entry if isinstance(entry, tuple) else (entry, entry)
     expected = f"{name}: expected a number, or a sequence of numbers and (width, height) pairs"
     if len(lengths) != 2:
-        raise ValueError(f"{expected}, got {entry!r}")
+        raise ValueError(f"{expected}, got {reprlib.repr(entry)}")
     if not all(isinstance(length, Real) and not isinstance(length, bool) for length in lengths):
         raise TypeError(f"{expected}, got {describe(entry)}")
     if not all(map(is_positive, lengths)):

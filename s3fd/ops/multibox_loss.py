@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -118,7 +119,9 @@ def multibox_loss(
     check_number("negative_ratio", negative_ratio, minimum=0)
     check_variances(variances)
     if normalize_by not in ("kept", "positives"):
-        raise ValueError(f"normalize_by: expected 'kept' or 'positives', got {normalize_by!r}")
+        raise ValueError(
+            f"normalize_by: expected 'kept' or 'positives', got {reprlib.repr(normalize_by)}"
+        )
     if labels is not None:
         _check(logits, deltas, anchors, boxes, matched, "1 + C")
         labels = _checked_labels(labels, boxes, logits)

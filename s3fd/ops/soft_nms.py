@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Literal, get_args
 
 import torch
@@ -78,7 +79,7 @@ def soft_nms(
     """
     check_scored_boxes(boxes, scores, iou_threshold)
     if decay not in get_args(Decay):
-        raise ValueError(f"decay: expected 'gaussian' or 'linear', got {decay!r}")
+        raise ValueError(f"decay: expected 'gaussian' or 'linear', got {reprlib.repr(decay)}")
     check_number("sigma", sigma, minimum=1e-6)
     check_number("score_threshold", score_threshold, minimum=0)
     try:

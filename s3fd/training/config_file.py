@@ -81,7 +81,7 @@ def parse_settings(settings: Iterable[str]) -> Table:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise ValueError(f"--set: expected KEY=VALUE, got {setting!r}")
+            raise ValueError(f"--set: expected KEY=VALUE, got {shown(setting)}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -15,6 +15,7 @@ from torch.distributed.constants import default_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from s3fd.devices import resolve_device
+from s3fd.messages import shown
 from s3fd.training.attempt import fresh_store
 
 _Value = TypeVar("_Value")
@@ -91,7 +92,7 @@ def join_processes(device: str | None) -> Iterator[Processes]:
         return
     if device not in (None, "cpu", "cuda"):
         raise ValueError(
-            f"device: expected 'cpu' or 'cuda' under torchrun, got {device!r}; "
+            f"device: expected 'cpu' or 'cuda' under torchrun, got {shown(device)}; "
             "each process takes the GPU of its own number"
         )
     own = resolve_device(device)

@@ -152,8 +152,8 @@ def read_listing(file: Path, what: str) -> Iterator[tuple[str, list[Row]]]:
             raise ValueError(f"{file}:{number}: {known_as} comes twice")
         if numbers(name):
             raise ValueError(
-                f"{file}:{number}: expected the name of a photo, got {known_as!r}; is the number "
-                f"of {what}s above wrong?"
+                f"{file}:{number}: expected the name of a photo, got {shown(known_as)}; is "
+                f"the number of {what}s above wrong?"
             )
         number, count = line(at + 1)
         if not re.fullmatch(r"\d{1,9}", count):

@@ -27,6 +27,7 @@ from s3fd.evaluation.average_precision import voc_average_precision
 from s3fd.evaluation.matching import check_detections, check_iou_threshold
 from s3fd.evaluation.pixel_overlaps import PixelOverlaps, pixel_overlaps
 from s3fd.evaluation.wider_face.ground_truth import WiderFaceGroundTruth
+from s3fd.messages import shown
 
 THRESHOLDS = 1000
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -109,7 +110,7 @@ class WiderFaceResult:
         check_iou_threshold(iou_threshold)
         counted = self.ground_truth.counted
         if setting not in counted:
-            raise ValueError(f"setting: expected one of {', '.join(counted)}, got {setting!r}")
+            raise ValueError(f"setting: expected one of {', '.join(counted)}, got {shown(setting)}")
         return self.overlaps.judge(counted[setting], iou_threshold)
 
     def _at_thresholds(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
