@@ -25,6 +25,10 @@ _INT64_MAX = 2**63 - 1
 _FLOAT_MAX = sys.float_info.max
 _EXACT = 2**53  # up to it a float holds every integer
 _MOST_PADDED_ROWS = 2**31 - 1
+_TRACED = (
+    "tensors, as under torch.jit.trace, which is not supported; use torch.export.export, or "
+    "`s3fd export` for a whole detector"
+)
 
 
 class ShapeError(ValueError, RuntimeError):
@@ -271,10 +275,7 @@ def check_size(name: str, value: Any, meaning: str = "(height, width)") -> tuple
         for length in value
     ):
         if isinstance(value, Sequence) and any(isinstance(length, Tensor) for length in value):
-            raise TypeError(
-                f"{expected}, got tensors, as under torch.jit.trace, which is not supported; use "
-                "torch.export.export, or `s3fd export` for a whole detector"
-            )
+            raise TypeError(f"{expected}, got {_TRACED}")
         raise TypeError(f"{expected}, got {describe(value)}")
     if len(value) != 2 or not all(length >= 0 for length in value):
         raise ValueError(f"{expected}, got {reprlib.repr(value)}")
@@ -300,4 +301,6 @@ def check_boxes_of_batch(name: str, value: object, batch: int | None = None) -> 
         raise ValueError(f"{expected}: {batch} images, got {len(value)} tensors")
     for index, boxes in enumerate(value):
         check_tensor(f"{name}[{index}]", boxes, ("G", 4))
+        if isinstance(boxes.shape[0], Tensor):
+            raise TypeError(f"{name}[{index}]: expected sizes that are numbers, got {_TRACED}")
     return value

@@ -16,6 +16,7 @@ from s3fd.ops import (
     l2_normalize,
     match_anchors,
     max_out_background,
+    multibox_loss,
     nms,
     soft_nms,
     vote_boxes,
@@ -129,6 +130,24 @@ def test_sizes_that_jit_trace_has_made_tensors_are_refused_by_name() -> None:
 
     with pytest.raises(TypeError, match=r"image_size: .*torch\.jit\.trace, which is not supported"):
         torch.jit.trace(anchors, torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda boxes: match_anchors(boxes, [boxes]),
+        lambda boxes: match_anchors(boxes, [boxes, boxes], background_iou=0.2, ignore=[boxes] * 2),
+        lambda boxes: AnchorGrid(strides=(8,), sizes=(16,)).match([(2, 2)], [boxes]),
+        lambda boxes: multibox_loss(
+            boxes[None, :, :2], boxes[None], boxes, [boxes], torch.zeros(1, 3).long()
+        ),
+    ],
+)
+def test_batches_of_boxes_are_refused_by_name_under_jit_trace(call) -> None:
+    boxes = torch.tensor([[0.0, 0, 16, 16], [4, 4, 20, 20], [8, 0, 24, 16]])
+    with pytest.raises(TypeError, match=r"boxes\[0\]: .*torch\.jit\.trace, which is not supported"):
+        torch.jit.trace(call, (boxes,))
 
 
 HUGE = 10**400  # which no float holds
