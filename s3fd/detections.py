@@ -266,12 +266,13 @@ class Detections:
             be larger than the face.
 
         Raises:
-            ValueError: the image has another size, or none is at hand.
+            ValueError: the image has another size, or none is at hand; or a coordinate of a box is
+                NaN or infinite.
         """
         picture = self._opened(image, channel_order)
         best_first = self.sorted()
         labels = [f"{score:.2f}" for score in best_first.scores.tolist()]
-        draw_boxes(picture, [face.box for face in best_first], labels)
+        draw_boxes(picture, best_first._places(), labels)
         return picture
 
     def save(
@@ -289,9 +290,12 @@ class Detections:
             channel_order: as for `draw`.
 
         Raises:
+            TypeError: the path is none; the image comes after it.
             ValueError: as `draw`, or Pillow writes no files with this suffix.
             FileNotFoundError: the folder does not exist.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"path: expected the name of a file, got {type(path).__name__}")
         path = Path(path)
         kind = Image.registered_extensions().get(path.suffix.lower(), "")
         if kind not in Image.SAVE:  # some are only read
@@ -328,7 +332,13 @@ class Detections:
         if not (isinstance(margin, Real) and 0 <= float(margin) < math.inf):
             raise ValueError(f"margin: expected a number >= 0, got {shown(margin)}")
         picture = self._opened(image, channel_order)
-        return cut_boxes(picture, [face.box for face in self], float(margin), square=square)
+        return cut_boxes(picture, self._places(), float(margin), square=square)
+
+    def _places(self) -> list[Box]:
+        """Boxes that lie somewhere."""
+        if not self.boxes.isfinite().all():
+            raise ValueError("boxes: expected finite coordinates, got NaN or infinite ones")
+        return [face.box for face in self]
 
     def _opened(self, image: ImageLike | None, channel_order: ChannelOrder) -> Image.Image:
         if image is None:

@@ -221,6 +221,21 @@ def test_the_drawn_picture_is_saved_as_its_name_says(tmp_path, name):
         faces().save(tmp_path / "gone" / name, image)
 
 
+def test_what_is_no_path_is_refused_before_the_picture_is_drawn(tmp_path):
+    image = Image.new("RGB", (64, 48))
+    with pytest.raises(TypeError, match="path: expected the name of a file, got Image"):
+        faces().save(image, tmp_path / "drawn.png")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_boxes_that_lie_nowhere_are_neither_drawn_nor_cut(value, tmp_path):
+    image, lost = Image.new("RGB", (64, 48)), faces()
+    lost.boxes[1, 2] = value
+    for use in (lost.draw, lost.crops, lambda image: lost.save(tmp_path / "drawn.png", image)):
+        with pytest.raises(ValueError, match="boxes: expected finite coordinates"):
+            use(image)
+
+
 @pytest.mark.parametrize("margin", [-0.1, math.nan, math.inf, "wide", None])
 def test_a_margin_that_cannot_be_is_named(margin):
     with pytest.raises(ValueError, match="margin: expected a number >= 0"):
