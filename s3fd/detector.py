@@ -154,9 +154,16 @@ class FaceDetector:
 
         Returns:
             The detector itself.
+
+        Raises:
+            TypeError, ValueError: these are not integers, or there is nothing to see.
         """
-        black = np.zeros((*check_size("image_size", image_size), 3), dtype=np.uint8)
-        self([black] * batch_size, max_size=None, batch_size=batch_size)
+        size = check_size("image_size", image_size)
+        if 0 in size:
+            raise ValueError(f"image_size: expected at least one pixel, got {image_size!r}")
+        search = SingleScale(max_size=None, batch_size=batch_size)
+        black = np.zeros((*size, 3), dtype=np.uint8)
+        self._find([black] * int(batch_size), search, "RGB")
         return self
 
     @overload

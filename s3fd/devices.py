@@ -41,7 +41,10 @@ def resolve_device(device: Device) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
-        raise ValueError(f"device: expected one of {available}, got {shown(device)}") from None
+        text = f"device: expected one of {available}, got {shown(device)}"
+        if isinstance(device, torch.dtype):
+            text += "; a detector is given its precision where it is made: precision='float16'"
+        raise ValueError(text) from None
     if str(resolved) in available or (resolved.type == "cuda" and not resolved.index):
         if resolved.type == "cuda" and "cuda:0" not in available:
             raise ValueError(f"device: {resolved} can't be used: {why_no_cuda()}; use 'cpu'")

@@ -189,6 +189,11 @@ def test_a_batch_may_be_larger_than_any_memory(detector, size):
         (lambda d: d(b"no photo"), ValueError, "images: not a picture"),
         (lambda d: d(photo(9, 9), channel_order="rgb"), ValueError, "channel_order: expected"),
         (lambda d: d.warmup((9, -1)), ValueError, "image_size"),
+        (lambda d: d.warmup((0, 9)), ValueError, r"image_size: .*at least one pixel, got \(0, 9\)"),
+        (lambda d: d.warmup(batch_size="2"), TypeError, "batch_size: expected an integer >= 1"),
+        (lambda d: d.warmup(batch_size=1.5), TypeError, "batch_size: expected an integer >= 1"),
+        (lambda d: d.warmup(batch_size=0), ValueError, "batch_size: expected an integer >= 1"),
+        (lambda d: d.to(torch.float16), ValueError, "device: expected .*; .*precision='float16'"),
         (lambda d: d.to("abacus"), ValueError, "device: expected"),
         (
             lambda d: FaceDetector(FindsBrightSquares(), "cpu", precision="int8"),

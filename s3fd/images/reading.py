@@ -14,7 +14,7 @@ from s3fd.images.errors import ImageError
 from s3fd.images.files import decode, read_encoded, read_file
 from s3fd.images.resize import resized
 from s3fd.images.types import AnyArray, Scaled, Size, SizeOf, UInt8Array
-from s3fd.messages import shown
+from s3fd.messages import one_line, shown
 
 ImageLike: TypeAlias = (
     str
@@ -179,8 +179,7 @@ def read_open_file(file: Any, name: str) -> bytes:
 
 
 def _describe(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+    return f"{type(value).__name__} {one_line(shown(value))}"
 
 
 def open_rgb(image: ImageLike, *, channel_order: ChannelOrder = "RGB") -> Image.Image:

@@ -163,6 +163,7 @@ def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
             TypeError,
             "image: expected a path, .* a PIL image, an array or a tensor, got NoneType",
         ),
+        ([np.zeros((9, 9))] * 9, TypeError, r"got list \[array\([^\n]{1,200}$"),
         (np.zeros((4, 6, 2), np.uint8), ImageError, r"\[H, W\] or .* got \[4, 6, 2\]"),
         (np.zeros((3, 4, 6), np.uint8), ImageError, r"transpose\(1, 2, 0\)"),
         (np.zeros((1, 4, 6, 3), np.uint8), ImageError, "list of images"),
