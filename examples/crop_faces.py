@@ -15,4 +15,6 @@ def main(photos: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(sys.argv[1], Path(sys.argv[2]))

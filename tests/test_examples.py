@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 if not EXAMPLES.is_dir():
@@ -41,6 +42,25 @@ ON_ITS_OWN = {
 @pytest.mark.parametrize("name", sorted(ON_ITS_OWN))
 def test_an_example_checks_itself(name: str) -> None:
     done = run(name, *ON_ITS_OWN[name])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("name", ["crop_faces.py", "landmarks_of_your_choice.py"])
+def test_an_example_without_its_photos_says_what_it_takes(name: str) -> None:
+    done = run(name)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{name} PHOTO" in done.stderr
+
+
+@pytest.mark.parametrize("region", [(0, 0, 512, 110), (230, 0, 512, 512)])
+def test_faces_that_an_edge_cuts_have_landmarks_too(
+    region: tuple[int, ...], tmp_path: Path
+) -> None:
+    with Image.open(PHOTO) as photo:
+        photo.crop(region).save(tmp_path / "cut.png")
+    done = run("landmarks_of_your_choice.py", str(tmp_path / "cut.png"))
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
