@@ -106,7 +106,7 @@ def read_photos(
     - ``"annotations"``: this package's ``annotations.json``;
     - ``"wider-face"``: ``WIDER_train/images`` and ``wider_face_split``, text or ``.mat``;
     - ``"fddb"``: ``folds`` and ``images``. Photos whose file is missing are left out;
-    - ``"pascal-voc"``: ``Annotations/*.xml`` and ``JPEGImages``;
+    - ``"pascal-voc"``: ``Annotations/*.xml`` and ``JPEGImages``, or an XML beside each photo;
     - ``"afw-pascal"``: AFW or PASCAL faces, ``.mat``;
     - ``"coco"``: JSON in the form of COCO;
     - ``"yolo"``: ``images`` and ``labels``, perhaps ``data.yaml``;
@@ -228,6 +228,6 @@ def _form_of(root: Path) -> str:
             return name
     raise FileNotFoundError(
         f"data: {root} holds no labels that are known: neither annotations.json, "
-        "wider_face_split/, folds/FDDB-fold-01.txt, Annotations/*.xml, anno.mat, "
+        "wider_face_split/, folds/FDDB-fold-01.txt, XML of PASCAL VOC, anno.mat, "
         "annotations/*.json, data.yaml, images/ with labels/, JSON of LabelMe, nor annotations.xml"
     )

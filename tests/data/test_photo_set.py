@@ -69,6 +69,72 @@ def test_names_of_pascal_voc_may_have_folders(tmp_path, written):
     assert [found.path for found in read_photos(tmp_path, "val").photos] == expected[1:]
 
 
+@pytest.mark.parametrize("photos", ["images", "JPEGImages", "."])
+def test_the_folder_of_pascal_voc_may_be_written_small(tmp_path, photos):
+    photo(tmp_path / photos / "a.jpg")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.xml").write_text(XML.format(name="a", width=60))
+    photo_set = read_photos(tmp_path)
+    assert photo_set.form == "pascal-voc"
+    (found,) = photo_set.photos
+    assert found.path == tmp_path / photos / "a.jpg"
+    np.testing.assert_array_equal(found.boxes, [[0, 2, 10, 22]])
+
+
+@pytest.mark.parametrize("start", ["<annotation>", '<annotation verified="yes">'])
+def test_labels_of_pascal_voc_may_lie_beside_their_photos(tmp_path, start):
+    text = XML.format(name="a", width=60).replace("<annotation>", start)
+    for name in ("a", "deep/b"):  # labelImg's first photo was renamed
+        photo(tmp_path / f"{name}.jpg")
+        (tmp_path / f"{name}.xml").write_text(text)
+    photo_set = read_photos(tmp_path)
+    assert (photo_set.form, photo_set.split) == ("pascal-voc", None)
+    paths = [found.path for found in photo_set.photos]
+    assert paths == [tmp_path / "a.jpg", tmp_path / "deep" / "b.jpg"]
+    np.testing.assert_array_equal(photo_set.photos[1].ignore, [[30, 2, 40, 22]])
+
+
+def test_the_labels_of_one_photo_may_be_named_themselves(tmp_path):
+    for name in ("a", "b"):
+        photo(tmp_path / f"{name}.jpg")
+    (tmp_path / "a.xml").write_text(XML.format(name="a", width=60))
+    square = {"label": "face", "points": [[0, 2], [10, 22]]}
+    content = {"shapes": [square], "imagePath": "b.jpg", "imageWidth": 60, "imageHeight": 40}
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    for file, form in (("a.xml", "pascal-voc"), ("b.json", "labelme")):
+        photo_set = read_photos(tmp_path / file)
+        assert (photo_set.form, photo_set.split) == (form, None)
+        (found,) = photo_set.photos
+        assert found.path == tmp_path / f"{file[0]}.jpg"
+        np.testing.assert_array_equal(found.boxes, [[0, 2, 10, 22]])
+
+
+def test_folders_are_the_splits_of_labels_of_pascal_voc_beside_photos(tmp_path):
+    for name in ("train/a", "valid/b"):
+        photo(tmp_path / f"{name}.jpg")
+        (tmp_path / f"{name}.xml").write_text(XML.format(name=name[-1], width=60))
+    photo_set = read_photos(tmp_path, "val")
+    assert (photo_set.form, photo_set.split) == ("pascal-voc", "val")
+    assert [found.path.name for found in photo_set.photos] == ["b.jpg"]
+    with pytest.raises(ValueError, match="no photo of split 'test'; there are those of 'train'"):
+        read_photos(tmp_path, "test")
+    (tmp_path / "c.xml").write_text(XML.format(name="c", width=60))
+    (tmp_path / "notes.xml").write_text("<notes/>")
+    with pytest.warns(UserWarning, match=r"1 files that are in no folder of a split .* c\.xml"):
+        read_photos(tmp_path, "train")
+
+
+def test_other_xml_is_not_taken_for_labels_of_pascal_voc(tmp_path):
+    photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "project.xml").write_text("<project/>")
+    assert read_photos(tmp_path).form == "yolo"
+    (tmp_path / "a.xml").write_text("<project><annotation/></project>")
+    with pytest.raises(ValueError, match=r"a\.xml: .*expected <annotation>, got <project>"):
+        read_photos(tmp_path, form="pascal-voc")
+
+
 def test_labels_of_pascal_voc_that_went_on_naming_another_photo_are_refused(voc):
     (voc / "Annotations" / "b.xml").write_text(XML.format(name="a", width=60))
     with pytest.raises(ValueError, match=r"2 entries are of .*a\.jpg; list each photo once"):

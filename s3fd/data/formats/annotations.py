@@ -13,6 +13,7 @@ from typing import Any
 from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.coco import looks_like_coco
 from s3fd.data.formats.form import Form, Labels, chosen_split
+from s3fd.data.formats.labelme import looks_like_labelme
 from s3fd.data.formats.text import MALFORMED, malformed, read_json
 
 
@@ -21,7 +22,8 @@ def _file(root: Path) -> Path:
 
 
 def _holds(root: Path) -> bool:
-    return _file(root).is_file() and not looks_like_coco(_file(root))
+    file = _file(root)
+    return file.is_file() and not looks_like_coco(file) and not looks_like_labelme(file)
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:

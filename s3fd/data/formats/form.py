@@ -83,6 +83,36 @@ def no_split(labels: Path, split: str, there: Iterable[str]) -> NoSplitError:
     )
 
 
+def folders_of_splits(root: Path) -> list[Path]:
+    """Folders in which labels lie beside their photos: those of the splits, or `root`."""
+    return [f for f in visible(root, "*") if f.is_dir() and split_of(f.name)] or [root]
+
+
+def labels_of_split(
+    root: Path, split: str, pattern: str, looks_right: Callable[[Path], bool]
+) -> tuple[list[Path], bool]:
+    """The files of labels that lie beside the photos of a split, and whether there are splits.
+
+    Args:
+        root: the folder of all, or a single file.
+        split: the wanted one.
+        pattern: of the files, below `root` or the folders of its splits.
+        looks_right: tells labels that are in no such folder, which is doubted, from other files.
+
+    Raises:
+        NoSplitError: there are folders of others.
+    """
+    folders = folders_of_splits(root)
+    if folders == [root]:
+        return [root] if root.is_file() else visible(root, pattern), False
+    chosen = [folder for folder in folders if is_of_split(folder.name, split)]
+    if not chosen:
+        raise no_split(root, split, (folder.name for folder in folders))
+    loose = (f for f in visible(root, pattern) if not any(map(f.is_relative_to, folders)))
+    doubt_loose(root, list(filter(looks_right, loose)))
+    return [file for folder in chosen for file in visible(folder, pattern)], True
+
+
 def chosen_split(file: Path, entries: Sequence[Any], split: str) -> tuple[list[int], bool]:
     """Which of the entries of a JSON file are of a split, and whether they have splits at all.
 

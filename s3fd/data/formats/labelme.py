@@ -20,48 +20,34 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
-    doubt_loose,
     face_classes,
-    is_of_split,
-    no_split,
+    folders_of_splits,
+    labels_of_split,
     photo_beside,
-    split_of,
     visible,
 )
 from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
 
+_FILES = "**/*.json"
 _LOOKED_AT = 65536
 _MOST_LOOKED_AT = 20  # files, of which the first may be something else
 
 
-def _looks_like_labelme(file: Path) -> bool:
+def looks_like_labelme(file: Path) -> bool:
+    """Whether a JSON file begins with LabelMe's keys."""
     with file.open(encoding="utf-8", errors="replace") as opened:
         return re.search(r'"shapes"\s*:', opened.read(_LOOKED_AT)) is not None
 
 
-def _folders(root: Path) -> list[Path]:
-    """Those of the splits, or the one that holds everything."""
-    return [f for f in visible(root, "*") if f.is_dir() and split_of(f.name)] or [root]
-
-
-def _files(folder: Path) -> list[Path]:
-    return visible(folder, "**/*.json")
-
-
 def _holds(root: Path) -> bool:
-    files = (file for folder in _folders(root) for file in _files(folder))
-    return any(map(_looks_like_labelme, islice(files, _MOST_LOOKED_AT)))
+    if root.is_file():
+        return root.suffix == ".json" and looks_like_labelme(root)
+    files = (file for folder in folders_of_splits(root) for file in visible(folder, _FILES))
+    return any(map(looks_like_labelme, islice(files, _MOST_LOOKED_AT)))
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
-    folders = _folders(root)
-    has_splits = folders != [root]
-    chosen = [f for f in folders if is_of_split(f.name, split)] if has_splits else folders
-    if not chosen:
-        raise no_split(root, split, (folder.name for folder in folders))
-    others = (f for f in _files(root) if not any(map(f.is_relative_to, folders)))
-    doubt_loose(root, list(filter(_looks_like_labelme, others)))
-    files = [file for folder in chosen for file in _files(folder)]
+    files, has_splits = labels_of_split(root, split, _FILES, looks_like_labelme)
     contents = [read_json(file, "shapes") for file in files]
     there = {
         str(shape.get("label"))

@@ -1,12 +1,15 @@
 """Labels in the XML form of PASCAL VOC (Everingham et al., 2010), as CVAT writes it too.
 
 ``Annotations/NAME.xml`` of photos in ``JPEGImages``, ``images`` or beside that folder; a name may
-have folders, which both have. Objects that are marked as difficult become ignore boxes. VOC counts
-pixels from 1, and its corners are pixels of the box: pixel 1 to 10 is ``[0, 10)`` here.
+have folders, which both have. Or an XML beside each photo, as labelImg and Roboflow write them;
+folders ``train`` and ``valid`` are splits there. Objects that are marked as difficult become ignore
+boxes. VOC counts pixels from 1, and its corners are pixels of the box: pixel 1 to 10 is ``[0, 10)``
+here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +22,10 @@ from s3fd.data.formats.form import (
     Form,
     Labels,
     face_classes,
+    folders_of_splits,
     is_file,
     is_of_split,
+    labels_of_split,
     no_split,
     photo_beside,
     split_of,
@@ -29,6 +34,10 @@ from s3fd.data.formats.form import (
 from s3fd.data.formats.text import MALFORMED, malformed, numbered_lines
 from s3fd.messages import shortened, shown
 
+_FOLDERS = ("Annotations", "annotations")
+_FILES = "**/*.xml"
+_LOOKED_AT = 4096
+_MOST_LOOKED_AT = 20  # files, of which the first may be something else
 _PHOTO_FOLDERS = ("JPEGImages", "images")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -85,6 +94,8 @@ def read_voc_file(file: Path) -> VocPhoto:
     """
     try:
         root = ElementTree.parse(file).getroot()
+        if root.tag != "annotation":
+            raise ValueError(f"expected <annotation>, got <{shortened(root.tag)}>")
         objects = [_object(item) for item in root.iter("object")]
         width, height = (_whole(root.findtext(f"size/{side}")) for side in ("width", "height"))
     except (OSError, ElementTree.ParseError, *MALFORMED) as error:
@@ -113,20 +124,41 @@ def _malformed(file: Path, error: Exception) -> ValueError:
     return ValueError(f"{file}: not labels in the form of PASCAL VOC ({malformed(error)})")
 
 
+def _looks_like_voc(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return re.search(r"<annotation[\s>]", opened.read(_LOOKED_AT)) is not None
+
+
+def _folder(root: Path) -> Path | None:
+    """Where all labels are; None where they may lie beside their photos."""
+    folders = (root / name for name in _FOLDERS)
+    return next((folder for folder in folders if visible(folder, _FILES)), None)
+
+
 def _holds(root: Path) -> bool:
-    return bool(visible(root, "Annotations/**/*.xml"))
+    folder = _folder(root)
+    if folder is not None and folder.name == _FOLDERS[0]:
+        return True
+    if root.is_file():
+        files = [root] if root.suffix == ".xml" else []
+    elif folder is not None:
+        files = visible(folder, _FILES)
+    else:  # not below: what is there may belong to labels of another form
+        files = [file for place in folders_of_splits(root) for file in visible(place, "*.xml")]
+    return any(map(_looks_like_voc, files[:_MOST_LOOKED_AT]))
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
-    folder = root / "Annotations"
-    names = _names_of_split(root, split)
-    has_splits = names is not None
-    if names is None:
-        found = (file.relative_to(folder) for file in visible(folder, "**/*.xml"))
-        names = [file.with_suffix("").as_posix() for file in found]
-    read = [read_voc_file(folder / f"{name}.xml") for name in names]
+    folder = _folder(root)
+    if folder is None:
+        files, has_splits = labels_of_split(root, split, _FILES, _looks_like_voc)
+    elif has_splits := (names := _names_of_split(root, split)) is not None:
+        files = [folder / f"{name}.xml" for name in names]
+    else:
+        files = visible(folder, _FILES)
+    read = list(map(read_voc_file, files))
     there = {item.name for photo in read for item in photo.objects}
-    faces = face_classes(folder, there, classes, complete=False)
+    faces = face_classes(folder or root, there, classes, complete=False)
     photos = next((root / name for name in _PHOTO_FOLDERS if (root / name).is_dir()), root)
     return Labels(
         [_photo(folder, photos, photo, faces) for photo in read], split if has_splits else None
@@ -144,7 +176,9 @@ def _names_of_split(root: Path, split: str) -> list[str] | None:
     return None
 
 
-def _photo(folder: Path, photos: Path, photo: VocPhoto, faces: set[str]) -> AnnotatedImage:
+def _photo(folder: Path | None, photos: Path, photo: VocPhoto, faces: set[str]) -> AnnotatedImage:
+    if folder is None:
+        folder = photos = photo.file.parent
     corners, difficult = photo.rows(faces)
     rows = np.array(corners).reshape(-1, 4) - [1, 1, 0, 0]
     path = photo_beside(photos / photo.file.parent.relative_to(folder), photo.file_name, photo.file)
