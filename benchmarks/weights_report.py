@@ -3,10 +3,10 @@
     python benchmarks/weights_report.py --fddb FDDB --photos PHOTOS
     python benchmarks/weights_report.py --weights runs/light/model.safetensors --card card.md ...
 
-Average precision by set and by size of the faces, what the default threshold keeps, what is left of
-it in photos that were turned, darkened and the like, how far scores are from probabilities, and the
-time that a photo takes. A photo's set is its name up to the first
-"-". The card keeps what it says outside the two marks. `--plot` draws scores against precision.
+Average precision by set and by size of the faces, what thresholds keep, what is left of it in
+photos that were turned, darkened and the like, how far scores are from probabilities, and the time
+that a photo takes. A photo's set is its name up to the first "-". The card keeps what it says
+outside the two marks. `--plot` draws scores against precision.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ from s3fd.images import Size, UInt8Array
 from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
 
+_FDDB = "FDDB"
 EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 _HARD = 5  # photos of which one goes through all that photos go through
+_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _FEWEST = 20  # detections that a point of the plot stands for
 
 
@@ -173,6 +175,14 @@ def figures(
         (_set_row(part, threshold) for part in measured),
     )
     yield ""
+    together = _pooled([part for part in measured if part.scale == 1 and part.name != _FDDB])
+    if together is not None:
+        yield "All sets but FDDB, photos as they are, by `score_threshold`:"
+        yield ""
+        yield from table(
+            ("", *(f"{threshold:g}" for threshold in _THRESHOLDS)), _threshold_rows(together)
+        )
+        yield ""
     yield "AP at IoU 0.5 by the size of the faces, the square root of a box's area, in pixels:"
     yield ""
     ranges = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
@@ -214,6 +224,21 @@ def _set_row(part: Measured, threshold: float) -> list[str]:
         f"{point.precision:.3f}",
         f"{point.recall:.3f}",
     ]
+
+
+def _pooled(parts: Sequence[Measured]) -> Measured | None:
+    """Sets as one; None where there is none."""
+    if not parts:
+        return None
+    photos = [photo for part in parts for photo in part.photos]
+    found = [detections for part in parts for detections in part.found]
+    return Measured("all", 1.0, photos, found)
+
+
+def _threshold_rows(part: Measured) -> Iterator[list[str]]:
+    points = [part.curve.at(threshold) for threshold in _THRESHOLDS]
+    yield ["precision", *(f"{point.precision:.3f}" for point in points)]
+    yield ["recall", *(f"{point.recall:.3f}" for point in points)]
 
 
 def _size_row(part: Measured) -> list[str]:
@@ -269,8 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _all(detector: FaceDetector, options: argparse.Namespace) -> Iterator[Measured]:
     if options.fddb is not None:
-        _say("FDDB")
-        yield measure(detector, "FDDB", read_photos(options.fddb).photos)
+        _say(_FDDB)
+        yield measure(detector, _FDDB, read_photos(options.fddb).photos)
     if options.photos is not None:
         for name, photos in sets_of(read_photos(options.photos, "val").photos).items():
             for scale in options.scales:

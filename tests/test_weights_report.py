@@ -52,6 +52,8 @@ def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_pa
     assert "| space | 2 | 1 | 1 |" in text
     assert "| empty | 1 | 1 | 0 | nan |" in text
     assert "| space | 1 |  |  |  | 1.000 (1) |  |  |" in text  # 101 px
+    assert "| precision | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |" in text
+    assert "| recall | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |" in text
     for name in ("as they are", "upside down", "half as large"):
         assert f"| {name} | 1 | 1 | 1.0000 |" in text
     assert Image.open(plot).width > 100
@@ -103,6 +105,47 @@ def test_faces_below_8_px_count_neither_way(report):
     measured = report["Measured"]("set", 1.0, [photo], found)
     assert measured.curve.faces == 1
     assert measured.curve.scores.tolist() == pytest.approx([0.8])
+
+
+def test_thresholds_are_measured_on_all_sets_as_one(report):
+    """Of three faces two are found, at 0.85 and 0.45, and at 0.65 something else."""
+    empty, boxes = (
+        np.empty((0, 4), np.float32),
+        np.array([[0, 0, 30, 30], [50, 0, 80, 30]], np.float32),
+    )
+    other, there = boxes + 100, np.float32([0.45, 0.65])
+    first = report["AnnotatedImage"](Path("a-1.png"), 300, 300, boxes, empty)
+    second = report["AnnotatedImage"](Path("b-1.png"), 300, 300, boxes[:1], empty)
+    sets = [
+        report["Measured"]("a", 1.0, [first], [(boxes[:1], np.float32([0.85]))]),
+        report["Measured"]("b", 1.0, [second], [(np.stack([boxes[0], other[0]]), there)]),
+    ]
+    rows = dict(
+        zip(
+            ("precision", "recall"), report["_threshold_rows"](report["_pooled"](sets)), strict=True
+        )
+    )
+    assert rows["precision"] == [
+        "precision",
+        "0.667",
+        "0.667",
+        "0.500",
+        "0.500",
+        "1.000",
+        "1.000",
+        "nan",
+    ]
+    assert rows["recall"] == [
+        "recall",
+        "0.667",
+        "0.667",
+        "0.333",
+        "0.333",
+        "0.333",
+        "0.333",
+        "0.000",
+    ]
+    assert report["_pooled"]([]) is None
 
 
 @pytest.mark.parametrize("card", ["no marks", "END before BEGIN"])
