@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from numbers import Integral
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
@@ -393,7 +394,16 @@ class FaceDetector:
 
         together = search.batch_size if keep_images else search.together
         together, ahead = (1, 0) if live else (together, together)
-        with closing(in_order(images, prepare, work, together=together, ahead=ahead)) as results:
+        results = in_order(
+            images,
+            prepare,
+            work,
+            together=together,
+            ahead=ahead,
+            weigh=attrgetter("weight"),
+            strip=SourcedImage.stripped,
+        )
+        with closing(results):
             for image, outcome in results:
                 if isinstance(outcome, Detections):
                     yield replace(outcome, source=image.source)

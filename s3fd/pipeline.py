@@ -7,11 +7,32 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Condition, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
+
+_MOST_WAITING = 2**28  # bytes
+
+
+class _Unprepared:
+    """What waits to be prepared, in the order in which it is."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Future[Any], int]] = deque()
+        self._weight = 0
+
+    def add(self, future: Future[Any], weight: int) -> None:
+        if weight:
+            self._waiting.append((future, weight))
+            self._weight += weight
+
+    def weight(self) -> int:
+        """Of all but what stands before the first that is not prepared."""
+        while self._waiting and self._waiting[0][0].done():
+            self._weight -= self._waiting.popleft()[1]
+        return self._weight
 
 
 class _Failure:
@@ -28,6 +49,8 @@ def in_order(
     *,
     together: int,
     ahead: int,
+    weigh: Callable[[Item], int] = lambda item: 0,
+    strip: Callable[[Item], Item] = lambda item: item,
 ) -> Generator[tuple[Item, Result | Exception], None, None]:
     """Prepares each item in a thread, and works on several at once, in the caller's.
 
@@ -40,9 +63,12 @@ def in_order(
         work: for prepared ones: gives as many results, in their order.
         together: most items for one call of `work`.
         ahead: most items that are prepared meanwhile; 0 where each result is wanted at once.
+        weigh: the bytes that an item takes until it is prepared. Where those that wait for it take
+            more than a quarter of a gigabyte, no more are fetched.
+        strip: what is kept of an item after that, to be yielded with its result.
 
     Yields:
-        Each item, in order, with its result, or with what `prepare` raised.
+        Each item as `strip` leaves it, in order, with its result, or with what `prepare` raised.
 
     Raises:
         Exception: what `work` raised, or `items` itself: after the results of what came before.
@@ -60,12 +86,15 @@ def in_order(
     source = iter(items)
     broken: Exception | None = None
     pending: deque[tuple[Item, Future[Prepared | _Failure]]] = deque()
+    unprepared = _Unprepared()
 
     def fill(most: int) -> Exception | None:
         try:
-            while len(pending) < most:
+            while len(pending) < most and unprepared.weight() < _MOST_WAITING:
                 item = next(source)
-                pending.append((item, pool.submit(_attempt, prepare, item)))
+                future = pool.submit(_attempt, prepare, item)
+                pending.append((strip(item), future))
+                unprepared.add(future, weigh(item))
         except StopIteration:
             return None
         except Exception as error:

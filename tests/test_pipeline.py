@@ -110,6 +110,55 @@ def test_memory_holds_no_more_than_what_is_prepared():
     assert 4 <= most <= 8
 
 
+def test_items_that_are_prepared_are_let_go():
+    alive = weakref.WeakSet()
+
+    def things():
+        for _ in range(50):
+            thing = Thing()
+            alive.add(thing)
+            yield thing
+            del thing
+
+    def work(prepared):
+        assert len(alive) <= 5  # those of the next call, and the one that is fetched
+        return prepared
+
+    results = in_order(things(), id, work, together=4, ahead=0, strip=lambda _: None)
+    assert [item for item, _ in results] == [None] * 50
+
+
+def test_no_more_is_fetched_than_may_wait():
+    held, going = threading.Event(), threading.Event()
+    taken, calls = [], []
+
+    def prepare(item):
+        held.wait(timeout=30)
+        return item
+
+    def work(prepared):
+        calls.append(len(prepared))
+        return prepared
+
+    def items():
+        for item in noted(taken):
+            if len(taken) == 4:
+                going.set()
+            yield item
+
+    def let_go():
+        assert going.wait(timeout=30)
+        held.set()
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    results = in_order(items(), prepare, work, together=50, ahead=50, weigh=lambda _: 2**26)
+    assert [result for _, result in results] == list(range(100))
+    thread.join()
+    assert calls[0] == 4  # of 64 MiB each
+    assert max(calls) <= 50
+
+
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_reading_ahead_changes_neither_the_items_nor_their_error(most):
     def items():

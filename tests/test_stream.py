@@ -3,6 +3,7 @@
 import io
 import threading
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,26 @@ def test_a_long_generator_is_taken_as_it_is_needed(detector):
     assert taken <= 20 + 2 * 8
     results.close()
     assert threading.active_count() == before
+
+
+def test_photos_of_a_generator_are_let_go_when_they_are_shrunk(detector):
+    """Sixty-four of them, those of two batches, would be 1.6 GB."""
+    copies, most = [], []
+
+    class Photo(np.ndarray):
+        def copy(self, order="C"):
+            copied = np.array(self).view(Photo)
+            copies.append(weakref.ref(copied))
+            return copied
+
+    def photos():
+        large = np.zeros((2900, 2900, 3), np.uint8).view(Photo)
+        for _ in range(40):
+            most.append(sum(copy() is not None for copy in copies))
+            yield large
+
+    assert len(list(detector.stream(photos(), max_size=64))) == 40
+    assert max(most) <= 2**28 // (2900 * 2900 * 3) + 3
 
 
 def test_images_are_kept_where_that_is_asked_for(detector, folder, face):

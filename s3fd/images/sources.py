@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from numbers import Integral
 from pathlib import Path
@@ -72,6 +72,17 @@ class SourcedImage:
         if self._frame is not None:
             return scaled_pixels(self._frame, size_of)
         return read_scaled(self._there(), size_of, self.name, channel_order=self.channel_order)
+
+    @property
+    def weight(self) -> int:
+        """The bytes that it takes while it waits to be read."""
+        if isinstance(self.image, np.ndarray | Tensor):
+            return self.image.nbytes
+        return len(self.image) if isinstance(self.image, bytes | bytearray | memoryview) else 0
+
+    def stripped(self) -> SourcedImage:
+        """What is known of it when it has been read: where it came from."""
+        return replace(self, image=b"")
 
     @property
     def _frame(self) -> UInt8Array | None:
