@@ -203,7 +203,7 @@ def test_the_library_exports_nothing_but_its_build_info() -> None:
     assert functions == ["s3fd_build_info"]
 
 
-def test_the_evaluation_module_loads_without_torch() -> None:
-    code = "import sys; import s3fd._evaluation; print('torch' in sys.modules)"
+def test_the_functions_of_arrays_load_without_torch() -> None:
+    code = "import sys; import s3fd._arrays; print('torch' in sys.modules)"
     result = run_python(code)
     assert result.stdout == "False\n", result.stderr

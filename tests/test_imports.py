@@ -28,7 +28,7 @@ LAYERS = """
     photos pipeline
     defaults devices file_kinds files memory settings
     messages
-    _evaluation _extension
+    _arrays _extension
     _lazy _libraries
 """
 DEPTH = {room: depth for depth, line in enumerate(LAYERS.split("\n")) for room in line.split()}

@@ -29,7 +29,7 @@ def clone(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "s3fd", tmp_path / "s3fd", ignore=ignore)
     installed = tmp_path / "installed" / "s3fd"
     installed.mkdir(parents=True)
-    for name in ("_C", "_C_evaluation"):
+    for name in ("_C", "_C_arrays"):
         spec = find_spec(f"s3fd.{name}")
         assert spec is not None
         assert spec.origin is not None
@@ -46,13 +46,13 @@ def run(clone: Path, code: str) -> subprocess.CompletedProcess[str]:
 def test_the_libraries_are_used_where_they_were_built_from_the_same_sources(clone):
     done = run(
         clone,
-        "import s3fd.ops, s3fd._evaluation\n"
-        "print(s3fd.__file__, s3fd._extension.library_path('_C'), s3fd._evaluation._library._name)",
+        "import s3fd.ops, s3fd._arrays\n"
+        "print(s3fd.__file__, s3fd._extension.library_path('_C'), s3fd._arrays._library._name)",
     )
     assert done.returncode == 0, done.stderr
-    source, operators, evaluation = map(Path, done.stdout.split())
+    source, operators, arrays = map(Path, done.stdout.split())
     assert source == clone / "s3fd" / "__init__.py"
-    assert operators.parent == evaluation.parent == clone / "installed" / "s3fd"
+    assert operators.parent == arrays.parent == clone / "installed" / "s3fd"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,13 @@ def test_the_libraries_are_used_where_they_were_built_from_the_same_sources(clon
     [
         ("from s3fd.ops import nms", "the compiled operators are missing"),
         (
-            "from s3fd.evaluation.matching import compiled_module; compiled_module()",
-            "the library of s3fd._evaluation can't be loaded",
+            "from s3fd.evaluation import match_detections; match_detections([], [])",
+            "the library of s3fd._arrays can't be loaded",
+        ),
+        (
+            "import numpy as np; from s3fd.data.colour import recolour\n"
+            "recolour(np.zeros((1, 1, 3), np.uint8), np.eye(3, 4, dtype=np.float32))",
+            "the library of s3fd._arrays can't be loaded",
         ),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 from s3fd.data.annotations import FloatArray
 from s3fd.images import UInt8Array
@@ -52,7 +51,8 @@ def colour_distortion(
 
 def recolour(image: UInt8Array, colours: FloatArray) -> UInt8Array:
     """Applies what `colour_distortion` has drawn to ``[H, W, 3]``, in RGB."""
-    # Pillow's conversion, in one thread: a matrix product of this shape starts threads of its own,
-    # which fight with those of the other workers.
-    matrix = tuple(colours.ravel().tolist())
-    return np.asarray(Image.fromarray(image).convert("RGB", matrix))
+    # A product of matrices would start threads of its own, which fight with those of the other
+    # workers. Pillow's conversion gives the same bytes, one after the other.
+    from s3fd import _arrays
+
+    return _arrays.recolour(image, colours)

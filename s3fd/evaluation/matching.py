@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,13 +98,15 @@ def check_images(
 
 def match_checked(images: CheckedImages, iou_threshold: float) -> list[NDArray[np.int64]]:
     """As `match_detections`."""
+    from s3fd import _arrays
+
     check_iou_threshold(iou_threshold)
     boxes, splits = _joined(images.boxes)
     image = np.repeat(np.arange(len(images.boxes)), np.diff(splits))  # [D]
     scores = np.concatenate([*images.scores, np.empty(0)])  # [D]
     order = np.lexsort((-scores, image))  # stable: the lower index of equal scores first
     matched = np.empty(len(boxes), dtype=np.int64)
-    matched[order] = compiled_module().match_detections(
+    matched[order] = _arrays.match_detections(
         boxes[order],
         splits,
         *_joined(images.ground_truths),
@@ -122,19 +123,6 @@ def check_iou_threshold(value: float) -> None:
         raise TypeError(f"{expected}, got {type(value).__name__} {shown(value)}")
     if not 0 < value <= 1:
         raise ValueError(f"{expected}, got {shown(value)}")
-
-
-def compiled_module() -> ModuleType:
-    """`s3fd._evaluation`; an `ImportError` says what to do where it can't be loaded."""
-    try:
-        from s3fd import _evaluation
-    except OSError as error:
-        raise ImportError(
-            f"s3fd: the library of s3fd._evaluation can't be loaded: {error}\n"
-            "Install the package so that it is built: `pip install .` in the source folder.",
-            name="s3fd._evaluation",
-        ) from error
-    return _evaluation
 
 
 def _joined(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s3fd.evaluation.matching import FALSE_POSITIVE, IGNORED, compiled_module
+from s3fd.evaluation.matching import FALSE_POSITIVE, IGNORED
 from s3fd.pipeline import available_threads
 
 FloatArray = NDArray[np.float64]
@@ -56,7 +56,9 @@ class PixelOverlaps:
             int8 ``[D]``. 1: the first to reach the threshold with its best face; 0: a false
             positive; -1: its best face, reached, is one that does not count.
         """
-        outcome: NDArray[np.int8] = compiled_module().judge_detections(
+        from s3fd import _arrays
+
+        return _arrays.judge_detections(
             self.best,
             self.overlap,
             self.splits,
@@ -64,7 +66,6 @@ class PixelOverlaps:
             self.face_splits,
             iou_threshold=float(iou_threshold),
         )
-        return outcome
 
     def matched(self, outcome: NDArray[np.int8]) -> list[NDArray[np.int64]]:
         """The answer of `judge` image by image, in the order that the detections came in.
@@ -97,6 +98,8 @@ def pixel_overlaps(
             ``face_splits[i + 1]``.
         threads: None for as many as there are processors to run on.
     """
+    from s3fd import _arrays
+
     splits = np.cumsum([0, *map(len, scores)], dtype=np.int64)
     sorted_boxes, sorted_scores = np.empty((splits[-1], 4)), np.empty(splits[-1])
     order = np.empty(splits[-1], dtype=np.int64)
@@ -105,7 +108,7 @@ def pixel_overlaps(
         here = slice(first, first + len(values))
         sorted_boxes[here], sorted_scores[here] = rows[falling], values[falling]
         order[here] = first + falling
-    best, overlap = compiled_module().best_overlaps(
+    best, overlap = _arrays.best_overlaps(
         sorted_boxes, splits, faces, face_splits, threads=threads or available_threads()
     )
     return PixelOverlaps(sorted_scores, best, overlap, order, splits, face_splits)

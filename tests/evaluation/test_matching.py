@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from s3fd import _evaluation
+from s3fd import _arrays
 from s3fd.evaluation import match_detections
 from s3fd.evaluation.matching import FALSE_POSITIVE, IGNORED
 
@@ -267,9 +267,9 @@ def test_a_threshold_that_is_no_number_is_named():
 
 
 @pytest.mark.parametrize("splits", [[0, 5], [1, 1], [0, 2, 1], [], [-1, 1]])
-def test_the_compiled_module_guards_its_memory(splits):
+def test_the_compiled_function_guards_its_memory(splits):
     boxes, good = np.array([FACE], np.float32), np.array([0, 1])
     bad = np.array(splits, np.int64)
     for arguments in ([boxes, bad] + [boxes, good] * 2, [boxes, good] * 2 + [boxes, bad]):
         with pytest.raises(ValueError, match="splits"):
-            _evaluation.match_detections(*arguments, iou_threshold=0.5)
+            _arrays.match_detections(*arguments, iou_threshold=0.5)

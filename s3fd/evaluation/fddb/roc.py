@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s3fd.data.formats.fddb import FddbPhoto
-from s3fd.evaluation.matching import FALSE_POSITIVE, compiled_module
+from s3fd.evaluation.matching import FALSE_POSITIVE
 from s3fd.pipeline import available_threads
 
 FloatArray = NDArray[np.float64]
@@ -203,9 +203,11 @@ def _overlap_tables(
     threads: int,
 ) -> list[FloatArray]:
     """For each photo the IoUs ``[faces, detections]``."""
+    from s3fd import _arrays
+
     ellipses = [photo.ellipses for photo in photos]
     width = regions[0].shape[1] if regions else 4
-    overlaps = compiled_module().region_overlaps(
+    overlaps = _arrays.region_overlaps(
         np.concatenate([*ellipses, np.empty((0, 5))]),
         np.cumsum([0, *map(len, ellipses)], dtype=np.int64),
         np.concatenate([*regions, np.empty((0, width))]),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from s3fd.evaluation.matching import compiled_module
 from s3fd.evaluation.predictions import (
     NO_DETECTIONS,
     Prediction,
@@ -98,6 +97,8 @@ def _check_names(root: Path, ground_truth: WiderFaceGroundTruth) -> None:
 
 def _read(file: Path, name: str) -> Prediction | None:
     """One image's detections; None where there is no file."""
+    from s3fd import _arrays
+
     try:
         text = file.read_bytes()
     except FileNotFoundError:
@@ -111,7 +112,7 @@ def _read(file: Path, name: str) -> Prediction | None:
     if not count.isdecimal():
         raise ValueError(f"{file}:2: expected the number of detections, got {shown(count)}")
     start = len(text) - len(header[2]) if len(header) == 3 else len(text)
-    rows, wrong = compiled_module().read_number_lines(text, start=start, columns=5)
+    rows, wrong = _arrays.read_number_lines(text, start=start, columns=5)
     if wrong >= 0:
         line = header[2].split(b"\n")[wrong].decode("utf-8", "replace").strip()
         raise ValueError(f"{file}:{wrong + 3}: expected x y width height score, got {shown(line)}")

@@ -1,6 +1,6 @@
 // Greedy matching of detections to ground truth, for s3fd/evaluation/matching.py.
 
-#include "evaluation/library.h"
+#include "arrays/library.h"
 #include "shared/geometry.h"
 
 #include <vector>

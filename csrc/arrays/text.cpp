@@ -1,6 +1,6 @@
 // Lines of numbers, many and fast. For s3fd/evaluation/predictions.py.
 
-#include "evaluation/library.h"
+#include "arrays/library.h"
 
 #include <algorithm>
 #include <charconv>

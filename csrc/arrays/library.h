@@ -1,4 +1,4 @@
-// What s3fd/_evaluation.py calls through ctypes: plain C, so that one library serves every Python.
+// What s3fd/_arrays.py calls through ctypes: plain C, so that one library serves every Python.
 // Arrays are numpy's; that file checks their shapes and splits before it passes pointers, and says
 // what the functions mean. Each returns null, or what failed.
 #pragma once

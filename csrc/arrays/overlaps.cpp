@@ -1,8 +1,8 @@
 // The face that each detection overlaps most, and what becomes of the detection, as the tools of
 // WIDER FACE and PASCAL VOC decide it. For s3fd/evaluation/pixel_overlaps.py.
 
-#include "evaluation/library.h"
-#include "evaluation/threads.h"
+#include "arrays/library.h"
+#include "arrays/threads.h"
 
 #include <algorithm>
 #include <vector>

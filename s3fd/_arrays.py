@@ -1,7 +1,8 @@
-"""The compiled functions of the evaluation: numpy in, numpy out, no torch.
+"""Compiled functions for evaluation and training data: numpy in, numpy out, no torch.
 
 Called through ctypes, so that one library serves every Python. The checks here guard its memory;
-what the arguments mean is checked where the functions are called.
+what the arguments mean is checked where the functions are called. Import this in functions: where
+the library can't be loaded, that is an `ImportError` that says what to do.
 """
 
 from __future__ import annotations
@@ -14,11 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from s3fd._libraries import library_path
 
-_library = ctypes.CDLL(str(library_path("_C_evaluation")))
+try:
+    _library = ctypes.CDLL(str(library_path("_C_arrays")))
+except OSError as error:
+    raise ImportError(
+        f"s3fd: the library of s3fd._arrays can't be loaded: {error}\n"
+        "Install the package so that it is built: `pip install .` in the source folder.",
+        name="s3fd._arrays",
+    ) from error
 
 
 class _RaggedArray(ctypes.Structure):
-    """Rows of several images, as csrc/evaluation/library.h has them."""
+    """Rows of several images, as csrc/arrays/library.h has them."""
 
     _fields_ = (
         ("rows", ctypes.c_void_p),
@@ -66,7 +74,7 @@ def _call(name: str, *arguments: Any) -> None:
     function.restype = ctypes.c_char_p
     failure = function(*map(_argument, arguments))
     if failure is not None:
-        raise RuntimeError(f"s3fd._evaluation.{name}: {failure.decode()}")
+        raise RuntimeError(f"s3fd._arrays.{name}: {failure.decode()}")
 
 
 def _argument(value: Any) -> Any:
@@ -179,3 +187,19 @@ def read_number_lines(text: bytes, *, start: int, columns: int) -> tuple[NDArray
     whole = np.frombuffer(text, np.uint8)  # a view: a zero of Python's own stands behind it
     _call("read_number_lines", whole[start:], len(text) - start, int(columns), table, rows, wrong)
     return (table[: rows[0]] if wrong[0] < 0 else np.empty(0)), int(wrong[0])
+
+
+def recolour(pixels: ArrayLike, colours: ArrayLike) -> NDArray[np.uint8]:
+    """Colours ``c`` of ``[..., 3]`` as ``m[:, :3] @ c + m[:, 3]``, rounded and clipped to bytes.
+
+    ``m`` is float32 ``[3, 4]``.
+    """
+    image = np.ascontiguousarray(pixels, np.uint8)
+    matrix = np.ascontiguousarray(colours, np.float32)
+    if image.shape[-1] != 3:
+        raise ValueError(f"expected pixels [..., 3], got {list(image.shape)}")
+    if matrix.shape != (3, 4):
+        raise ValueError(f"expected colours [3, 4], got {list(matrix.shape)}")
+    recoloured = np.empty(image.shape, np.uint8)
+    _call("recolour", image, image.size // 3, matrix, recoloured)
+    return recoloured

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s3fd import _evaluation
+from s3fd import _arrays
 
 BOX, ELLIPSE = np.array([[10.0, 10, 30, 30]]), np.array([[20.0, 10, 0, 50, 60]])
 ONE, SIZE = np.array([0, 1]), np.array([[90, 80]])
@@ -14,12 +14,12 @@ def test_splits_that_do_not_fit_are_refused(splits):
     bad = np.array(splits, np.int64)
     best, overlap, counted = np.array([0]), np.array([1.0]), np.array([True])
     calls = [
-        lambda: _evaluation.best_overlaps(BOX, bad, BOX, ONE, threads=1),
-        lambda: _evaluation.best_overlaps(BOX, ONE, BOX, bad, threads=1),
-        lambda: _evaluation.judge_detections(best, overlap, bad, counted, ONE, iou_threshold=0.5),
-        lambda: _evaluation.judge_detections(best, overlap, ONE, counted, bad, iou_threshold=0.5),
-        lambda: _evaluation.region_overlaps(ELLIPSE, bad, BOX, ONE, SIZE, threads=1),
-        lambda: _evaluation.region_overlaps(ELLIPSE, ONE, BOX, bad, SIZE, threads=1),
+        lambda: _arrays.best_overlaps(BOX, bad, BOX, ONE, threads=1),
+        lambda: _arrays.best_overlaps(BOX, ONE, BOX, bad, threads=1),
+        lambda: _arrays.judge_detections(best, overlap, bad, counted, ONE, iou_threshold=0.5),
+        lambda: _arrays.judge_detections(best, overlap, ONE, counted, bad, iou_threshold=0.5),
+        lambda: _arrays.region_overlaps(ELLIPSE, bad, BOX, ONE, SIZE, threads=1),
+        lambda: _arrays.region_overlaps(ELLIPSE, ONE, BOX, bad, SIZE, threads=1),
     ]
     for call in calls:
         with pytest.raises(ValueError, match="splits"):
@@ -28,33 +28,38 @@ def test_splits_that_do_not_fit_are_refused(splits):
 
 def test_arrays_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"rows \[N, 4\]"):
-        _evaluation.best_overlaps(ELLIPSE, ONE, BOX, ONE, threads=1)
+        _arrays.best_overlaps(ELLIPSE, ONE, BOX, ONE, threads=1)
     with pytest.raises(ValueError, match=r"rows \[N, 4\]"):
-        _evaluation.region_overlaps(ELLIPSE, ONE, BOX[:, :3], ONE, SIZE, threads=1)
+        _arrays.region_overlaps(ELLIPSE, ONE, BOX[:, :3], ONE, SIZE, threads=1)
     with pytest.raises(ValueError, match=r"sizes \[B, 2\]"):
-        _evaluation.region_overlaps(ELLIPSE, ONE, BOX, ONE, SIZE[0], threads=1)
+        _arrays.region_overlaps(ELLIPSE, ONE, BOX, ONE, SIZE[0], threads=1)
     with pytest.raises(ValueError, match="overlap: expected one for each detection"):
-        _evaluation.judge_detections([0], [], ONE, [True], ONE, iou_threshold=0.5)
+        _arrays.judge_detections([0], [], ONE, [True], ONE, iou_threshold=0.5)
+    for pixels in (np.zeros((2, 4), np.uint8), np.uint8(3)):
+        with pytest.raises(ValueError, match=r"pixels \[\.\.\., 3\]"):
+            _arrays.recolour(pixels, np.eye(3, 4))
+    with pytest.raises(ValueError, match=r"colours \[3, 4\]"):
+        _arrays.recolour(np.zeros((2, 3), np.uint8), np.eye(3))
 
 
 def test_a_face_of_another_image_is_refused():
     splits = np.array([0, 1, 1])
     with pytest.raises(ValueError, match="faces of the same image"):
-        _evaluation.judge_detections([1], [0.9], splits, [True], splits, iou_threshold=0.5)
+        _arrays.judge_detections([1], [0.9], splits, [True], splits, iou_threshold=0.5)
 
 
 @pytest.mark.parametrize("far", [1e9, -1e9, 1e300])
 def test_regions_far_away_overlap_nothing(far):
     boxes, faces = BOX + far, ELLIPSE + np.array([0, 0, 0, far, far])
     for found in (boxes, ELLIPSE):
-        overlaps = _evaluation.region_overlaps(faces, ONE, found, ONE, SIZE, threads=1)
+        overlaps = _arrays.region_overlaps(faces, ONE, found, ONE, SIZE, threads=1)
         np.testing.assert_array_equal(overlaps, [0])
 
 
 def test_a_huge_region_covers_the_photo():
     huge = ELLIPSE * [1e8, 1e8, 1, 1, 1]
     everything = np.array([[-1e8, -1e8, 1e8, 1e8]])
-    overlaps = _evaluation.region_overlaps(huge, ONE, everything, ONE, SIZE, threads=1)
+    overlaps = _arrays.region_overlaps(huge, ONE, everything, ONE, SIZE, threads=1)
     np.testing.assert_array_equal(overlaps, [1])
 
 
@@ -64,8 +69,8 @@ def test_threads_do_not_change_the_answer(threads):
     corners = random.uniform(0, 80, (300, 2))
     boxes = np.hstack([corners, corners + random.uniform(1, 30, (300, 2))])
     splits = np.array([0, 120, 120, 300])
-    expected = _evaluation.best_overlaps(boxes, splits, boxes[::-1], splits, threads=1)
-    answer = _evaluation.best_overlaps(boxes, splits, boxes[::-1], splits, threads=threads)
+    expected = _arrays.best_overlaps(boxes, splits, boxes[::-1], splits, threads=1)
+    answer = _arrays.best_overlaps(boxes, splits, boxes[::-1], splits, threads=threads)
     for one, other in zip(answer, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -84,14 +89,14 @@ def test_threads_do_not_change_the_answer(threads):
     ],
 )
 def test_lines_of_numbers_are_read_or_the_first_wrong_one_is_told(text, wrong):
-    table, line = _evaluation.read_number_lines(text, start=0, columns=2)
+    table, line = _arrays.read_number_lines(text, start=0, columns=2)
     assert line == wrong
     np.testing.assert_array_equal(table, [[1, 2], [3, 4]] if wrong < 0 else np.empty(0))
 
 
 def test_numbers_are_read_from_a_byte_on():
-    table, line = _evaluation.read_number_lines(b"abc 1e-3 -2.5", start=3, columns=2)
+    table, line = _arrays.read_number_lines(b"abc 1e-3 -2.5", start=3, columns=2)
     assert line == -1
     np.testing.assert_array_equal(table, [[1e-3, -2.5]])
-    empty, line = _evaluation.read_number_lines(b"abc", start=99, columns=2)
+    empty, line = _arrays.read_number_lines(b"abc", start=99, columns=2)
     assert (empty.shape, line) == ((0, 2), -1)

@@ -1,8 +1,8 @@
 // Overlaps of regions that are drawn into a photo, pixel by pixel, as FDDB's tool measures them.
 // For s3fd/evaluation/fddb/roc.py.
 
-#include "evaluation/library.h"
-#include "evaluation/threads.h"
+#include "arrays/library.h"
+#include "arrays/threads.h"
 
 #include <algorithm>
 #include <cmath>
