@@ -140,7 +140,7 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     start = float(start_time(stream))
-    number, damaged, last = 0, 0, 0.0
+    number, damaged, end = 0, 0, 0.0
     try:
         for packet in container.demux(stream):
             try:
@@ -150,14 +150,15 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
                 continue
             for frame in frames:
                 seconds = None if frame.time is None else frame.time - start
-                last = last if seconds is None else seconds
+                if seconds is not None:
+                    end = seconds + float((frame.duration or 0) * (frame.time_base or 0))
                 yield Frame(number, seconds, _upright(frame))
                 number += 1
     except FFmpegError as error:
         raise ImageError(f"{name}: damaged after {number} frames ({reason(error)})") from None
     if number == 0:
         raise ImageError(f"{name}: damaged: not one frame can be decoded")
-    _warn(name, damaged, start + last, (container.duration or 0) / 1e6)
+    _warn(name, damaged, end, *_length(container, stream, start))
 
 
 def _upright(frame: VideoFrame) -> UInt8Array:
@@ -167,13 +168,25 @@ def _upright(frame: VideoFrame) -> UInt8Array:
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
-def _warn(name: str, damaged: int, last: float, duration: float) -> None:
+def _length(container: InputContainer, stream: VideoStream, start: float) -> tuple[float, float]:
+    """The seconds that the frames should last, and how many of them may be missing.
+
+    Not every container says it of the pictures alone, and sound may outlast them.
+    """
+    whole = (container.duration or 0) / 1e6  # in some kinds from zero on, not from the first frame
+    if stream.duration is None or stream.time_base is None:
+        return whole - start, 1 + whole / 10
+    own = float(stream.duration * stream.time_base)
+    return min(own, whole or own), 1.0
+
+
+def _warn(name: str, damaged: int, end: float, length: float, tolerance: float) -> None:
     """Says what a reader of the frames does not see."""
     if damaged:
         text = f"{name}: {damaged} of its packets are damaged, and their frames left out"
         warnings.warn(text, ImageWarning, stacklevel=2)
-    if last < 0.9 * duration - 1:
-        text = f"{name}: cut short: it ends after {last:.1f} of {duration:.1f} seconds"
+    if end < length - tolerance:
+        text = f"{name}: cut short: it ends after {end:.1f} of {length:.1f} seconds"
         warnings.warn(text, ImageWarning, stacklevel=2)
 
 

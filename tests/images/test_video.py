@@ -69,6 +69,39 @@ def test_a_video_without_its_end_gives_the_frames_before_with_a_warning(tmp_path
     assert 60 <= len(frames) <= 140
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_the_last_seconds_of_a_long_video_are_missed(tmp_path, suffix):
+    path = write_video(
+        tmp_path / f"clip.{suffix}", range(0, 60_000, 100), options={"movflags": "faststart"}
+    )
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 95 // 100])
+    with pytest.warns(
+        ImageWarning, match=r"clip\.\w+: cut short: it ends after 5\d\.\d of 59\.9 s"
+    ):
+        frames = list(read_video(path))
+    assert 500 < len(frames) < 590
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_sound_may_outlast_the_pictures(tmp_path, suffix, recwarn):
+    with av.open(str(tmp_path / f"clip.{suffix}"), "w") as container:
+        pictures = container.add_stream("mpeg4", rate=1)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=16000)
+        for number in range(20):
+            picture = av.VideoFrame.from_ndarray(frame(number), format="rgb24")
+            container.mux(pictures.encode(picture))
+        container.mux(pictures.encode())
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), "s16", "mono")
+        silence.sample_rate = 16000
+        for _ in range(22):
+            container.mux(sound.encode(silence))
+        container.mux(sound.encode())
+    assert len(list(read_video(tmp_path / f"clip.{suffix}"))) == 20
+    assert not [w for w in recwarn if issubclass(w.category, ImageWarning)]
+
+
 def test_damaged_parts_are_left_out_with_a_warning_or_an_error(tmp_path):
     path = write_video(tmp_path / "clip.mp4", range(0, 4000, 40), options={"movflags": "faststart"})
     data = bytearray(path.read_bytes())
