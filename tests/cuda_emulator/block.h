@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -70,12 +71,12 @@ class Block {
 
   // Some threads go on; false when all have exited.
   bool step() {
-    std::vector<size_t> warps;
+    warps_.clear();
     for (size_t warp = 0; warp < ready_.size(); ++warp) {
-      if (!ready_[warp].empty()) warps.push_back(warp);
+      if (!ready_[warp].empty()) warps_.push_back(warp);
     }
-    if (!warps.empty()) {
-      run_warp(order_.pick(warps, picked_));
+    if (!warps_.empty()) {
+      run_warp(order_.pick(warps_, picked_));
     } else if (!release_barrier()) {
       explain_standstill();
     }
@@ -103,11 +104,11 @@ class Block {
   // A warp that is picked goes on until it waits for the block, as long as no thread gives its turn
   // away: others may be far behind.
   void run_warp(size_t warp) {
-    std::vector<Fiber*> turn;
-    turn.swap(ready_[warp]);
-    order_.arrange(turn);
-    for (Fiber* thread : turn) {
-      thread->go_on();
+    turn_.clear();
+    turn_.swap(ready_[warp]);
+    order_.arrange(turn_);
+    Fiber::go_on(turn_);
+    for (Fiber* thread : turn_) {
       if (thread->error) std::rethrow_exception(thread->error);
       if (thread->exited) {
         --left_;
@@ -168,23 +169,22 @@ class Block {
   }
 
   void exchange(size_t first, uint32_t mask, std::vector<Fiber*>& released) {
-    std::vector<Meeting> meetings(kLanes);
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      if (mask >> lane & 1) meetings[lane] = *threads_[first + lane]->meeting;
-    }
+    Fiber* const* lanes = &threads_[first];
     // Nothing else orders memory, and this only where all lanes take part.
-    if (mask == ~0u && meetings[0].collective == Collective::kSyncWarp) {
-      for (size_t lane = 0; lane < kLanes; ++lane) ++threads_[first + lane]->moment.warp_epoch;
+    if (mask == ~0u && lanes[0]->meeting->collective == Collective::kSyncWarp) {
+      for (size_t lane = 0; lane < kLanes; ++lane) ++lanes[lane]->moment.warp_epoch;
+    }
+    std::array<uint64_t, kLanes> results;
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      if (mask >> lane & 1) results[lane] = result_of(lanes, mask, static_cast<int>(lane));
     }
     for (size_t lane = 0; lane < kLanes; ++lane) {
-      if (mask >> lane & 1) {
-        finish(threads_[first + lane], result_of(meetings, mask, static_cast<int>(lane)), released);
-      }
+      if (mask >> lane & 1) finish(lanes[lane], results[lane], released);
     }
   }
 
-  static uint64_t result_of(const std::vector<Meeting>& meetings, uint32_t mask, int lane) {
-    const Meeting& own = meetings[lane];
+  static uint64_t result_of(Fiber* const* lanes, uint32_t mask, int lane) {
+    const Meeting& own = *lanes[lane]->meeting;
     const int begin = own.width > 0 ? lane / own.width * own.width : 0, end = begin + own.width;
     const auto value_of = [&](int source) {
       if ((mask >> source & 1) == 0) {
@@ -192,9 +192,9 @@ class Block {
                  ", which is not in the mask",
              own.where);
       }
-      return meetings[source].value;
+      return lanes[source]->meeting->value;
     };
-    uint64_t lanes = 0;
+    uint64_t counted = 0;
     switch (own.collective) {
       case Collective::kShuffle:
         return value_of(begin + (own.argument & (own.width - 1)));
@@ -208,12 +208,12 @@ class Block {
       case Collective::kMatchAny:
         for (int other = 0; other < static_cast<int>(kLanes); ++other) {
           if ((mask >> other & 1) == 0) continue;
-          const bool counts = own.collective == Collective::kBallot
-                                  ? meetings[other].value != 0
-                                  : meetings[other].value == own.value;
-          lanes |= uint64_t{counts} << other;
+          const uint64_t value = lanes[other]->meeting->value;
+          const bool counts =
+              own.collective == Collective::kBallot ? value != 0 : value == own.value;
+          counted |= uint64_t{counts} << other;
         }
-        return lanes;
+        return counted;
       default:
         return 0;
     }
@@ -257,6 +257,8 @@ class Block {
   Order& order_;
   std::vector<Fiber*> threads_;
   std::vector<std::vector<Fiber*>> ready_;  // of each warp, the threads that can go on
+  std::vector<Fiber*> turn_;                // those that go on
+  std::vector<size_t> warps_;               // that have any of them
   size_t left_ = 0;
   size_t picked_ = 0;  // the warp that went on last
 };

@@ -6,12 +6,14 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <optional>
 #include <source_location>
 #include <string>
+#include <vector>
 
 #include "cuda_runtime.h"
 #include "emulator.h"
@@ -24,7 +26,9 @@
 
 namespace s3fd::emulator {
 
-constexpr size_t kStackBytes = 256 * 1024;
+// An odd number of pages: what all threads have at the same depth of their stacks would otherwise
+// share a few sets of the processor's caches, and each switch would wait for memory.
+constexpr size_t kLine = 64, kPageBytes = 4096, kStackBytes = 65 * kPageBytes;
 
 // What a thread waits for, and what it brings.
 struct Meeting {
@@ -40,14 +44,19 @@ inline std::string at(const std::source_location& where) {
 }
 
 inline bool same_place(const Meeting& a, const Meeting& b) {
+  const char *file = a.where.file_name(), *other = b.where.file_name();
   return a.collective == b.collective && a.mask == b.mask && a.where.line() == b.where.line() &&
-         std::strcmp(a.where.file_name(), b.where.file_name()) == 0;
+         (file == other || std::strcmp(file, other) == 0);
 }
 
 class Fiber;
 inline Fiber* running = nullptr;  // whose turn it is
 
-// Control goes back and forth between the scheduler and one fiber.
+#ifndef S3FD_ASAN
+inline jmp_buf scheduler_jump;  // where it goes on
+#endif
+
+// Control goes from the scheduler to one fiber after the other, and back.
 class Fiber {
  public:
   Fiber() : stack_(map_stack()) {}
@@ -64,27 +73,21 @@ class Fiber {
     error = nullptr;
   }
 
-  // Runs until the thread exits, or waits.
-  void go_on() {
-    running = this;
-    threadIdx = index;
-    if (!alive_) make();
+  // Runs the threads of a turn one after the other, each until it exits, or waits; up to one with
+  // an error. There is one at least.
+  static void go_on(const std::vector<Fiber*>& turn) {
 #ifdef S3FD_ASAN
-    void* fake_stack = nullptr;
-    __sanitizer_start_switch_fiber(&fake_stack, stack_, kStackBytes);
-    swapcontext(&scheduler_, &context_);
-    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
-#else
-    // Switching with setjmp() spares the system call that swapcontext() makes for the signal mask.
-    if (_setjmp(scheduler_jump_) == 0) {
-      if (!alive_) {
-        alive_ = true;
-        setcontext(&context_);
-      }
-      _longjmp(fiber_jump_, 1);
+    for (Fiber* fiber : turn) {
+      fiber->go_on();
+      if (fiber->error) break;
     }
+#else
+    for (size_t i = 0; i < turn.size(); ++i) {
+      turn[i]->next_ = i + 1 < turn.size() ? turn[i + 1] : nullptr;
+    }
+    // Switching with setjmp() spares the system call that swapcontext() makes for the signal mask.
+    if (_setjmp(scheduler_jump) == 0) turn.front()->jump_in();
 #endif
-    alive_ = true;
     running = nullptr;
   }
 
@@ -95,7 +98,9 @@ class Fiber {
     swapcontext(&context_, &scheduler_);
     __sanitizer_finish_switch_fiber(fake_stack, &scheduler_stack_, &scheduler_stack_bytes_);
 #else
-    if (_setjmp(fiber_jump_) == 0) _longjmp(scheduler_jump_, 1);
+    if (_setjmp(jump_) != 0) return;
+    if (next_ != nullptr && !error) next_->jump_in();
+    _longjmp(scheduler_jump, 1);
 #endif
   }
 
@@ -125,14 +130,39 @@ class Fiber {
     void* stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED) throw std::bad_alloc();
-    mprotect(stack, 4096, PROT_NONE);  // an overflow is a crash, not a neighbour's data
+    mprotect(stack, kPageBytes, PROT_NONE);  // an overflow is a crash, not a neighbour's data
     return stack;
+  }
+
+#ifdef S3FD_ASAN
+  void go_on() {
+    take_turn();
+    void* fake_stack = nullptr;
+    __sanitizer_start_switch_fiber(&fake_stack, stack_, kStackBytes);
+    swapcontext(&scheduler_, &context_);
+    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+  }
+#else
+  [[noreturn]] void jump_in() {
+    const bool goes_on = alive_;
+    take_turn();
+    if (goes_on) _longjmp(jump_, 1);
+    setcontext(&context_);
+    std::abort();  // it returned
+  }
+#endif
+
+  void take_turn() {
+    running = this;
+    threadIdx = index;
+    if (!alive_) make();
+    alive_ = true;
   }
 
   void make() {
     getcontext(&context_);
     context_.uc_stack.ss_sp = stack_;
-    context_.uc_stack.ss_size = kStackBytes;
+    context_.uc_stack.ss_size = kStackBytes - moment.thread % (kPageBytes / kLine) * kLine;
     context_.uc_link = nullptr;
     const auto self = reinterpret_cast<uintptr_t>(this);
     makecontext(&context_, reinterpret_cast<void (*)()>(&Fiber::enter), 2,
@@ -165,7 +195,8 @@ class Fiber {
   const void* scheduler_stack_ = nullptr;
   size_t scheduler_stack_bytes_ = 0;
 #else
-  jmp_buf scheduler_jump_, fiber_jump_;
+  jmp_buf jump_;
+  Fiber* next_ = nullptr;  // whose turn it is then, without a way back to the scheduler in between
 #endif
 };
 
