@@ -26,7 +26,10 @@ def detector():
 
 @pytest.fixture(scope="module")
 def face():
-    return Image.open(ASTRONAUT).resize((128, 128)).convert("RGB")
+    """Without the rocket: what else is taken for a face, the tests of the weights ask."""
+    shown = Image.new("RGB", (128, 128))
+    shown.paste(Image.open(ASTRONAUT).convert("RGB").crop((0, 0, 384, 512)).resize((96, 128)))
+    return shown
 
 
 @pytest.fixture
