@@ -48,22 +48,20 @@ def with_distractors(
             two photos of one name have detections; of a file no detection is left.
     """
     names = [image_name(photo.path.as_posix(), 1) for photo in photos]
-    found = [_in_file(photos, names, file) for file in files]
+    times = Counter(names)
+    by_file = [_in_file(file, photos, names, times) for file in files]
+    found = ([theirs[name] for theirs in by_file if name in theirs] for name in names)
     return [
-        replace(photo, distractors=_each_once(boxes)) if len(boxes) else photo
-        for photo, boxes in (
-            (photo, [of_file[name] for of_file in found if name in of_file])
-            for photo, name in zip(photos, names, strict=True)
-        )
+        replace(photo, distractors=_each_once(boxes)) if boxes else photo
+        for photo, boxes in zip(photos, found, strict=True)
     ]
 
 
 def _in_file(
-    photos: Sequence[AnnotatedImage], names: Sequence[str], file: str | Path
+    file: str | Path, photos: Sequence[AnnotatedImage], names: Sequence[str], times: Counter[str]
 ) -> dict[str, FloatArray]:
     """The distractors that a file tells of, by the name of the photo."""
     found = read_json_predictions(file, parts=1)
-    times = Counter(names)
     several = {name for name, (boxes, _) in found.items() if len(boxes) and times[name] > 1}
     if several:
         raise ValueError(
