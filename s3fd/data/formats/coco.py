@@ -29,22 +29,20 @@ from s3fd.data.formats.form import (
     split_of,
     visible,
 )
-from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
+from s3fd.data.formats.text import LOOKED_AT, MALFORMED, beginning_of, malformed, pairs, read_json
 from s3fd.messages import shortened, shown
 
 _PATTERNS = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
 _ROBOFLOW = "_annotations.coco.json"  # in a folder that is called as the split
-_LOOKED_AT = 65536
 _MOST_LISTED = 20
 _KEYS = re.compile(r'"(annotations|file_name|categories)"\s*:')
 
 
 def looks_like_coco(file: Path) -> bool:
     """Whether a JSON file begins with COCO's keys; a whole file of classes alone does not."""
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        beginning = opened.read(_LOOKED_AT)
+    beginning = beginning_of(file)
     keys = set(_KEYS.findall(beginning))
-    if len(beginning) < _LOOKED_AT:
+    if len(beginning) < LOOKED_AT:
         keys.discard("categories")
     return bool(keys)
 

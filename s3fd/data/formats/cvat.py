@@ -22,10 +22,8 @@ from s3fd.data.formats.form import (
     photo_folder,
     split_of,
 )
-from s3fd.data.formats.text import MALFORMED, malformed, pairs
+from s3fd.data.formats.text import MALFORMED, beginning_of, malformed, pairs
 from s3fd.messages import shown
-
-_LOOKED_AT = 65536
 
 
 def _file(root: Path) -> Path:
@@ -36,8 +34,7 @@ def _holds(root: Path) -> bool:
     file = _file(root)
     if not file.is_file():
         return False
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        return "<annotations>" in opened.read(_LOOKED_AT)
+    return "<annotations>" in beginning_of(file)
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:

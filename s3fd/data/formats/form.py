@@ -7,12 +7,15 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.file_kinds import photo_suffixes
 from s3fd.messages import shortened, shown
+
+_MOST_LOOKED_AT = 20
 
 
 class Labels(NamedTuple):
@@ -81,6 +84,11 @@ def no_split(labels: Path, split: str, there: Iterable[str]) -> NoSplitError:
     return NoSplitError(
         f"{labels}: there is no photo of split {split!r}; there are those of {quoted(there)}"
     )
+
+
+def any_looks_right(files: Iterable[Path], looks_right: Callable[[Path], bool]) -> bool:
+    """Whether one of the first files does, of which some may be something else."""
+    return any(map(looks_right, islice(files, _MOST_LOOKED_AT)))
 
 
 def folders_of_splits(root: Path) -> list[Path]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,28 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
+    any_looks_right,
     face_classes,
     folders_of_splits,
     labels_of_split,
     photo_beside,
     visible,
 )
-from s3fd.data.formats.text import MALFORMED, malformed, pairs, read_json
+from s3fd.data.formats.text import MALFORMED, beginning_of, malformed, pairs, read_json
 
 _FILES = "**/*.json"
-_LOOKED_AT = 65536
-_MOST_LOOKED_AT = 20  # files, of which the first may be something else
 
 
 def looks_like_labelme(file: Path) -> bool:
     """Whether a JSON file begins with LabelMe's keys."""
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        return re.search(r'"shapes"\s*:', opened.read(_LOOKED_AT)) is not None
+    return re.search(r'"shapes"\s*:', beginning_of(file)) is not None
 
 
 def _holds(root: Path) -> bool:
     if root.is_file():
         return root.suffix == ".json" and looks_like_labelme(root)
     files = (file for folder in folders_of_splits(root) for file in visible(folder, _FILES))
-    return any(map(looks_like_labelme, islice(files, _MOST_LOOKED_AT)))
+    return any_looks_right(files, looks_like_labelme)
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:

@@ -21,6 +21,7 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
+    any_looks_right,
     face_classes,
     folders_of_splits,
     is_file,
@@ -31,13 +32,12 @@ from s3fd.data.formats.form import (
     split_of,
     visible,
 )
-from s3fd.data.formats.text import MALFORMED, malformed, numbered_lines
+from s3fd.data.formats.text import MALFORMED, beginning_of, malformed, numbered_lines
 from s3fd.messages import shortened, shown
 
 _FOLDERS = ("Annotations", "annotations")
 _FILES = "**/*.xml"
 _LOOKED_AT = 4096
-_MOST_LOOKED_AT = 20  # files, of which the first may be something else
 _PHOTO_FOLDERS = ("JPEGImages", "images")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -125,8 +125,7 @@ def _malformed(file: Path, error: Exception) -> ValueError:
 
 
 def _looks_like_voc(file: Path) -> bool:
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        return re.search(r"<annotation[\s>]", opened.read(_LOOKED_AT)) is not None
+    return re.search(r"<annotation[\s>]", beginning_of(file, _LOOKED_AT)) is not None
 
 
 def _folder(root: Path) -> Path | None:
@@ -145,7 +144,7 @@ def _holds(root: Path) -> bool:
         files = visible(folder, _FILES)
     else:  # not below: what is there may belong to labels of another form
         files = [file for place in folders_of_splits(root) for file in visible(place, "*.xml")]
-    return any(map(_looks_like_voc, files[:_MOST_LOOKED_AT]))
+    return any_looks_right(files, _looks_like_voc)
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:

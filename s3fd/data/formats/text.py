@@ -18,6 +18,9 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 
 _END = "the end of the file"
 
+LOOKED_AT = 65536
+"""Characters at the beginning of a file, by which its form is known."""
+
 
 def malformed(error: Exception) -> str:
     """What is wrong with a value that could not be looked into, in words.
@@ -31,6 +34,12 @@ def malformed(error: Exception) -> str:
     if isinstance(error, TypeError | ValueError):
         return shortened(one_line(error), 200)
     return shown(error)
+
+
+def beginning_of(file: Path, characters: int = LOOKED_AT) -> str:
+    """So many characters of a file, or all of it, whatever it holds."""
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return opened.read(characters)
 
 
 def read_text(file: Path) -> str:
