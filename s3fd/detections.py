@@ -22,6 +22,7 @@ from s3fd.drawing import Box, cut_boxes, draw_boxes
 from s3fd.files import write_picture
 from s3fd.images import ChannelOrder, ImageLike, Source, UInt8Array, open_rgb
 from s3fd.messages import shown
+from s3fd.settings import check_choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,8 +172,7 @@ class Detections:
         Raises:
             ValueError: there is no such order.
         """
-        if by not in ("score", "area", "left", "top"):
-            raise ValueError(f"by: expected 'score', 'area', 'left' or 'top', got {shown(by)}")
+        check_choice("by", by, ("score", "area", "left", "top"))
         falling = by in ("score", "area")
         values = {
             "score": self.scores,

@@ -12,11 +12,11 @@ from s3fd.defaults import Precision
 from s3fd.detections import Detections
 from s3fd.devices import compute_alone_in_forks, multiplies_in_bfloat16
 from s3fd.memory import FreedMemory
-from s3fd.messages import shown
 from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
 from s3fd.ops import decode_detections
 from s3fd.scaled_image import ScaledImage
+from s3fd.settings import check_choice
 
 # Images after which freed memory goes back; to fetch it anew takes a hundredth of the time.
 _RETURN_MEMORY_EVERY = 128
@@ -123,9 +123,7 @@ class Network:
 
 
 def _decided(precision: Precision, device: torch.device) -> Precision:
-    if precision not in get_args(Precision):
-        expected = list(get_args(Precision))
-        raise ValueError(f"precision: expected one of {expected}, got {shown(precision)}")
+    check_choice("precision", precision, get_args(Precision))
     if precision != "auto":
         return precision
     return "bfloat16" if device.type == "cpu" and multiplies_in_bfloat16(device) else "float32"

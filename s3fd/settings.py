@@ -72,8 +72,8 @@ def check_settings(settings: Any) -> None:
         value = getattr(settings, name)
         if value is None:
             continue
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise ValueError(f"{name}: expected one of {get_args(kind)}, got {shown(value)}")
+        if get_origin(kind) is Literal:
+            check_choice(name, value, get_args(kind))
         for extra in extras:
             if isinstance(extra, Range) and value not in extra:
                 raise ValueError(f"{name}: expected {extra.around(name)}, got {value}")
@@ -83,6 +83,18 @@ def _declared(owner: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     hints = get_type_hints(owner, include_extras=True)
     for field in fields(owner):
         yield field.name, *split_hint(hints[field.name])
+
+
+def check_choice(name: str, value: object, choices: Sequence[str], why: str = "") -> None:
+    """Refuses what is none of a few words; `why` tells, where need be, why it is these alone.
+
+    Example:
+        >>> check_choice("crop", "face", ("photo", "face"))
+    """
+    if not isinstance(value, str) or value not in choices:
+        *others, last = map(repr, choices)
+        words = " or ".join(filter(None, (", ".join(others), last)))
+        raise ValueError(f"{name}: expected {words}{why and f', {why}'}, got {shown(value)}")
 
 
 def check_box_margins(margins: Sequence[float]) -> None:

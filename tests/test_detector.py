@@ -198,7 +198,7 @@ def test_a_batch_may_be_larger_than_any_memory(detector, size):
         (
             lambda d: FaceDetector(FindsBrightSquares(), "cpu", precision="int8"),
             ValueError,
-            "precision: expected one of",
+            "precision: expected 'auto', 'float32'",
         ),
         (lambda d: FaceDetector("light"), TypeError, "model: expected a network, got str; .*pretr"),
         (lambda d: FaceDetector.from_pretrained("heavy"), FileNotFoundError, "heavy"),

@@ -26,7 +26,7 @@ def test_settings_within_their_ranges_and_none_are_taken():
         ({"share": float("nan")}, "share: expected"),
         ({"count": 0}, "count: expected count >= 1, got 0"),
         ({"factor": 0.0}, "factor: expected factor > 0"),
-        ({"kind": "c"}, r"kind: expected one of \('a', 'b'\), got 'c'"),
+        ({"kind": "c"}, r"kind: expected 'a' or 'b', got 'c'"),
     ],
 )
 def test_others_are_refused_by_name(wrong, message):

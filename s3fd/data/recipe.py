@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from s3fd.messages import shown
+from s3fd.settings import check_choice
 
 Crop = Literal["patch", "face", "photo", "size"]
 _SHARES = (
@@ -95,8 +95,7 @@ class Augmentation:
             "face_sizes",
         ):  # a configuration file has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.crop not in get_args(Crop):
-            raise ValueError(f"crop: expected one of {get_args(Crop)}, got {shown(self.crop)}")
+        check_choice("crop", self.crop, get_args(Crop))
         if len(self.face_sizes) != 2 or not 1 <= self.face_sizes[0] < self.face_sizes[1]:
             raise ValueError(
                 "face_sizes: expected the smallest and the largest in pixels, from 1, got "

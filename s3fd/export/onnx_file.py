@@ -22,12 +22,12 @@ from s3fd.export.graph import Graph
 from s3fd.export.onnx_operators import OPSET, Found, Suppression, constant, integers, length
 from s3fd.export.translations import onnx_translations
 from s3fd.files import whole_file
-from s3fd.messages import shown
 from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
 from s3fd.ops._checks import check_number
 from s3fd.ops.reference.decode_detections import score_to_margin
 from s3fd.scaled_image import PADDING_STEPS
+from s3fd.settings import check_choice
 
 InputType: TypeAlias = Literal["uint8", "float32"]
 """Of the images that a file takes; their values are 0 to 255 in both."""
@@ -72,10 +72,8 @@ def export_onnx(
     """
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
-    if input_type not in get_args(InputType):
-        raise ValueError(f"input_type: expected 'uint8' or 'float32', got {shown(input_type)}")
-    if precision not in get_args(FilePrecision):
-        raise ValueError(f"precision: expected 'float32' or 'float16', got {shown(precision)}")
+    check_choice("input_type", input_type, get_args(InputType))
+    check_choice("precision", precision, get_args(FilePrecision))
     model = inference_copy(model).cpu()
     if precision == "float16":
         model.half()

@@ -11,8 +11,8 @@ import openvino
 
 from s3fd.export.onnx_file import FilePrecision, export_onnx
 from s3fd.files import whole_file
-from s3fd.messages import shown
 from s3fd.models import S3FD
+from s3fd.settings import check_choice
 
 
 def export_openvino(
@@ -39,8 +39,7 @@ def export_openvino(
     path = Path(path)
     if path.suffix != ".xml":
         raise ValueError(f"path: expected a name that ends in .xml, got {path}")
-    if precision not in get_args(FilePrecision):
-        raise ValueError(f"precision: expected 'float32' or 'float16', got {shown(precision)}")
+    check_choice("precision", precision, get_args(FilePrecision))
     with TemporaryDirectory() as folder:
         made = Path(folder) / "detector.xml"
         export_onnx(model, made.with_suffix(".onnx"), **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +12,12 @@ from torch import Tensor, nn
 
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD, Precision
 from s3fd.files import whole_file
-from s3fd.messages import shown
 from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
 from s3fd.ops import decode_detections
 from s3fd.ops._checks import check_integer, check_number, check_size
 from s3fd.scaled_image import padded_length
+from s3fd.settings import check_choice
 
 
 class WholeDetector(nn.Module):
@@ -86,11 +87,8 @@ def export_torch(
     check_integer("batch_size", batch_size, minimum=1)
     check_number("score_threshold", score_threshold, minimum=0, maximum=1)
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
-    if precision not in ("float32", "bfloat16", "float16"):
-        raise ValueError(
-            "precision: expected 'float32', 'bfloat16' or 'float16', since a file goes to other "
-            f"machines, got {shown(precision)}"
-        )
+    choices = [choice for choice in get_args(Precision) if choice != "auto"]
+    check_choice("precision", precision, choices, "since a file goes to other machines")
     model = inference_copy(model).cpu()
     model.to(getattr(torch, precision))
     detector = WholeDetector(model, score_threshold, iou_threshold).eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,7 @@ from s3fd.images.files import decode, read_encoded, read_file
 from s3fd.images.resize import resized
 from s3fd.images.types import AnyArray, Scaled, Size, SizeOf, UInt8Array
 from s3fd.messages import one_line, shown
+from s3fd.settings import check_choice
 
 ImageLike: TypeAlias = (
     str
@@ -140,8 +141,7 @@ def _from_memory(image: object, name: str, *, bgr: bool) -> UInt8Array:
 
 def check_channel_order(channel_order: object) -> None:
     """Refuses what is no `ChannelOrder`."""
-    if channel_order not in ("RGB", "BGR"):
-        raise ValueError(f"channel_order: expected 'RGB' or 'BGR', got {shown(channel_order)}")
+    check_choice("channel_order", channel_order, get_args(ChannelOrder))
 
 
 def is_image(value: object) -> bool:

@@ -10,12 +10,12 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from s3fd.messages import shown
 from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
 from s3fd.models.light import LightBackbone
 from s3fd.models.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2Layout
-from s3fd.models.vgg16 import VGG16Backbone
+from s3fd.models.vgg16 import SMALLEST_IMAGE, VGG16Backbone
+from s3fd.settings import check_choice
 
 Backbone: TypeAlias = Literal["light", "vgg16", "mobilenet_v2"]
 """Names of the backbones."""
@@ -56,18 +56,9 @@ class ModelConfig:
     layout: MobileNetV2Layout | None = None
 
     def __post_init__(self) -> None:
-        if self.backbone not in get_args(Backbone):
-            raise ValueError(
-                f"backbone: expected one of {list(get_args(Backbone))}, got {shown(self.backbone)}"
-            )
-        if self.channel_order not in ("RGB", "BGR"):
-            raise ValueError(
-                f"channel_order: expected 'RGB' or 'BGR', got {shown(self.channel_order)}"
-            )
-        if self.pools not in ("ceil", "floor", "third_ceil"):
-            raise ValueError(
-                f"pools: expected 'ceil', 'floor' or 'third_ceil', got {shown(self.pools)}"
-            )
+        check_choice("backbone", self.backbone, get_args(Backbone))
+        check_choice("channel_order", self.channel_order, ("RGB", "BGR"))
+        check_choice("pools", self.pools, tuple(SMALLEST_IMAGE))
         if len(self.mean) != 3:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
         if not all(abs(number) <= _FLOAT32.max for number in self.mean):

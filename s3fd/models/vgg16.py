@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s3fd.messages import shown
 from s3fd.ops import AnchorGrid, l2_normalize
+from s3fd.settings import check_choice
 
 # The smallest image of which every pool leaves something, by how the pools round.
-_SMALLEST_IMAGE = {"ceil": 1, "third_ceil": 28, "floor": 32}
+SMALLEST_IMAGE = {"ceil": 1, "third_ceil": 28, "floor": 32}
 
 
 class L2Norm(nn.Module):
@@ -65,10 +65,7 @@ class VGG16Backbone(nn.Module):
         pools: Literal["ceil", "floor", "third_ceil"] = "ceil",
     ) -> None:
         super().__init__()
-        if pools not in _SMALLEST_IMAGE:
-            raise ValueError(
-                f"pools: expected one of {sorted(_SMALLEST_IMAGE)}, got {shown(pools)}"
-            )
+        check_choice("pools", pools, tuple(SMALLEST_IMAGE))
         if fc6_padding < 0:
             raise ValueError(f"fc6_padding: expected at least 0, got {fc6_padding}")
         if fc6_dilation < 1:
@@ -100,7 +97,7 @@ class VGG16Backbone(nn.Module):
         self.conv6_2 = nn.Conv2d(256, 512, kernel_size=3, stride=2, padding=1)
         self.conv7_1 = nn.Conv2d(512, 128, kernel_size=1)
         self.conv7_2 = nn.Conv2d(128, 256, kernel_size=3, stride=2, padding=1)
-        self._smallest_image = _SMALLEST_IMAGE[pools]
+        self._smallest_image = SMALLEST_IMAGE[pools]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
