@@ -109,7 +109,7 @@ def read_photos(
     - ``"pascal-voc"``: ``Annotations/*.xml`` and ``JPEGImages``, or an XML beside each photo;
     - ``"afw-pascal"``: AFW or PASCAL faces, ``.mat``;
     - ``"coco"``: JSON in the form of COCO;
-    - ``"yolo"``: ``images`` and ``labels``, perhaps ``data.yaml``;
+    - ``"yolo"``: ``images`` and ``labels``, or a text beside each photo; perhaps ``data.yaml``;
     - ``"labelme"``: a JSON beside each photo;
     - ``"cvat"``: ``annotations.xml``.
 
@@ -229,5 +229,6 @@ def _form_of(root: Path) -> str:
     raise FileNotFoundError(
         f"data: {root} holds no labels that are known: neither annotations.json, "
         "wider_face_split/, folds/FDDB-fold-01.txt, XML of PASCAL VOC, anno.mat, "
-        "annotations/*.json, data.yaml, images/ with labels/, JSON of LabelMe, nor annotations.xml"
+        "annotations/*.json, data.yaml, images/ with labels/, texts of YOLO beside photos, JSON of "
+        "LabelMe, nor annotations.xml"
     )

@@ -1,12 +1,13 @@
-"""YOLO's folders, as Ultralytics, Roboflow, Label Studio and CVAT write them.
+"""YOLO's folders, as Ultralytics, Roboflow, Label Studio, labelImg and CVAT write them.
 
-Photos lie in ``images``, their labels in ``labels`` beside it, a text each: lines ``class x y width
-height`` by the photo's size, of the centre; or ``class x1 y1 x2 y2 x3 y3 …`` around a polygon.
-``data.yaml`` names the classes and the folders of the splits, or ``obj.data`` does, Darknet's file
-of that kind; without them, ``classes.txt`` names the classes, and folders ``images/train`` or
-``train/images`` are the splits. A photo without a text has no faces. The size of each photo is read
-from the file. Key points behind a box are passed over: ``kpt_shape`` tells of them, or the three
-numbers that each has, of which the last is 0, 1 or 2.
+Photos lie in ``images``, their labels in ``labels`` beside it, a text each; or each text lies
+beside its photo, as Darknet has it. Lines are ``class x y width height`` by the photo's size, of
+the centre; or ``class x1 y1 x2 y2 x3 y3 …`` around a polygon. ``data.yaml`` names the classes and
+the folders of the splits, or ``obj.data`` does, Darknet's file of that kind; without them,
+``classes.txt`` names the classes, and folders ``images/train``, ``train/images`` or ``train`` are
+the splits. A photo without a text has no faces. The size of each photo is read from the file. Key
+points behind a box are passed over: ``kpt_shape`` tells of them, or the three numbers that each
+has, of which the last is 0, 1 or 2.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from s3fd.data.annotations import AnnotatedImage, annotated_image
 from s3fd.data.formats.form import (
     Form,
     Labels,
+    any_looks_right,
     doubt_loose,
     face_classes,
+    folders_of_splits,
     is_file,
     is_folder,
     is_of_split,
@@ -33,7 +36,7 @@ from s3fd.data.formats.form import (
     split_of,
     visible,
 )
-from s3fd.data.formats.text import MALFORMED, numbered_lines, numbers, read_text
+from s3fd.data.formats.text import MALFORMED, beginning_of, numbered_lines, numbers, read_text
 from s3fd.data.photo import open_photo
 from s3fd.file_kinds import photo_suffixes
 from s3fd.images import ImageError
@@ -81,9 +84,25 @@ def _label_folders(root: Path) -> list[Path]:
 
 
 def _holds(root: Path) -> bool:
-    return _settings_file(root) is not None or any(
-        (folder.parent / "images").is_dir() for folder in _label_folders(root)
+    return (
+        _settings_file(root) is not None
+        or any((folder.parent / "images").is_dir() for folder in _label_folders(root))
+        or any_looks_right(_texts_beside(root), _looks_like_labels)
     )
+
+
+def _texts_beside(root: Path) -> Iterator[Path]:
+    """Texts below a folder that lie beside a photo of their name, and say something."""
+    photos = {photo.with_suffix("") for photo in _photos(root)} if root.is_dir() else set()
+    for text in visible(root, "**/*.txt") if photos else ():
+        if text.with_suffix("") in photos and is_file(text) and text.stat().st_size:
+            yield text
+
+
+def _looks_like_labels(text: Path) -> bool:
+    """Whether it begins with a box by the size of a photo, and is no caption."""
+    values = numbers(beginning_of(text).strip().partition("\n")[0])
+    return len(values) >= 5 and values[0].is_integer() and max(values[1:]) <= _OUTSIDE
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
@@ -100,8 +119,7 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         raise FileNotFoundError(
             f"data: there is no photo in {searched}, where {dataset.file} says they are"
         )
-    _check_texts(photos)
-    lines = [_lines(photo, dataset) for photo in photos]
+    lines = [_lines(text, dataset) for text in _texts_of(photos)]
     faces = _face_numbers(dataset, {line.number for found in lines for line in found}, classes)
     _doubt_polygons(dataset, {line.length for found in lines for line in found})
     boxes = [[line.box for line in found if line.number in faces] for found in lines]
@@ -136,22 +154,30 @@ def _face_numbers(dataset: _Dataset, found: set[int], classes: Sequence[str]) ->
     return {number for number, name in dataset.names.items() if name in wanted}
 
 
+def _photo_folders(root: Path) -> list[Path]:
+    """Where photos lie: beside the folders of labels, or with their texts."""
+    if folders := _label_folders(root):
+        return [folder.parent / "images" for folder in folders]
+    images = root / "images"
+    return [images if images.is_dir() and folders_of_splits(root) == [root] else root]
+
+
 def _from_folders(root: Path) -> _Dataset:
     splits: dict[str, list[Path]] = {}
-    for folder in _label_folders(root):
-        images = folder.parent / "images"
-        below = [f for f in visible(images, "*") if f.is_dir() and split_of(f.name)]
-        if below:
+    for images in _photo_folders(root):
+        places = folders_of_splits(images)
+        if places != [images]:
             suffixes = photo_suffixes()
             doubt_loose(images, [f for f in visible(images, "*") if f.suffix.lower() in suffixes])
-        for place in below or [images]:
-            name = place.name if below else folder.parent.name
-            key = name if below or folder.parent != root else ""
-            splits.setdefault(key, []).append(place)
-    lists = [place / "classes.txt" for place in (root, *_label_folders(root))]
-    names = next((file for file in lists if file.is_file()), None)
-    lines = [] if names is None else [name for _, name in numbered_lines(names)]
-    return _Dataset(names or root, dict(enumerate(lines)), splits)
+        for place in places:
+            names = place.relative_to(root).parts  # images/train, train/images, or train
+            split = next((name for name in reversed(names) if name != "images"), "")
+            splits.setdefault(split, []).append(place)
+    places = [place for several in splits.values() for place in several]
+    lists = [place / "classes.txt" for place in (root, *_label_folders(root), *places)]
+    file = next((file for file in lists if file.is_file()), None)
+    classes = [] if file is None else [name for _, name in numbered_lines(file)]
+    return _Dataset(file or root, dict(enumerate(classes)), splits)
 
 
 def _from_settings(file: Path) -> _Dataset:
@@ -242,7 +268,7 @@ def _photos(place: Path) -> Iterator[Path]:
         yield from (file for file in visible(place, "**/*") if file.suffix.lower() in suffixes)
 
 
-def _labels_of(photo: Path) -> Path:
+def _in_labels(photo: Path) -> Path:
     """The text of a photo: its last folder ``images`` becomes ``labels``."""
     parts = list(photo.parts)
     for at in range(len(parts) - 2, -1, -1):
@@ -252,14 +278,28 @@ def _labels_of(photo: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _check_texts(photos: Sequence[Path]) -> None:
-    """Texts have photos: without their texts, photos would be background."""
-    texts = {_labels_of(photo) for photo in photos}
-    if not any(map(is_file, texts)):
-        raise FileNotFoundError(
-            f"data: none of {len(photos)} photos has labels; those of {photos[0]} would be "
-            f"{_labels_of(photos[0])}"
-        )
+def _beside(photo: Path) -> Path:
+    return photo.with_suffix(".txt")
+
+
+def _texts_of(photos: Sequence[Path]) -> list[Path]:
+    """The text of each photo, which may be missing: of all in ``labels``, or of all beside them.
+
+    Texts have photos: without their texts, photos would be background.
+    """
+    for text_of in (_in_labels, _beside):
+        texts = [text_of(photo) for photo in photos]
+        if any(map(is_file, texts)):
+            _doubt_orphans(set(texts))
+            return texts
+    places = dict.fromkeys((_in_labels(photos[0]), _beside(photos[0])))
+    raise FileNotFoundError(
+        f"data: none of {len(photos)} photos has labels; those of {photos[0]} would be "
+        f"{' or '.join(map(str, places))}"
+    )
+
+
+def _doubt_orphans(texts: set[Path]) -> None:
     for folder in sorted({text.parent for text in texts}):
         there = (file for file in visible(folder, "*") if file.suffix.lower() == ".txt")
         orphans = [file for file in there if file not in texts and file.name != "classes.txt"]
@@ -271,9 +311,8 @@ def _check_texts(photos: Sequence[Path]) -> None:
             )
 
 
-def _lines(photo: Path, dataset: _Dataset) -> list[_Line]:
-    """The labels of a photo."""
-    file = _labels_of(photo)
+def _lines(file: Path, dataset: _Dataset) -> list[_Line]:
+    """The labels of a photo, in its text."""
     if not is_file(file):
         return []
     found = []

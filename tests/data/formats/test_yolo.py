@@ -179,6 +179,60 @@ def test_darknet_lists_photos_that_lie_beside_their_labels(tmp_path):
         read_photos(tmp_path)
 
 
+def add_beside(root, photo, labels):
+    add(root, photo)
+    (root / photo).with_suffix(".txt").write_text(labels)
+
+
+@pytest.mark.parametrize("place", ["", "images/", "a/b/"])
+def test_texts_may_lie_beside_their_photos(tmp_path, place):
+    add_beside(tmp_path, f"{place}a.jpg", f"{FACE}\n{PERSON}\n")
+    add_beside(tmp_path, f"{place}b.JPG", "")  # no face
+    add(tmp_path, f"{place}c.png")
+    (tmp_path / "classes.txt").write_text("person\nface\n")
+    photo_set = read_photos(tmp_path)
+    assert (photo_set.form, photo_set.split) == ("yolo", None)
+    np.testing.assert_allclose(photo_set.photos[0].boxes, BOX, atol=1e-4)
+    assert [len(photo.boxes) for photo in photo_set.photos] == [1, 0, 0]
+
+
+def test_labelimg_writes_classes_beside_the_texts_of_a_split(tmp_path):
+    for name in ("train/a", "train/b", "val/c"):
+        add_beside(tmp_path, f"{name}.jpg", FACE)
+        (tmp_path / name).with_name("classes.txt").write_text("person\nface\n")
+    for split, count in (("train", 2), ("val", 1)):
+        photo_set = read_photos(tmp_path, split)
+        assert (photo_set.form, photo_set.split) == ("yolo", split)
+        assert [len(photo.boxes) for photo in photo_set.photos] == [1] * count
+    with pytest.raises(ValueError, match=r"no photo of split 'test'; there are .*'train', 'val'"):
+        read_photos(tmp_path, "test")
+
+
+@pytest.mark.parametrize("settings", [None, YAML])
+def test_texts_beside_photos_below_images_have_the_splits_of_their_folders(tmp_path, settings):
+    add_beside(tmp_path, "images/train/a.jpg", FACE)
+    add_beside(tmp_path, "images/val/b.jpg", FACE)
+    if settings:
+        (tmp_path / "data.yaml").write_text(settings)
+    for split, name in (("train", "a.jpg"), ("val", "b.jpg")):
+        (photo,) = read_photos(tmp_path, split).photos
+        assert (photo.path.name, len(photo.boxes)) == (name, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["A dog in the snow.\n", "2 dogs\n", "1 2 3\n", "1 400 300 80 90\n", "\n", "\0\xff" * 9]
+)
+def test_other_texts_beside_photos_are_no_labels(tmp_path, text):
+    add_beside(tmp_path, "a.jpg", text)
+    with pytest.raises(FileNotFoundError, match="holds no labels that are known"):
+        read_photos(tmp_path)
+
+
+def test_texts_of_labels_come_before_those_beside_photos(root):
+    (root / "images" / "train" / "b.txt").write_text("A dog in the snow.")
+    assert [len(photo.boxes) for photo in read_photos(root).photos] == [1, 0]
+
+
 def test_the_size_is_that_of_the_upright_photo(root):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -257,7 +311,9 @@ def test_the_number_of_classes_is_that_of_their_names(root):
 def test_photos_without_a_single_text_are_refused(tmp_path):
     add(tmp_path, "images/a.jpg")
     (tmp_path / "data.yaml").write_text("train: images\nnames: [face]\n")
-    with pytest.raises(FileNotFoundError, match=r"none of 1 photos has labels; .*labels.a\.txt"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none of 1 photos .*labels.a\.txt or .*images.a\.txt"
+    ):
         read_photos(tmp_path)
 
 
