@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,8 +94,9 @@ def _holds(root: Path) -> bool:
 
 def _texts_beside(root: Path) -> Iterator[Path]:
     """Texts below a folder that lie beside a photo of their name, and say something."""
-    photos = {photo.with_suffix("") for photo in _photos(root)} if root.is_dir() else set()
-    for text in visible(root, "**/*.txt") if photos else ():
+    texts = visible(root, "**/*.txt")
+    photos = {photo.with_suffix("") for photo in _photos(root)} if texts else set()
+    for text in texts:
         if text.with_suffix("") in photos and is_file(text) and text.stat().st_size:
             yield text
 
@@ -173,8 +175,8 @@ def _from_folders(root: Path) -> _Dataset:
             names = place.relative_to(root).parts  # images/train, train/images, or train
             split = next((name for name in reversed(names) if name != "images"), "")
             splits.setdefault(split, []).append(place)
-    places = [place for several in splits.values() for place in several]
-    lists = [place / "classes.txt" for place in (root, *_label_folders(root), *places)]
+    folders = [root, *_label_folders(root), *chain.from_iterable(splits.values())]
+    lists = (folder / "classes.txt" for folder in folders)
     file = next((file for file in lists if file.is_file()), None)
     classes = [] if file is None else [name for _, name in numbered_lines(file)]
     return _Dataset(file or root, dict(enumerate(classes)), splits)
