@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from s3fd.messages import shown
@@ -62,27 +63,28 @@ def split_hint(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def check_settings(settings: Any) -> None:
     """Checks every field of a dataclass against its annotation: choices, and ranges of numbers.
 
-    None is taken where it stands; whether it may is for the type checker to say.
-
     Raises:
         ValueError: a field holds something else; the message names it, what was expected, and what
             came.
     """
-    for name, kind, extras in _declared(type(settings)):
-        value = getattr(settings, name)
-        if value is None:
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value is None and type(None) in get_args(hints[field.name]):
             continue
+        kind, extras = split_hint(hints[field.name])
         if get_origin(kind) is Literal:
-            check_choice(name, value, get_args(kind))
+            check_choice(field.name, value, get_args(kind))
         for extra in extras:
-            if isinstance(extra, Range) and value not in extra:
-                raise ValueError(f"{name}: expected {extra.around(name)}, got {value}")
+            if isinstance(extra, Range):
+                _check_number(field.name, value, Integral if kind is int else Real, extra)
 
 
-def _declared(owner: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    hints = get_type_hints(owner, include_extras=True)
-    for field in fields(owner):
-        yield field.name, *split_hint(hints[field.name])
+def _check_number(name: str, value: Any, kind: type, within: Range) -> None:
+    is_of_kind = isinstance(value, kind)
+    if not is_of_kind or value not in within:
+        whole = "" if is_of_kind or kind is Real else "a whole number, "
+        raise ValueError(f"{name}: expected {whole}{within.around(name)}, got {shown(value)}")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str], why: str = "") -> None:

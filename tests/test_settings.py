@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 
 from s3fd.settings import Range, check_settings
@@ -17,6 +18,7 @@ class Settings:
 def test_settings_within_their_ranges_and_none_are_taken():
     check_settings(Settings())
     check_settings(Settings(share=0.999, count=1, factor=1e-9, kind="b"))
+    check_settings(Settings(share=np.float32(0.5), count=np.int64(3), factor=2))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,10 @@ def test_settings_within_their_ranges_and_none_are_taken():
         ({"share": float("nan")}, "share: expected"),
         ({"count": 0}, "count: expected count >= 1, got 0"),
         ({"factor": 0.0}, "factor: expected factor > 0"),
+        ({"count": 1.5}, "count: expected a whole number, count >= 1, got 1.5"),
+        ({"share": "0.5"}, "share: expected 0 <= share < 1, got '0.5'"),
+        ({"share": None}, "share: expected 0 <= share < 1, got None"),
+        ({"kind": None}, "kind: expected 'a' or 'b', got None"),
         ({"kind": "c"}, r"kind: expected 'a' or 'b', got 'c'"),
     ],
 )

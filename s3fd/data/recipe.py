@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, TypeAlias
 
-from s3fd.settings import check_choice
+from s3fd.settings import Range, check_settings
 
 Crop = Literal["patch", "face", "photo", "size"]
-_SHARES = (
-    "grey", "sepia", "flip", "anchor_sampling", "plain", "background", "rotate", "quarter_turns",
-    "empty", "distractors", "blur", "noise", "jpeg", "dark", "occlusion", "cut",
-)  # fmt: skip
+_Share: TypeAlias = Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -65,47 +62,41 @@ class Augmentation:
     """
 
     colour: bool = True
-    grey: float = 0.0
-    sepia: float = 0.0
+    grey: _Share = 0.0
+    sepia: _Share = 0.0
     crop: Crop = "patch"
     face_sizes: tuple[float, ...] = (8.0, 768.0)
-    background: float = 0.0
-    empty: float = 0.0
-    distractors: float = 0.0
-    rotate: float = 0.0
-    quarter_turns: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    jpeg: float = 0.0
-    dark: float = 0.0
-    occlusion: float = 0.0
-    cut: float = 0.0
-    flip: float = 0.5
-    anchor_sampling: float = 0.0
+    background: _Share = 0.0
+    empty: _Share = 0.0
+    distractors: _Share = 0.0
+    rotate: _Share = 0.0
+    quarter_turns: _Share = 0.0
+    blur: _Share = 0.0
+    noise: _Share = 0.0
+    jpeg: _Share = 0.0
+    dark: _Share = 0.0
+    occlusion: _Share = 0.0
+    cut: _Share = 0.0
+    flip: _Share = 0.5
+    anchor_sampling: _Share = 0.0
     collage: tuple[float, ...] = ()
-    plain: float = 0.0
+    plain: _Share = 0.0
     scales: tuple[float, ...] = (1.0,)
     scale_shares: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        for name in (
-            "collage",
-            "scales",
-            "scale_shares",
-            "face_sizes",
-        ):  # a configuration file has lists
+        # A configuration file has lists.
+        for name in ("collage", "scales", "scale_shares", "face_sizes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_choice("crop", self.crop, get_args(Crop))
+        check_settings(self)
         if len(self.face_sizes) != 2 or not 1 <= self.face_sizes[0] < self.face_sizes[1]:
             raise ValueError(
                 "face_sizes: expected the smallest and the largest in pixels, from 1, got "
                 f"{self.face_sizes}"
             )
-        shares = {name: (getattr(self, name),) for name in _SHARES}
-        for name, values in {**shares, "collage": self.collage,
-                             "scale_shares": self.scale_shares}.items():  # fmt: skip
-            if not all(0 <= value <= 1 for value in values):
-                raise ValueError(f"{name}: expected shares in 0 to 1, got {values}")
+        for name in ("collage", "scale_shares"):
+            if not all(0 <= value <= 1 for value in getattr(self, name)):
+                raise ValueError(f"{name}: expected shares in 0 to 1, got {getattr(self, name)}")
         if sum(self.collage) > 1 + 1e-9:
             raise ValueError(
                 f"collage: expected shares that add up to at most 1, got {self.collage}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
 from s3fd.models.light import LightBackbone
 from s3fd.models.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2Layout
-from s3fd.models.vgg16 import SMALLEST_IMAGE, VGG16Backbone
-from s3fd.settings import check_choice
+from s3fd.models.vgg16 import Pools, VGG16Backbone
+from s3fd.settings import Range, check_settings
 
 Backbone: TypeAlias = Literal["light", "vgg16", "mobilenet_v2"]
 """Names of the backbones."""
@@ -49,16 +49,14 @@ class ModelConfig:
     channel_order: Literal["RGB", "BGR"] = "RGB"
     mean: tuple[float, float, float] = (123.0, 117.0, 104.0)
     scale: float = 1.0
-    fc6_padding: int = 1
-    fc6_dilation: int = 1
-    pools: Literal["ceil", "floor", "third_ceil"] = "ceil"
-    backgrounds: int = 3
+    fc6_padding: Annotated[int, Range(0)] = 1
+    fc6_dilation: Annotated[int, Range(1)] = 1
+    pools: Pools = "ceil"
+    backgrounds: Annotated[int, Range(1)] = 3
     layout: MobileNetV2Layout | None = None
 
     def __post_init__(self) -> None:
-        check_choice("backbone", self.backbone, get_args(Backbone))
-        check_choice("channel_order", self.channel_order, ("RGB", "BGR"))
-        check_choice("pools", self.pools, tuple(SMALLEST_IMAGE))
+        check_settings(self)
         if len(self.mean) != 3:
             raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
         if not all(abs(number) <= _FLOAT32.max for number in self.mean):
@@ -67,8 +65,6 @@ class ModelConfig:
             raise ValueError(
                 f"scale: expected a finite number of float32 above 0, got {self.scale}"
             )
-        if self.backgrounds < 1:
-            raise ValueError(f"backgrounds: expected at least 1, got {self.backgrounds}")
         if isinstance(self.layout, Mapping):
             object.__setattr__(self, "layout", MobileNetV2Layout.from_mapping(self.layout))
         needed = MobileNetV2Layout if self.backbone == "mobilenet_v2" else type(None)

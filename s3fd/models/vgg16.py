@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from s3fd.ops import AnchorGrid, l2_normalize
 from s3fd.settings import check_choice
+
+Pools: TypeAlias = Literal["ceil", "floor", "third_ceil"]
 
 # The smallest image of which every pool leaves something, by how the pools round.
 SMALLEST_IMAGE = {"ceil": 1, "third_ceil": 28, "floor": 32}
@@ -62,10 +64,10 @@ class VGG16Backbone(nn.Module):
         *,
         fc6_padding: int = 1,
         fc6_dilation: int = 1,
-        pools: Literal["ceil", "floor", "third_ceil"] = "ceil",
+        pools: Pools = "ceil",
     ) -> None:
         super().__init__()
-        check_choice("pools", pools, tuple(SMALLEST_IMAGE))
+        check_choice("pools", pools, get_args(Pools))
         if fc6_padding < 0:
             raise ValueError(f"fc6_padding: expected at least 0, got {fc6_padding}")
         if fc6_dilation < 1:

@@ -187,7 +187,7 @@ def test_missing_extra_and_misshapen_tensors_of_our_format_are_named(saved):
         ({"scale": float("inf")}, "scale: expected a finite number"),
         ({"scale": 1e-300}, "scale: expected a finite number"),
         ({"backbone": "resnet"}, "backbone: expected 'light', 'vgg16' or .*, got 'resnet'"),
-        ({"backbone": "vgg16", "fc6_padding": -1}, "fc6_padding: expected at least 0"),
+        ({"backbone": "vgg16", "fc6_padding": -1}, "fc6_padding: expected fc6_padding >= 0"),
         ({"pools": "round"}, "pools: expected"),
     ],
 )

@@ -100,7 +100,7 @@ def test_an_image_that_the_pools_would_swallow_is_refused(pools, smallest):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pools": "round"}, "pools: expected 'ceil', 'third_ceil' or 'floor'"),
+        ({"pools": "round"}, "pools: expected 'ceil', 'floor' or 'third_ceil'"),
         ({"fc6_padding": -1}, "fc6_padding: expected at least 0"),
         ({"fc6_dilation": 0}, "fc6_dilation: expected at least 1"),
     ],

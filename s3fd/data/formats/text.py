@@ -37,8 +37,8 @@ def malformed(error: Exception) -> str:
 
 
 def beginning_of(file: Path, characters: int = LOOKED_AT) -> str:
-    """So many characters of a file, or all of it, whatever it holds."""
-    with file.open(encoding="utf-8", errors="replace") as opened:
+    """So many characters of a file without its byte order mark, or all of it, whatever it holds."""
+    with file.open(encoding="utf-8-sig", errors="replace") as opened:
         return opened.read(characters)
 
 

@@ -181,12 +181,12 @@ def test_darknet_lists_photos_that_lie_beside_their_labels(tmp_path):
 
 def add_beside(root, photo, labels):
     add(root, photo)
-    (root / photo).with_suffix(".txt").write_text(labels)
+    (root / photo).with_suffix(".txt").write_text(labels, encoding="utf-8")
 
 
 @pytest.mark.parametrize("place", ["", "images/", "a/b/"])
 def test_texts_may_lie_beside_their_photos(tmp_path, place):
-    add_beside(tmp_path, f"{place}a.jpg", f"{FACE}\n{PERSON}\n")
+    add_beside(tmp_path, f"{place}a.jpg", f"\ufeff{FACE}\n{PERSON}\n")  # as Notepad writes it
     add_beside(tmp_path, f"{place}b.JPG", "")  # no face
     add(tmp_path, f"{place}c.png")
     (tmp_path / "classes.txt").write_text("person\nface\n")
