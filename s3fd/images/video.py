@@ -27,6 +27,10 @@ _ONE_FILE = {
     "protocol_whitelist": "file",
 }
 
+# The seconds between the end of a frame and the next that are too many: some kinds pass over what
+# is damaged without a word. Where frames come unevenly, theirs may say how long each stands.
+_PAUSE = 0.25
+
 
 class Frame(NamedTuple):
     """A picture of a video.
@@ -140,7 +144,7 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     start = float(start_time(stream))
-    number, damaged, end = 0, 0, 0.0
+    number, damaged, lost, end = 0, 0, 0.0, 0.0
     try:
         for packet in container.demux(stream):
             try:
@@ -148,9 +152,12 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
             except FFmpegError:
                 damaged += 1
                 continue
+            damaged += packet.is_corrupt or any(frame.is_corrupt for frame in frames)
             for frame in frames:
                 seconds = None if frame.time is None else frame.time - start
                 if seconds is not None:
+                    if frame.duration and seconds - end > _PAUSE:
+                        lost += seconds - end
                     end = seconds + float((frame.duration or 0) * (frame.time_base or 0))
                 yield Frame(number, seconds, _upright(frame))
                 number += 1
@@ -158,7 +165,7 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
         raise ImageError(f"{name}: damaged after {number} frames ({reason(error)})") from None
     if number == 0:
         raise ImageError(f"{name}: damaged: not one frame can be decoded")
-    _warn(name, damaged, end, *_length(container, stream, start))
+    _warn(name, damaged, lost, end, *_length(container, stream, start))
 
 
 def _upright(frame: VideoFrame) -> UInt8Array:
@@ -180,10 +187,18 @@ def _length(container: InputContainer, stream: VideoStream, start: float) -> tup
     return min(own, whole or own), 1.0
 
 
-def _warn(name: str, damaged: int, end: float, length: float, tolerance: float) -> None:
+def _warn(
+    name: str, damaged: int, lost: float, end: float, length: float, tolerance: float
+) -> None:
     """Says what a reader of the frames does not see."""
     if damaged:
-        text = f"{name}: {damaged} of its packets are damaged, and their frames left out"
+        text = f"{name}: {damaged} of its packets are damaged, and their frames left out or torn"
+        warnings.warn(text, ImageWarning, stacklevel=2)
+    if lost:
+        text = (
+            f"{name}: for {lost:.1f} seconds there are no frames where they should be: a part of "
+            "it is damaged, or it was paused"
+        )
         warnings.warn(text, ImageWarning, stacklevel=2)
     if end < length - tolerance:
         text = f"{name}: cut short: it ends after {end:.1f} of {length:.1f} seconds"

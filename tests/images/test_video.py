@@ -111,6 +111,30 @@ def test_damaged_parts_are_left_out_with_a_warning_or_an_error(tmp_path):
     assert 10 <= len(frames) <= 60
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi", "ts"])
+def test_damage_in_the_middle_is_told(tmp_path, suffix):
+    path = write_video(tmp_path / f"clip.{suffix}", range(0, 8000, 40))
+    data = bytearray(path.read_bytes())
+    start, end = len(data) * 3 // 10, len(data) // 2
+    data[start:end] = np.random.default_rng(0).bytes(end - start)
+    path.write_bytes(data)
+    with pytest.warns(ImageWarning, match=r"clip\.\w+: \d+ of its packets are damaged"):
+        frames = list(read_video(path))
+    assert 50 <= len(frames) < 200
+
+
+def test_seconds_that_a_file_lost_without_a_word_are_told(tmp_path):
+    path = write_video(tmp_path / "clip.mkv", [*range(0, 2000, 40), *range(5000, 7000, 40)])
+    with pytest.warns(ImageWarning, match=r"clip\.mkv: for 3\.0 seconds there are no frames"):
+        assert len(list(read_video(path))) == 100
+
+
+def test_a_frame_that_stands_for_seconds_is_no_damage(tmp_path, recwarn):
+    times = [*range(0, 2000, 40), *range(5000, 7000, 40)]
+    assert len(list(read_video(write_video(tmp_path / "clip.mp4", times)))) == 100
+    assert not [w for w in recwarn if issubclass(w.category, ImageWarning)]
+
+
 def test_what_is_no_video_says_so(tmp_path):
     (tmp_path / "no.mp4").write_bytes(b"no video")
     with pytest.raises(ImageError, match=r"no\.mp4: can't be opened, or is of a kind"):
