@@ -69,10 +69,10 @@ def check_settings(settings: Any) -> None:
     """
     hints = get_type_hints(type(settings), include_extras=True)
     for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value is None and type(None) in get_args(hints[field.name]):
+        value, hint = getattr(settings, field.name), hints[field.name]
+        if value is None and type(None) in get_args(hint):
             continue
-        kind, extras = split_hint(hints[field.name])
+        kind, extras = split_hint(hint)
         if get_origin(kind) is Literal:
             check_choice(field.name, value, get_args(kind))
         for extra in extras:
