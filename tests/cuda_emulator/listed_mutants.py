@@ -82,6 +82,14 @@ MUTANTS = {
         "    fresh += held <= kHidden;\n",
         "match",
     ),
+    "the last of the anchors is passed by": mutant(
+        "cuda/match_list.cuh",
+        "if (index < size_) visit(", "if (index < size_ - 1) visit(", "match_anchors",
+    ),
+    "the last group of the anchors is passed by": mutant(
+        "cuda/match_list.cuh",
+        "return (size_ + kGroup - 1) / kGroup;", "return size_ / kGroup;", "match_anchors",
+    ),
     "a launch on the null stream": mutant(
         "cuda/nms.cu",
         "         kIndexThreads, 0, stream, ranked.lists",

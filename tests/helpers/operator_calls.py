@@ -106,6 +106,7 @@ class OperatorCalls:
         regions = [self._boxes(count, dtype=torch.float32) for count in (1, 2, 0)]
         grid, levels = self._grid, self._levels
         anchors = self._place(grid.anchors(levels))
+        lists[0][0], lists[0][-1] = anchors[0], anchors[-1]  # whose best anchor is at an end
         matched = self._place(grid.match(levels, [b.cpu() for b in lists]))
         # Margins of one image are close together, of the next apart, and many of the last equal.
         logits = torch.randn(3, len(anchors), 2, generator=self._generator)
