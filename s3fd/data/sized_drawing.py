@@ -40,6 +40,8 @@ _MIRRORED = 0.15
 _MOST_BLUR = 8.0
 # The side of a face as one could print it after the blur; some are a little smaller than wanted.
 _LEAST_DETAIL = 8.0
+# Of a face, by what covers a larger one beside it. That one itself loses no more than half.
+_MOST_COVERED = 0.5
 # Turned by more, a head is as good as lying, which `quarter_turns` covers.
 _MOST_DEGREES = 30.0
 
@@ -203,7 +205,7 @@ class SizedDrawing:
     def _worn(self, tile: Sample, face: float) -> Sample:
         """What bad cameras, bad light and bad copies do.
 
-        Faces that do not survive the blur, smaller ones beside the one of size `face`, are ignored.
+        Faces that do not survive it, smaller ones beside the one of size `face`, are ignored.
         """
         image, boxes, ignore, rng = tile.image, tile.boxes, tile.ignore, self.rng
         wears = rng.random(5) < (
@@ -211,9 +213,11 @@ class SizedDrawing:
             self.recipe.jpeg,
         )  # fmt: skip
         if wears[0] and len(boxes):
-            face_number = int(rng.integers(len(boxes)))
-            others = np.concatenate([np.delete(boxes, face_number, axis=0), ignore])
-            image = wear.occlude(image, boxes[face_number], others, rng)
+            number = int(rng.integers(len(boxes)))
+            others = np.concatenate([np.delete(boxes, number, axis=0), ignore])
+            image, covered = wear.occlude(image, boxes[number], others, rng)
+            seen = np.insert(covered[: len(boxes) - 1] <= _MOST_COVERED, number, True)
+            boxes, ignore = boxes[seen], np.concatenate([ignore, boxes[~seen]])
         if wears[1] and face >= 2 * _LEAST_DETAIL:
             factor = rng.uniform(1.0, min(_MOST_BLUR, face / _LEAST_DETAIL))
             image = wear.blur(image, factor)

@@ -53,7 +53,7 @@ def darken(image: UInt8Array, gamma: float, gain: float) -> UInt8Array:
 
 def occlude(
     image: UInt8Array, box: FloatArray, others: FloatArray, rng: np.random.Generator
-) -> UInt8Array:
+) -> tuple[UInt8Array, FloatArray]:
     """Covers a quarter to a half of a face's width or height, from one side, by something else.
 
     That is a plain colour, or another part of the image.
@@ -63,6 +63,9 @@ def occlude(
         box: ``[4]``, the face.
         others: ``[N, 4]``, what may be faces too: a second one of these would have no label.
         rng: what draws.
+
+    Returns:
+        The image, and ``[N]``: which share of each of the others is covered.
     """
     x1, y1, x2, y2 = (int(value) for value in np.rint(box))
     share = rng.uniform(0.25, 0.5)
@@ -77,19 +80,24 @@ def occlude(
         y1 = round(y2 - share * (y2 - y1))
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    hidden = _shares_inside(others, (x1, y1, x2, y2))
     if x2 <= x1 or y2 <= y1:
-        return image
+        return image, hidden
     covered: UInt8Array = image.copy()
     if rng.random() >= 0.5:
         left = int(rng.integers(width - (x2 - x1) + 1))
         top = int(rng.integers(height - (y2 - y1) + 1))
-        right, bottom = left + x2 - x1, top + y2 - y1
-        if (
-            not ((others[:, :2] < (right, bottom)) & (others[:, 2:] > (left, top)))
-            .all(axis=1)
-            .any()
-        ):
-            covered[y1:y2, x1:x2] = image[top:bottom, left:right]
-            return covered
+        part = (left, top, left + x2 - x1, top + y2 - y1)
+        if not _shares_inside(others, part).any():
+            covered[y1:y2, x1:x2] = image[top : part[3], left : part[2]]
+            return covered, hidden
     covered[y1:y2, x1:x2] = rng.integers(0, 256, 3)
-    return covered
+    return covered, hidden
+
+
+def _shares_inside(boxes: FloatArray, area: tuple[int, int, int, int]) -> FloatArray:
+    """Which share of each box lies in an area; boxes have areas of their own."""
+    starts = np.maximum(boxes[:, :2], area[:2])
+    sides = np.minimum(boxes[:, 2:], area[2:]) - starts
+    shares: FloatArray = sides.clip(0).prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return shares

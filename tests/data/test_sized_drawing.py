@@ -94,10 +94,33 @@ def test_empty_images_have_no_face_and_are_plain_or_not(photos):
     ],
 )
 def test_every_kind_of_wear_is_seen_and_leaves_faces(photos, monkeypatch, share, function):
-    monkeypatch.setattr(wear, function, lambda image, *_: np.zeros_like(image))
+    def worn(image, *arguments):
+        black = np.zeros_like(image)
+        return (black, np.zeros(len(arguments[1]))) if function == "occlude" else black
+
+    monkeypatch.setattr(wear, function, worn)
     faces = list(faces_of(run(photos, face_sizes=(40.0, 41.0), **{share: 1.0})[0]))
     assert len(faces) > 4
     assert not any(face.any() for face in faces)
+
+
+def test_faces_under_what_covers_another_are_ignored(tmp_path, monkeypatch):
+    Image.new("RGB", (100, 100)).save(tmp_path / "two.png")
+    boxes = np.array([[20, 30, 50, 60], [52, 30, 82, 60]], np.float32)
+    two = AnnotatedImage(tmp_path / "two.png", 100, 100, boxes, NONE)
+    counts = {}
+    for share in (0.5, 0.51):
+        monkeypatch.setattr(
+            wear, "occlude", lambda image, _, others, __, s=share: (image, np.full(len(others), s))
+        )
+        batch = run([two], face_sizes=(80.0, 81.0), occlusion=1.0)[0]
+        counts[share] = (batch.counts, batch.ignore_counts)
+    seen, ignored = counts[0.5]
+    assert max(seen) == 2
+    assert counts[0.51] == (
+        [1] * len(seen),
+        [more + count - 1 for more, count in zip(ignored, seen, strict=True)],
+    )
 
 
 def test_edges_cut_parts_off_faces(photos):
