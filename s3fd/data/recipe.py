@@ -128,7 +128,7 @@ class Augmentation:
             empty=0.1,
             distractors=0.2,
             rotate=0.15,
-            quarter_turns=0.04,
+            quarter_turns=0.08,
             blur=0.25,
             noise=0.15,
             jpeg=0.2,

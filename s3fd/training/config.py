@@ -119,7 +119,7 @@ class TrainingConfig:
     empty_negatives: _Count = 64
     box_loss: BoxLoss = "giou"
     box_weight: _Weight = 16.0
-    steps: _Positive = 100000
+    steps: _Positive = 46000
     batch_size: _Positive = 48
     accumulate: _Positive = 1
     input_size: int = 256
@@ -130,7 +130,7 @@ class TrainingConfig:
     weight_decay: _Weight = 0.02
     warmup: _Count = 500
     schedule: Literal["cosine", "steps", "late"] = "late"
-    decay: _Share = 0.25
+    decay: _Share = 0.5
     milestones: tuple[int, ...] = ()
     milestone_factor: _Factor = 0.1
     clip: _Weight = 10.0
