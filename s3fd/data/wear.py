@@ -12,6 +12,7 @@ from PIL import Image
 from s3fd.data.annotations import FloatArray
 from s3fd.images import UInt8Array
 from s3fd.images.resize import resized
+from s3fd.overlaps import areas, intersections
 
 
 def blur(image: UInt8Array, factor: float) -> UInt8Array:
@@ -53,7 +54,7 @@ def darken(image: UInt8Array, gamma: float, gain: float) -> UInt8Array:
 
 def occlude(
     image: UInt8Array, box: FloatArray, others: FloatArray, rng: np.random.Generator
-) -> tuple[UInt8Array, FloatArray]:
+) -> tuple[UInt8Array, NDArray[np.float64]]:
     """Covers a quarter to a half of a face's width or height, from one side, by something else.
 
     That is a plain colour, or another part of the image.
@@ -80,24 +81,16 @@ def occlude(
         y1 = round(y2 - share * (y2 - y1))
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
-    hidden = _shares_inside(others, (x1, y1, x2, y2))
+    hidden = intersections(others, np.array([[x1, y1, x2, y2]]))[:, 0] / areas(others)
     if x2 <= x1 or y2 <= y1:
         return image, hidden
     covered: UInt8Array = image.copy()
     if rng.random() >= 0.5:
         left = int(rng.integers(width - (x2 - x1) + 1))
         top = int(rng.integers(height - (y2 - y1) + 1))
-        part = (left, top, left + x2 - x1, top + y2 - y1)
-        if not _shares_inside(others, part).any():
-            covered[y1:y2, x1:x2] = image[top : part[3], left : part[2]]
+        right, bottom = left + x2 - x1, top + y2 - y1
+        if not intersections(others, np.array([[left, top, right, bottom]])).any():
+            covered[y1:y2, x1:x2] = image[top:bottom, left:right]
             return covered, hidden
     covered[y1:y2, x1:x2] = rng.integers(0, 256, 3)
     return covered, hidden
-
-
-def _shares_inside(boxes: FloatArray, area: tuple[int, int, int, int]) -> FloatArray:
-    """Which share of each box lies in an area; boxes have areas of their own."""
-    starts = np.maximum(boxes[:, :2], area[:2])
-    sides = np.minimum(boxes[:, 2:], area[2:]) - starts
-    shares: FloatArray = sides.clip(0).prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return shares

@@ -16,8 +16,8 @@ import numpy as np
 
 from s3fd.data import AnnotatedImage
 from s3fd.data.annotations import FloatArray
-from s3fd.evaluation.overlaps import areas, intersections, pairwise_iou
 from s3fd.evaluation.predictions import Boxes, image_name, read_json_predictions
+from s3fd.overlaps import areas, intersections, pairwise_iou
 
 _LEAST_SIDE = 8.0
 """Of smaller boxes nobody knows what they show."""

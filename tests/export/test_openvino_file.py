@@ -10,6 +10,8 @@ from s3fd.images import read_image
 from s3fd.models import load_checkpoint, pretrained_path
 
 ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
+# Some find of the photo is above it, and none so close that rounding could bring it below.
+UNSURE = 0.03
 
 
 def export(path, **settings):
@@ -26,7 +28,7 @@ def found_by(compiled, images):
 @pytest.fixture(scope="module")
 def light(tmp_path_factory):
     """Compiled from a file of the bundled weights that finds unsure faces, too."""
-    return export(tmp_path_factory.mktemp("openvino") / "light.xml", score_threshold=0.05)
+    return export(tmp_path_factory.mktemp("openvino") / "light.xml", score_threshold=UNSURE)
 
 
 @pytest.mark.parametrize("region", [(0, 512, 0, 512), (0, 257, 130, 386), (40, 191, 160, 300)])
@@ -35,7 +37,7 @@ def test_a_file_finds_what_the_detector_finds(light, region, times):
     top, bottom, left, right = region
     image = np.ascontiguousarray(read_image(ASTRONAUT)[top:bottom, left:right])
     detector = FaceDetector.from_pretrained("light", "cpu", precision="float32")
-    faces = detector(image, score_threshold=0.05, max_size=None)
+    faces = detector(image, score_threshold=UNSURE, max_size=None)
     assert len(faces) > 0
     boxes, scores, splits = found_by(light, np.stack([image] * times))
     assert splits.tolist() == [len(faces) * number for number in range(times + 1)]
@@ -51,17 +53,17 @@ def test_no_images_are_a_batch_too(light):
 
 
 def test_floats_go_in_and_half_precision_moves_boxes_little(light, tmp_path):
-    # A threshold that no score of the photo is near: one at it would be in one file alone.
-    settings = {"score_threshold": 0.5, "precision": "float16", "input_type": "float32"}
+    settings = {"score_threshold": UNSURE, "precision": "float16", "input_type": "float32"}
     half = export(tmp_path / "half.xml", **settings)
     size = pretrained_path("light").stat().st_size
     assert 0.45 * size < (tmp_path / "half.bin").stat().st_size < 0.55 * size
     image = read_image(ASTRONAUT)[None]
-    boxes, scores, _ = found_by(light, image)
-    sure = scores >= 0.5
-    expected = (boxes[sure], scores[sure], [0, sure.sum()])
-    found = found_by(half, image.astype(np.float32))
-    for one, other, distance in zip(found, expected, (0.5, 0.01, 0), strict=True):
+    for one, other, distance in zip(
+        found_by(half, image.astype(np.float32)),
+        found_by(light, image),
+        (0.5, 0.01, 0),
+        strict=True,
+    ):
         np.testing.assert_allclose(one, other, atol=distance)
 
 

@@ -232,8 +232,10 @@ def test_what_is_kept_may_hold_a_share_of_the_weights_that_a_run_started_from(
 def test_a_run_that_goes_on_keeps_the_share_of_its_own_start(make_config, tmp_path, weights):
     start = tmp_path / "start.safetensors"
     save_checkpoint(S3FD("light").eval(), start)
-    late = {"schedule": "late", "decay": 0.25}  # at its peak in the three steps, of either length
-    whole = make_config(tmp_path / "whole", weights=start, start_share=0.5, **late)
+    # Three steps have the peak of the rate, whichever number of them is said to be the last.
+    whole = make_config(
+        tmp_path / "whole", weights=start, start_share=0.5, schedule="late", decay=0.25
+    )
     parts = dataclasses.replace(whole, out=tmp_path / "parts")
     expected = weights(train(whole))
     train(dataclasses.replace(parts, steps=3))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.evaluation.matching import FALSE_POSITIVE, IGNORED, match_detections
-from s3fd.evaluation.overlaps import pairwise_iou
+from s3fd.overlaps import pairwise_iou
 
 NEAR = 0.1
 """From this IoU on, a box is a try at a face, as Bolya et al. (TIDE, arXiv 2008.08115) have it."""
