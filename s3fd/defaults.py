@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 """In which a network computes: see `s3fd.FaceDetector`."""
 
-SCORE_THRESHOLD = 0.7  # where precision and recall of `light` balance best on its val split
+SCORE_THRESHOLD = 0.5  # a score is a probability: shown is what is rather a face than not
 IOU_THRESHOLD = 0.3
 MAX_SIZE = 1024
 BATCH_SIZE = 8

@@ -48,6 +48,8 @@ class Augmentation:
         plain: share of images that are one small patch on a plain ground: photos have walls and
             skies, and to the coarse levels, which see little but smooth surfaces, these look like
             large faces.
+        graphics: share of plain grounds, and of patches of photos without faces, on which letters or
+            shapes are drawn, for ``crop="size"`` (`graphics.with_graphics`).
         scales: side of an input relative to the run's input size. Larger inputs teach the coarse
             levels, whose anchors do not fit into a small one. A batch of larger images has fewer,
             so that every step costs about the same.
@@ -77,6 +79,7 @@ class Augmentation:
     dark: _Share = 0.0
     occlusion: _Share = 0.0
     cut: _Share = 0.0
+    graphics: _Share = 0.0
     flip: _Share = 0.5
     anchor_sampling: _Share = 0.0
     collage: tuple[float, ...] = ()
@@ -135,6 +138,7 @@ class Augmentation:
             dark=0.1,
             occlusion=0.2,
             cut=0.1,
+            graphics=0.3,
             plain=0.08,
             scales=(1.0, 1.25, 1.75, 2.5, 4.0),
             scale_shares=(0.35, 0.15, 0.2, 0.23, 0.07),

@@ -14,6 +14,7 @@ from s3fd.data.augmentation import Beyond, Sample
 from s3fd.data.colour import colour_distortion
 from s3fd.data.drawing import PhotoReader
 from s3fd.data.face_sizes import FaceSizes
+from s3fd.data.graphics import with_graphics
 from s3fd.data.patches import Patch, cutting, patch_around
 from s3fd.data.photo import OpenPhoto
 from s3fd.data.recipe import Augmentation
@@ -104,7 +105,13 @@ class SizedDrawing:
 
     def _plain(self) -> Sample:
         ground = augmentation.plain(self.size, self.rng)
-        return augmentation.spotted(ground, self.rng) if self.rng.random() < _SPOTTED else ground
+        if self.rng.random() < _SPOTTED:
+            ground = augmentation.spotted(ground, self.rng)
+        return self._with_graphics(ground)
+
+    def _with_graphics(self, ground: Sample) -> Sample:
+        chosen = self.rng.random() < self.recipe.graphics
+        return with_graphics(ground, self.rng) if chosen else ground
 
     def _on_a_ground(self, ground: Sample) -> Sample:
         side = self.size // int(self.rng.integers(2, 5))
@@ -165,7 +172,7 @@ class SizedDrawing:
                 self.rng.uniform(0, opened.height - part),
             )
             tile = augmentation.crop(opened, Patch(x, y, part), side, self._colours())
-            return self._worn(self._flipped(tile), side)
+            return self._worn(self._with_graphics(self._flipped(tile)), side)
 
         return self.reader.first_readable(photos(), make)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from s3fd.data import Augmentation, TrainingBatches, wear
+from s3fd.data import Augmentation, TrainingBatches, sized_drawing, wear
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.augmentation import Sample, quarter_turn, rotate, rotated_side
 from s3fd.data.face_sizes import FaceSizes
@@ -81,6 +83,21 @@ def test_empty_images_have_no_face_and_are_plain_or_not(photos):
     assert not any(sum(batch.counts) for batch in images)
     spread = torch.cat([batch.images.float().std(dim=(1, 2, 3)) for batch in images])
     assert 0.2 < (spread < 30).float().mean() < 0.8
+
+
+@pytest.mark.parametrize("share", ["empty", "background", "plain"])
+def test_letters_and_shapes_are_drawn_where_there_is_no_face(photos, monkeypatch, share):
+    def black(ground, rng):
+        assert len(ground.boxes) == 0
+        return replace(ground, image=np.zeros_like(ground.image))
+
+    monkeypatch.setattr(sized_drawing, "with_graphics", black)
+    batch = run(photos, face_sizes=(40.0, 60.0), graphics=1.0, **{share: 1.0})[0]
+    pixels = batch.images.float().flatten(1)
+    assert ((pixels == 0).float().mean(dim=1) > (0.99 if share == "empty" else 0.5)).all()
+    assert all(face.float().mean() > 225 for face in faces_of(batch))
+    bare = run(photos, face_sizes=(40.0, 60.0), **{share: 1.0})[0]
+    assert ((bare.images == 0).float().mean(dim=(1, 2, 3)) < 0.99).any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""What people print and paint: letters, rings, frames, and no face.
+
+Photos teach little of it: to a network that has seen nothing else the e of a sign is a face.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from s3fd.data.augmentation import Sample
+
+# Pillow has one typeface; what others are like, it becomes by its weight, width and slant.
+_LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
+_SHARE_OF_LETTERS = 0.6
+_SMALLEST_LETTERS = 8.0
+_LARGEST_LETTERS = 0.6  # of the side of a picture
+_MOST_SHAPES = 60
+_SMALLEST_SHAPE = 4.0
+_LARGEST_SHAPE = 0.25  # half of it, of the side of a picture
+# Shapes are drawn so many times larger, and shrunk: Pillow draws edges of whole pixels.
+_FINER = 2
+
+
+def with_graphics(ground: Sample, rng: np.random.Generator) -> Sample:
+    """Letters, or shapes, on a ground. Its boxes stay: only grounds without faces are for this."""
+    draw = _letters if rng.random() < _SHARE_OF_LETTERS else _shapes
+    return replace(ground, image=np.asarray(draw(Image.fromarray(ground.image), rng)))
+
+
+def _letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A sign, or a page: lines of one typeface that go over the edges."""
+    side = image.width
+    size = _between(_SMALLEST_LETTERS, max(_SMALLEST_LETTERS, _LARGEST_LETTERS * side), rng)
+    width, slant = math.exp(rng.uniform(-0.5, 0.4)), rng.uniform(-0.3, 0.3)
+    bold = int(rng.integers(0, 1 + math.ceil(size / 12)))
+    apart = size * rng.uniform(1.0, 2.0)
+    lines = int(rng.integers(1, 2 + int(side / apart)))
+    # The letters lie on a sheet of their own, for all of the picture once it has been distorted.
+    sheet = Image.new("L", (math.ceil(side / width), side))
+    pen = ImageDraw.Draw(sheet)
+    top = rng.uniform(-size / 2, max(0.0, side - lines * apart))
+    for line in range(lines):
+        words = _words(math.ceil(3 * sheet.width / size), rng)
+        place = rng.uniform(-size, size), top + line * apart
+        pen.text(place, words, fill=255, font=_font(round(size)), stroke_width=bold)
+    inverse = (1 / width, slant, -slant * side / 2 / width, 0, 1, 0)
+    shares = sheet.transform(image.size, Image.Transform.AFFINE, inverse, _BILINEAR)
+    image = image.copy()
+    image.paste(_colour(rng), mask=shares)
+    return image
+
+
+def _words(length: int, rng: np.random.Generator) -> str:
+    letters = rng.choice(list(_LETTERS), max(1, length))
+    letters[rng.random(len(letters)) < rng.uniform(0, 0.3)] = " "
+    return "".join(letters)
+
+
+def _shapes(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Discs, rings, ellipses, boxes, frames, triangles and lines, of one kind or of all."""
+    fine = image.resize((image.width * _FINER, image.height * _FINER), _BILINEAR)
+    pen = ImageDraw.Draw(fine)
+    kinds: list[Callable[..., object]] = [pen.ellipse, pen.rectangle, _triangle(pen), pen.line]
+    if rng.random() < 0.5:
+        kinds = kinds[(kind := int(rng.integers(len(kinds)))) : kind + 1]
+    for _ in range(int(rng.integers(1, _MOST_SHAPES + 1))):
+        x, y = rng.uniform(0, fine.width, 2)
+        across = _between(_SMALLEST_SHAPE, max(_SMALLEST_SHAPE, _LARGEST_SHAPE * fine.width), rng)
+        down = across * math.exp(rng.uniform(-0.4, 0.6))
+        box = (x - across, y - down, x + across, y + down)
+        thick = int(rng.integers(1, 2 + int(across / 2)))
+        draw = kinds[int(rng.integers(len(kinds)))]
+        options: dict[str, Any] = {"fill": _colour(rng), "width": thick}
+        if draw != pen.line and rng.random() < 0.7:
+            options = {"outline": options["fill"], "width": thick}
+            if rng.random() < 0.3:
+                options["fill"] = _colour(rng)
+        draw(box, **options)
+    return fine.resize(image.size, Image.Resampling.BOX)
+
+
+def _triangle(pen: ImageDraw.ImageDraw) -> Callable[..., None]:
+    def draw(box: tuple[float, float, float, float], **options: Any) -> None:
+        x1, y1, x2, y2 = box
+        pen.polygon([(x1, y2), ((x1 + x2) / 2, y1), (x2, y2)], **options)
+
+    return draw
+
+
+def _between(low: float, high: float, rng: np.random.Generator) -> float:
+    """Evenly on a logarithmic scale."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def _colour(rng: np.random.Generator) -> tuple[int, ...]:
+    """Black and white are more frequent than the others."""
+    if rng.random() < 0.4:
+        return (int(rng.choice([0, 255])),) * 3
+    return tuple(int(level) for level in rng.integers(0, 256, 3))
+
+
+@lru_cache(maxsize=256)
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+_BILINEAR = Image.Resampling.BILINEAR
