@@ -48,8 +48,8 @@ class Augmentation:
         plain: share of images that are one small patch on a plain ground: photos have walls and
             skies, and to the coarse levels, which see little but smooth surfaces, these look like
             large faces.
-        graphics: share of plain grounds, and of patches of photos without faces, on which letters or
-            shapes are drawn, for ``crop="size"`` (`graphics.with_graphics`).
+        graphics: share of plain grounds, and of patches of photos without faces, on which letters
+            or shapes are drawn, for ``crop="size"`` (`graphics.with_graphics`).
         scales: side of an input relative to the run's input size. Larger inputs teach the coarse
             levels, whose anchors do not fit into a small one. A batch of larger images has fewer,
             so that every step costs about the same.
