@@ -70,6 +70,7 @@ format: .venv/lint.stamp
 
 weights-report: .venv/test.stamp
 	$(BIN)/python benchmarks/weights_report.py --plot docs/images/light-scores.png \
+		--trials docs/images/light-trials.jpg \
 		$(if $(FDDB),--fddb "$(FDDB)") $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 develop: .venv/test.stamp .venv/lint.stamp

@@ -6,7 +6,8 @@
 Average precision by set and by size of the faces, what thresholds keep, what is left of it in
 photos that were turned, darkened and the like, how far scores are from probabilities, and the time
 that a photo takes. A photo's set is its name up to the first "-". The card keeps what it says
-outside the two marks. `--plot` draws scores against precision.
+outside the two marks. `--plot` draws scores against precision, and `--trials` what is found in hard
+copies of the bundled photo.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from benchmarks._arguments import command_line
 from benchmarks._card import into_card
 from benchmarks._hardships import HARDSHIPS
 from benchmarks._measure import machine
+from benchmarks._pages import pages
+from benchmarks._trials import draw_trials
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import MAX_SIZE, SCORE_THRESHOLD
@@ -44,7 +47,7 @@ from s3fd.evaluation import (
 )
 from s3fd.evaluation.calibration import calibration_error, reliability
 from s3fd.evaluation.photos import LOWEST_SCORE
-from s3fd.files import whole_file
+from s3fd.files import whole_file, write_picture
 from s3fd.images import Size, UInt8Array
 from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
@@ -53,6 +56,7 @@ _FDDB = "FDDB"
 EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 _HARD = 5  # photos of which one goes through all that photos go through
 _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_PAGES = 100
 _FEWEST = 20  # detections that a point of the plot stands for
 
 
@@ -130,6 +134,22 @@ def measure_hardships(
         yield Measured(hardship.name, 1.0, photos, [faces.numpy() for faces in result.detections])
 
 
+def measure_without_faces(
+    detector: FaceDetector, measured: Sequence[Measured]
+) -> Iterator[tuple[str, int, NDArray[np.float64]]]:
+    """Of pictures that show no face their kind, their number, and the scores of what is found."""
+    together = _held_out(measured)
+    if together is not None:
+        pairs = zip(together.photos, together.found, strict=True)
+        empty = [(photo, found) for photo, found in pairs if not len(photo.boxes)]
+        part = Measured("", 1.0, *zip(*empty, strict=True)) if empty else None
+        scores = part.curve.outcomes()[0] if part else np.empty(0)
+        yield "photos", len(empty), scores
+    _say("pages of letters")
+    answers = [detector(page, score_threshold=_THRESHOLDS[0]) for page in pages(_PAGES)]
+    yield "pages of letters", _PAGES, np.concatenate([faces.numpy()[1] for faces in answers])
+
+
 def _times(scale: float, picture: UInt8Array) -> Size:
     return round(picture.shape[0] * scale), round(picture.shape[1] * scale)
 
@@ -175,7 +195,7 @@ def figures(
         (_set_row(part, threshold) for part in measured),
     )
     yield ""
-    together = _pooled([part for part in measured if part.scale == 1 and part.name != _FDDB])
+    together = _held_out(measured)
     if together is not None:
         yield "All sets but FDDB, photos as they are, by `score_threshold`:"
         yield ""
@@ -183,6 +203,17 @@ def figures(
             ("", *(f"{threshold:g}" for threshold in _THRESHOLDS)), _threshold_rows(together)
         )
         yield ""
+    yield "What is found where there is no face, by `score_threshold`. In photos what lies in an"
+    yield "ignore box does not count; the letters are of typefaces that no training has seen:"
+    yield ""
+    yield from table(
+        ("", "number", *(f"{threshold:g}" for threshold in _THRESHOLDS)),
+        (
+            [name, str(count), *(str((scores >= threshold).sum()) for threshold in _THRESHOLDS)]
+            for name, count, scores in measure_without_faces(detector, measured)
+        ),
+    )
+    yield ""
     yield "AP at IoU 0.5 by the size of the faces, the square root of a box's area, in pixels:"
     yield ""
     ranges = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
@@ -226,6 +257,11 @@ def _set_row(part: Measured, threshold: float) -> list[str]:
     ]
 
 
+def _held_out(measured: Sequence[Measured]) -> Measured | None:
+    """All sets but FDDB as one, photos as they are; None where there is none."""
+    return _pooled([part for part in measured if part.scale == 1 and part.name != _FDDB])
+
+
 def _pooled(parts: Sequence[Measured]) -> Measured | None:
     """Sets as one; None where there is none."""
     if not parts:
@@ -258,16 +294,22 @@ def _score_row(part: Measured) -> list[str]:
 
 
 def plot_scores(measured: Sequence[Measured], file: Path) -> None:
-    """Draws the share of right detections over the score, one line for each set at scale 1."""
+    """Draws the share of right detections over the score: each set at scale 1, and all together."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axes = figure.add_subplot(xlabel="score", ylabel="share that are faces")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
-    for part in measured:
-        if part.scale == 1:
-            steps = [step for step in reliability(*part.curve.outcomes()) if step.count >= _FEWEST]
-            axes.plot([s.score for s in steps], [s.precision for s in steps], label=part.name)
+    sets = [part for part in measured if part.scale == 1 and part.name != _FDDB]
+    lines = [(part, "_", "#bbbbbb", 0.8) for part in sets]
+    together = _held_out(measured)
+    if together is not None:
+        lines.append((together, f"all {len(sets)} held-out sets", "#1f77b4", 2.0))
+    lines += [(part, _FDDB, "#d62728", 2.0) for part in measured if part.name == _FDDB]
+    for part, label, colour, width in lines:
+        steps = [step for step in reliability(*part.curve.outcomes()) if step.count >= _FEWEST]
+        scores, shares = [s.score for s in steps], [s.precision for s in steps]
+        axes.plot(scores, shares, label=label, color=colour, linewidth=width)
     axes.legend()
     with whole_file(file) as opened:
         figure.savefig(opened, format=file.suffix[1:], dpi=120)
@@ -289,6 +331,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file.write(text.encode())
     if options.plot is not None:
         plot_scores(measured, options.plot)
+    if options.trials is not None:
+        write_picture(draw_trials(detector), options.trials, "JPEG", quality=85)
     return 0
 
 
@@ -322,6 +366,7 @@ def _parser() -> argparse.ArgumentParser:
         "--scales", type=float, nargs="+", default=[1.0, 2.0], help="of the labelled photos"
     )
     parser.add_argument("--plot", type=Path, help="an image of scores and precision, .png or .svg")
+    parser.add_argument("--trials", type=Path, help="an image of hard copies of a photo, .jpg")
     return parser
 
 

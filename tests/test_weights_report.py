@@ -42,8 +42,9 @@ def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_pa
     card = tmp_path / "card.md"
     card.write_text(f"# A card\n\n{report['BEGIN']}\nold\n{report['END']}\n\n## More\n")
     plot = tmp_path / "scores.png"
+    trials = tmp_path / "trials.jpg"
     arguments = ["--photos", str(photos), "--card", str(card), "--plot", str(plot)]
-    assert report["main"](arguments) == 0
+    assert report["main"]([*arguments, "--trials", str(trials)]) == 0
     text = card.read_text()
     assert text.startswith(f"# A card\n\n{report['BEGIN']}\n")
     assert text.endswith(f"{report['END']}\n\n## More\n")
@@ -56,7 +57,21 @@ def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_pa
     assert "| recall | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |" in text
     for name in ("as they are", "upside down", "half as large"):
         assert f"| {name} | 1 | 1 | 1.0000 |" in text
+    assert "| photos | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
+    assert "| pages of letters | 100 | " in text
     assert Image.open(plot).width > 100
+    assert Image.open(trials).width > 1000
+
+
+def test_pages_are_of_letters_in_many_sizes():
+    pages = list(runpy.run_path(str(RUN.with_name("_pages.py")))["pages"](30))
+    assert all(page.shape == (480, 640, 3) for page in pages)
+    inked = [(page != page[0, 0]).any(axis=2).mean() for page in pages]
+    assert min(inked) > 0.05
+    assert max(inked) < 0.6
+    # Letters of 24 px have about eight times as many edges as those of 192 px.
+    edges = [(np.diff(page.astype(int), axis=1) != 0).any(axis=2).mean() for page in pages]
+    assert max(edges) > 3 * min(edges)
 
 
 def test_the_cost_of_small_faces_is_measured_by_setting(photos, tmp_path, report):

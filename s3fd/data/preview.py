@@ -13,6 +13,7 @@ from s3fd.data import patches
 from s3fd.data.annotations import AnnotatedImage, FloatArray
 from s3fd.data.augmentation import Sample
 from s3fd.data.colour import colour_distortion
+from s3fd.data.graphics import with_graphics
 from s3fd.data.patches import Patch
 from s3fd.data.photo import OpenPhoto, open_photo
 from s3fd.data.recipe import Augmentation
@@ -65,6 +66,7 @@ def preview(
         "data-anchor-sampling": draw.anchors,
         "collage": lambda: _run(samples, input_size, Augmentation(collage=(0.4, 0.3, 0.3))),
         "plain-ground": lambda: _run(samples, input_size, Augmentation(plain=1.0)),
+        "graphics": draw.graphics,
         "run": lambda: _run(samples, input_size, samples.augmentation),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -151,6 +153,10 @@ class _Strips:
                 for _ in range(_COLUMNS)
             ]
         return [_marked(self._crop(patch)) for patch in found]
+
+    def graphics(self) -> list[Image.Image]:
+        grounds = [operations.plain(self._size, self._rng) for _ in range(_COLUMNS)]
+        return [_marked(with_graphics(ground, self._rng)) for ground in grounds]
 
 
 def _run(samples: TrainingSamples, size: int, augmentation: Augmentation) -> list[Image.Image]:

@@ -12,7 +12,7 @@ from s3fd.images import ImageError
 ASSETS = Path(s3fd.__file__).parent / "assets"
 NAMES = {
     "patches", "colour-distortion", "random-crop", "flip", "data-anchor-sampling", "collage",
-    "plain-ground", "run",
+    "plain-ground", "graphics", "run",
 }  # fmt: skip
 
 
