@@ -79,5 +79,12 @@ def _tile(detector: FaceDetector, name: str, picture: Image.Image) -> Image.Imag
         colour = _SURE if score >= s3fd.defaults.SCORE_THRESHOLD else _UNSURE
         x1, y1, x2, y2 = box
         pen.rectangle((x1, y1 + _TITLE, x2, y2 + _TITLE), outline=colour, width=2)
-        pen.text((x1 + 4, y1 + _TITLE + 3), f"{score:.2f}", fill=colour, font=font)
+        pen.text(
+            (x1 + 4, y1 + _TITLE + 3),
+            f"{score:.2f}",
+            fill=colour,
+            font=font,
+            stroke_width=2,
+            stroke_fill="white",
+        )
     return tile
