@@ -14,23 +14,22 @@ _WORDS = """
 the sale open people welcome place face office restaurant coffee peace Europe team special appear
 area page paper Please free see exit water news radio cafe hotel police school theatre
 """
+# Those that matplotlib brings.
+_TYPEFACES = (
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique",
+    "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic",
+    "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic",
+)  # fmt: skip
 _SIZE = 640, 480
 _LETTERS = 24.0, 192.0  # pixels
 _LEAST_CONTRAST = 200  # over the three colours
 
 
 def pages(count: int, seed: int = 1) -> Iterator[UInt8Array]:
-    """Signs with a few large words, and pages of many small ones, of one colour on another.
-
-    The typefaces are those that matplotlib brings: DejaVu's and STIX's.
-    """
+    """Signs with a few large words, and pages of many small ones, of one colour on another."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    families = "DejaVuSans", "DejaVuSerif", "STIXGeneral"
-    styles = "", "-Bold", "-Oblique", "-Italic", "Bol", "Italic"
-    names = [f"{family}{style}.ttf" for family in families for style in styles]
-    typefaces = [folder / name for name in names if (folder / name).is_file()]
     rng = np.random.default_rng(seed)
     vocabulary = _WORDS.split()
     for _ in range(count):
@@ -38,7 +37,8 @@ def pages(count: int, seed: int = 1) -> Iterator[UInt8Array]:
         if np.abs(ground - ink).sum() < _LEAST_CONTRAST:
             ink = 255 - ground if np.abs(255 - 2 * ground).sum() >= _LEAST_CONTRAST else 0 * ground
         size = round(np.exp(rng.uniform(*np.log(_LETTERS))))
-        font = ImageFont.truetype(str(typefaces[rng.integers(len(typefaces))]), size)
+        typeface = _TYPEFACES[rng.integers(len(_TYPEFACES))]
+        font = ImageFont.truetype(str(folder / f"{typeface}.ttf"), size)
         page = Image.new("RGB", _SIZE, tuple(ground.tolist()))
         pen = ImageDraw.Draw(page)
         for top in range(10, _SIZE[1] - 10, round(1.25 * size)):

@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 import s3fd
 from s3fd import FaceDetector
+from s3fd.data import wear
+from s3fd.defaults import SCORE_THRESHOLD
 
 _PHOTO = Path(s3fd.__file__).parent / "assets" / "astronaut.jpg"
 _SIDE = 256
@@ -33,8 +35,8 @@ def trials() -> Iterator[tuple[str, Image.Image]]:
 
 
 def _dark(photo: Image.Image) -> Image.Image:
-    noise = np.random.default_rng(1).normal(0, 6, (*photo.size, 3))
-    return Image.fromarray((0.06 * np.asarray(photo) + noise).clip(0, 255).astype(np.uint8))
+    dark = wear.darken(np.asarray(photo), 1.0, 0.06)
+    return Image.fromarray(wear.noise(dark, 6.0, np.random.default_rng(1)))
 
 
 def _hidden(photo: Image.Image) -> Image.Image:
@@ -76,7 +78,7 @@ def _tile(detector: FaceDetector, name: str, picture: Image.Image) -> Image.Imag
     pen.text((4, 3), name if len(faces) else f"{name}: nothing", fill="black", font=font)
     scale = _SIDE / picture.width
     for box, score in zip((scale * faces.boxes).tolist(), faces.scores.tolist(), strict=True):
-        colour = _SURE if score >= s3fd.defaults.SCORE_THRESHOLD else _UNSURE
+        colour = _SURE if score >= SCORE_THRESHOLD else _UNSURE
         x1, y1, x2, y2 = box
         pen.rectangle((x1, y1 + _TITLE, x2, y2 + _TITLE), outline=colour, width=2)
         pen.text(

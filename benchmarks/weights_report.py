@@ -135,10 +135,9 @@ def measure_hardships(
 
 
 def measure_without_faces(
-    detector: FaceDetector, measured: Sequence[Measured]
+    detector: FaceDetector, together: Measured | None
 ) -> Iterator[tuple[str, int, NDArray[np.float64]]]:
     """Of pictures that show no face their kind, their number, and the scores of what is found."""
-    together = _held_out(measured)
     if together is not None:
         pairs = zip(together.photos, together.found, strict=True)
         empty = [(photo, found) for photo, found in pairs if not len(photo.boxes)]
@@ -195,7 +194,7 @@ def figures(
         (_set_row(part, threshold) for part in measured),
     )
     yield ""
-    together = _held_out(measured)
+    together = _pooled(_held_out(measured))
     if together is not None:
         yield "All sets but FDDB, photos as they are, by `score_threshold`:"
         yield ""
@@ -210,7 +209,7 @@ def figures(
         ("", "number", *(f"{threshold:g}" for threshold in _THRESHOLDS)),
         (
             [name, str(count), *(str((scores >= threshold).sum()) for threshold in _THRESHOLDS)]
-            for name, count, scores in measure_without_faces(detector, measured)
+            for name, count, scores in measure_without_faces(detector, together)
         ),
     )
     yield ""
@@ -257,9 +256,9 @@ def _set_row(part: Measured, threshold: float) -> list[str]:
     ]
 
 
-def _held_out(measured: Sequence[Measured]) -> Measured | None:
-    """All sets but FDDB as one, photos as they are; None where there is none."""
-    return _pooled([part for part in measured if part.scale == 1 and part.name != _FDDB])
+def _held_out(measured: Sequence[Measured]) -> list[Measured]:
+    """All sets but FDDB, photos as they are."""
+    return [part for part in measured if part.scale == 1 and part.name != _FDDB]
 
 
 def _pooled(parts: Sequence[Measured]) -> Measured | None:
@@ -300,9 +299,9 @@ def plot_scores(measured: Sequence[Measured], file: Path) -> None:
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axes = figure.add_subplot(xlabel="score", ylabel="share that are faces")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
-    sets = [part for part in measured if part.scale == 1 and part.name != _FDDB]
-    lines = [(part, "_", "#bbbbbb", 0.8) for part in sets]
-    together = _held_out(measured)
+    sets = _held_out(measured)
+    lines = [(part, "_", "#bbbbbb", 0.8) for part in sets]  # which no legend names
+    together = _pooled(sets)
     if together is not None:
         lines.append((together, f"all {len(sets)} held-out sets", "#1f77b4", 2.0))
     lines += [(part, _FDDB, "#d62728", 2.0) for part in measured if part.name == _FDDB]

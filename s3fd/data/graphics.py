@@ -26,6 +26,7 @@ _SMALLEST_SHAPE = 4.0
 _LARGEST_SHAPE = 0.25  # half of it, of the side of a picture
 # Shapes are drawn so many times larger, and shrunk: Pillow draws edges of whole pixels.
 _FINER = 2
+_BILINEAR = Image.Resampling.BILINEAR
 
 
 def with_graphics(ground: Sample, rng: np.random.Generator) -> Sample:
@@ -37,7 +38,7 @@ def with_graphics(ground: Sample, rng: np.random.Generator) -> Sample:
 def _letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A sign, or a page: lines of one typeface that go over the edges."""
     side = image.width
-    size = _between(_SMALLEST_LETTERS, max(_SMALLEST_LETTERS, _LARGEST_LETTERS * side), rng)
+    size = _between(_SMALLEST_LETTERS, _LARGEST_LETTERS * side, rng)
     width, slant = math.exp(rng.uniform(-0.5, 0.4)), rng.uniform(-0.3, 0.3)
     bold = int(rng.integers(0, 1 + math.ceil(size / 12)))
     apart = size * rng.uniform(1.0, 2.0)
@@ -58,7 +59,7 @@ def _letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _words(length: int, rng: np.random.Generator) -> str:
-    letters = rng.choice(list(_LETTERS), max(1, length))
+    letters = rng.choice(list(_LETTERS), length)
     letters[rng.random(len(letters)) < rng.uniform(0, 0.3)] = " "
     return "".join(letters)
 
@@ -69,10 +70,10 @@ def _shapes(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     pen = ImageDraw.Draw(fine)
     kinds: list[Callable[..., object]] = [pen.ellipse, pen.rectangle, _triangle(pen), pen.line]
     if rng.random() < 0.5:
-        kinds = kinds[(kind := int(rng.integers(len(kinds)))) : kind + 1]
+        kinds = [kinds[int(rng.integers(len(kinds)))]]
     for _ in range(int(rng.integers(1, _MOST_SHAPES + 1))):
         x, y = rng.uniform(0, fine.width, 2)
-        across = _between(_SMALLEST_SHAPE, max(_SMALLEST_SHAPE, _LARGEST_SHAPE * fine.width), rng)
+        across = _between(_SMALLEST_SHAPE, _LARGEST_SHAPE * fine.width, rng)
         down = across * math.exp(rng.uniform(-0.4, 0.6))
         box = (x - across, y - down, x + across, y + down)
         thick = int(rng.integers(1, 2 + int(across / 2)))
@@ -95,8 +96,8 @@ def _triangle(pen: ImageDraw.ImageDraw) -> Callable[..., None]:
 
 
 def _between(low: float, high: float, rng: np.random.Generator) -> float:
-    """Evenly on a logarithmic scale."""
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
+    """Evenly on a logarithmic scale; `low` where `high` is less, on a small picture."""
+    return math.exp(rng.uniform(math.log(low), math.log(max(low, high))))
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, ...]:
@@ -109,6 +110,3 @@ def _colour(rng: np.random.Generator) -> tuple[int, ...]:
 @lru_cache(maxsize=256)
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
-
-
-_BILINEAR = Image.Resampling.BILINEAR

@@ -60,22 +60,17 @@ def fit_calibration(scores: ArrayLike, found: ArrayLike) -> Calibration:
             f"found: expected one outcome for each of the scores {list(log_odds.shape)}, got "
             f"{list(outcomes.shape)}"
         )
-    if not 0 < outcomes.sum() < len(outcomes):
+    faces = int(outcomes.sum())
+    if not 0 < faces < len(outcomes):
         raise ValueError(
             "found: expected detections that are faces and some that are not, got "
-            f"{outcomes.sum():.0f} of {len(outcomes)}"
+            f"{faces} of {len(outcomes)}"
         )
-    best = log_odds >= _kth_largest(log_odds, _DETECTIONS_PER_FACE * int(outcomes.sum()))
+    best = log_odds >= np.sort(log_odds)[-_DETECTIONS_PER_FACE * faces :][0]
     line = _likeliest_line(log_odds[best], outcomes[best])
     if not (outcomes[best].any() and line[0] > 0):
         raise ValueError("found: faces have lower scores than the rest; is the network trained?")
     return Calibration(shift=float(-line[1] / line[0]), scale=float(1 / line[0]))
-
-
-def _kth_largest(values: NDArray[np.float64], k: int) -> float:
-    """The smallest of fewer than `k`."""
-    k = min(k, len(values))
-    return float(np.partition(values, len(values) - k)[len(values) - k])
 
 
 def _likeliest_line(
