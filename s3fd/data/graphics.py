@@ -6,9 +6,10 @@ Photos teach little of it: to a network that has seen nothing else the e of a si
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from s3fd.data.augmentation import Sample
 
-# Pillow has one typeface; what others are like, it becomes by its weight, width and slant.
+# A typeface becomes others by its weight, width and slant.
 _LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
 _SHARE_OF_LETTERS = 0.6
 _SMALLEST_LETTERS = 8.0
@@ -27,15 +28,59 @@ _LARGEST_SHAPE = 0.25  # half of it, of the side of a picture
 # Shapes are drawn so many times larger, and shrunk: Pillow draws edges of whole pixels.
 _FINER = 2
 _BILINEAR = Image.Resampling.BILINEAR
+_FONT_FILES = (".otf", ".ttc", ".ttf")
 
 
-def with_graphics(ground: Sample, rng: np.random.Generator) -> Sample:
-    """Letters, or shapes, on a ground. Its boxes stay: only grounds without faces are for this."""
-    draw = _letters if rng.random() < _SHARE_OF_LETTERS else _shapes
-    return replace(ground, image=np.asarray(draw(Image.fromarray(ground.image), rng)))
+def typefaces(fonts: Sequence[Path]) -> list[Path]:
+    """The files of typefaces that are meant, those of a folder in the order of their paths.
+
+    Args:
+        fonts: files of TrueType or OpenType, and folders that hold some, at whatever depth; what
+            has no Latin letters in a folder is left out.
+
+    Raises:
+        FileNotFoundError: one of them does not exist.
+        ValueError: a file is no typeface with Latin letters, or a folder holds none.
+    """
+    found: list[Path] = []
+    for path in fonts:
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _FONT_FILES)
+            theirs = [file for file in files if _has_letters(file)]
+        elif path.exists():
+            theirs = [path] if _has_letters(path) else []
+        else:
+            raise FileNotFoundError(f"fonts: there is no file or folder {path}")
+        if not theirs:
+            raise ValueError(
+                f"fonts: expected typefaces with Latin letters, {', '.join(_FONT_FILES)}, "
+                f"in {path}, got none"
+            )
+        found += theirs
+    return found
 
 
-def _letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def with_graphics(
+    ground: Sample, rng: np.random.Generator, typefaces: Sequence[Path] = ()
+) -> Sample:
+    """Letters, or shapes, on a ground. Its boxes stay: only grounds without faces are for this.
+
+    Args:
+        ground: what they are drawn on.
+        rng: what draws.
+        typefaces: files of those that letters may have; by default Pillow's own, which is one.
+    """
+    image = Image.fromarray(ground.image)
+    if rng.random() < _SHARE_OF_LETTERS:
+        image = _letters(image, rng, typefaces)
+    else:
+        image = _shapes(image, rng)
+    return replace(ground, image=np.asarray(image))
+
+
+def _letters(
+    image: Image.Image, rng: np.random.Generator, typefaces: Sequence[Path] = ()
+) -> Image.Image:
     """A sign, or a page: lines of one typeface that go over the edges."""
     side = image.width
     size = _between(_SMALLEST_LETTERS, _LARGEST_LETTERS * side, rng)
@@ -46,11 +91,13 @@ def _letters(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     # The letters lie on a sheet of their own, for all of the picture once it has been distorted.
     sheet = Image.new("L", (math.ceil(side / width), side))
     pen = ImageDraw.Draw(sheet)
+    typeface = typefaces[int(rng.random() * len(typefaces))] if typefaces else None
+    font = _font(round(size), typeface)
     top = rng.uniform(-size / 2, max(0.0, side - lines * apart))
     for line in range(lines):
         words = _words(math.ceil(3 * sheet.width / size), rng)
         place = rng.uniform(-size, size), top + line * apart
-        pen.text(place, words, fill=255, font=_font(round(size)), stroke_width=bold)
+        pen.text(place, words, fill=255, font=font, stroke_width=bold)
     inverse = (1 / width, slant, -slant * side / 2 / width, 0, 1, 0)
     shares = sheet.transform(image.size, Image.Transform.AFFINE, inverse, _BILINEAR)
     image = image.copy()
@@ -108,5 +155,15 @@ def _colour(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size)
+def _font(size: int, typeface: Path | None = None) -> Any:
+    return ImageFont.truetype(typeface, size) if typeface else ImageFont.load_default(size)
+
+
+def _has_letters(file: Path) -> bool:
+    """Whether it is a typeface, and shows letters as different as they are."""
+    try:
+        font = ImageFont.truetype(file, 32)
+        shown = {bytes(font.getmask(letter)) for letter in "aegOR"}
+    except OSError:
+        return False
+    return len(shown) == 5

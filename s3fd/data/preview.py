@@ -13,7 +13,7 @@ from s3fd.data import patches
 from s3fd.data.annotations import AnnotatedImage, FloatArray
 from s3fd.data.augmentation import Sample
 from s3fd.data.colour import colour_distortion
-from s3fd.data.graphics import with_graphics
+from s3fd.data.graphics import typefaces, with_graphics
 from s3fd.data.patches import Patch
 from s3fd.data.photo import OpenPhoto, open_photo
 from s3fd.data.recipe import Augmentation
@@ -58,6 +58,7 @@ def preview(
     samples = TrainingSamples(photos, augmentation or Augmentation(), seed)
     photo = _first_readable(samples)
     draw = _Strips(photo, np.random.default_rng(seed), input_size)
+    letters = typefaces(samples.augmentation.fonts)
     strips: dict[str, Callable[[], list[Image.Image]]] = {
         "patches": draw.patches,
         "colour-distortion": draw.colours,
@@ -66,7 +67,7 @@ def preview(
         "data-anchor-sampling": draw.anchors,
         "collage": lambda: _run(samples, input_size, Augmentation(collage=(0.4, 0.3, 0.3))),
         "plain-ground": lambda: _run(samples, input_size, Augmentation(plain=1.0)),
-        "graphics": draw.graphics,
+        "graphics": lambda: draw.graphics(letters),
         "run": lambda: _run(samples, input_size, samples.augmentation),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -154,9 +155,9 @@ class _Strips:
             ]
         return [_marked(self._crop(patch)) for patch in found]
 
-    def graphics(self) -> list[Image.Image]:
+    def graphics(self, letters: Sequence[Path]) -> list[Image.Image]:
         grounds = [operations.plain(self._size, self._rng) for _ in range(_COLUMNS)]
-        return [_marked(with_graphics(ground, self._rng)) for ground in grounds]
+        return [_marked(with_graphics(ground, self._rng, letters)) for ground in grounds]
 
 
 def _run(samples: TrainingSamples, size: int, augmentation: Augmentation) -> list[Image.Image]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from s3fd.settings import Range, check_settings
@@ -50,6 +51,8 @@ class Augmentation:
             large faces.
         graphics: share of plain grounds, and of patches of photos without faces, on which letters
             or shapes are drawn, for ``crop="size"`` (`graphics.with_graphics`).
+        fonts: typefaces of these letters, files or folders of them (`graphics.typefaces`); by
+            default the one that Pillow brings.
         scales: side of an input relative to the run's input size. Larger inputs teach the coarse
             levels, whose anchors do not fit into a small one. A batch of larger images has fewer,
             so that every step costs about the same.
@@ -80,6 +83,7 @@ class Augmentation:
     occlusion: _Share = 0.0
     cut: _Share = 0.0
     graphics: _Share = 0.0
+    fonts: tuple[Path, ...] = ()
     flip: _Share = 0.5
     anchor_sampling: _Share = 0.0
     collage: tuple[float, ...] = ()
@@ -91,6 +95,7 @@ class Augmentation:
         # A configuration file has lists.
         for name in ("collage", "scales", "scale_shares", "face_sizes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "fonts", tuple(map(Path, self.fonts)))
         check_settings(self)
         if len(self.face_sizes) != 2 or not 1 <= self.face_sizes[0] < self.face_sizes[1]:
             raise ValueError(
@@ -135,7 +140,7 @@ class Augmentation:
             blur=0.25,
             noise=0.15,
             jpeg=0.2,
-            dark=0.1,
+            dark=0.15,
             occlusion=0.2,
             cut=0.1,
             graphics=0.3,

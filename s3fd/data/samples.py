@@ -11,6 +11,7 @@ from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.augmentation import Sample
 from s3fd.data.drawing import PatchDrawing, PhotoReader
 from s3fd.data.face_sizes import FaceSizes
+from s3fd.data.graphics import typefaces
 from s3fd.data.photo import Opener, open_photo
 from s3fd.data.recipe import Augmentation
 from s3fd.data.sized_drawing import SizedDrawing
@@ -30,7 +31,8 @@ class TrainingSamples:
         open_photo: opens a photo: its file, or what a `PhotoCache` holds of it.
 
     Raises:
-        ValueError: there are no photos, or none has a face.
+        FileNotFoundError, ValueError: as `graphics.typefaces`; or there are no photos, or none has
+            a face.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class TrainingSamples:
             if augmentation.distractors and any(map(len, distractors)):
                 self._distractors = FaceSizes(distractors)
             self._without = [photo for photo in photos if not len(photo.boxes)] or [*photos]
+            self._typefaces = typefaces(augmentation.fonts)
         self._permutations: dict[int, NDArray[np.int64]] = {}
 
     def draw(self, position: int, size: int) -> tuple[Sample, dict[str, str]]:
@@ -76,8 +79,8 @@ class TrainingSamples:
         reader = PhotoReader(self.open_photo)
         if self._sizes is not None:
             sized = SizedDrawing(
-                self.photos, self._sizes, self._distractors, self._without, self.augmentation,
-                rng, size, reader,
+                self.photos, self._sizes, self._distractors, self._without, self._typefaces,
+                self.augmentation, rng, size, reader,
             )  # fmt: skip
             return sized.sample(), reader.skipped
         drawing = PatchDrawing(self.photos, self.augmentation, rng, size, reader)

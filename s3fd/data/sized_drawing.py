@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -56,6 +57,7 @@ class SizedDrawing:
         sizes: their faces.
         distractors: what is in them that looks like faces, if that is known.
         without: photos without faces.
+        typefaces: of the letters that are drawn; without any Pillow's own.
         recipe: all that is done to them.
         rng: what draws.
         size: side of the image.
@@ -66,6 +68,7 @@ class SizedDrawing:
     sizes: FaceSizes
     distractors: FaceSizes | None
     without: Sequence[AnnotatedImage]
+    typefaces: Sequence[Path]
     recipe: Augmentation
     rng: np.random.Generator
     size: int
@@ -111,7 +114,7 @@ class SizedDrawing:
 
     def _with_graphics(self, ground: Sample) -> Sample:
         chosen = self.rng.random() < self.recipe.graphics
-        return with_graphics(ground, self.rng) if chosen else ground
+        return with_graphics(ground, self.rng, self.typefaces) if chosen else ground
 
     def _on_a_ground(self, ground: Sample) -> Sample:
         side = self.size // int(self.rng.integers(2, 5))

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from s3fd.data import augmentation
-from s3fd.data.graphics import _letters, _shapes, with_graphics
+from s3fd.data import AnnotatedImage, Augmentation, augmentation
+from s3fd.data.graphics import _letters, _shapes, typefaces, with_graphics
+from s3fd.data.samples import TrainingSamples
 
 PICTURES = 60
 
@@ -65,3 +68,68 @@ def test_letters_reach_every_part_of_a_picture():
         picture = np.asarray(_letters(grey(), np.random.default_rng(seed)))
         touched |= (picture != 128).any(axis=2)
     assert touched.mean() > 0.95
+
+
+def matplotlib_fonts():
+    matplotlib = pytest.importorskip("matplotlib", reason="brings typefaces")
+    return Path(matplotlib.get_data_path(), "fonts", "ttf")
+
+
+def test_letters_have_the_typefaces_that_are_named():
+    fonts = matplotlib_fonts()
+    serif, sans = fonts / "DejaVuSerif.ttf", fonts / "DejaVuSans.ttf"
+
+    def drawn(typefaces):
+        pictures = (_letters(grey(), np.random.default_rng(seed), typefaces) for seed in range(20))
+        return [picture.tobytes() for picture in pictures]
+
+    first, second, both, own = drawn([serif]), drawn([sans]), drawn([serif, sans]), drawn([])
+    assert set(both) <= set(first) | set(second)
+    assert set(both) - set(first)
+    assert set(both) - set(second)
+    assert not set(both) & set(own)
+
+
+def test_typefaces_of_a_folder_are_those_with_latin_letters(tmp_path):
+    fonts = matplotlib_fonts()
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for place in (deep / "b.TTF", tmp_path / "a.ttf"):
+        place.write_bytes((fonts / "DejaVuSans.ttf").read_bytes())
+    (tmp_path / "symbols.ttf").write_bytes((fonts / "STIXSizOneSymReg.ttf").read_bytes())
+    (tmp_path / "broken.ttf").write_bytes(b"no typeface")
+    (tmp_path / "README").write_text("none either")
+    assert typefaces([tmp_path]) == [tmp_path / "a.ttf", deep / "b.TTF"]
+    assert typefaces([tmp_path / "a.ttf", deep]) == [tmp_path / "a.ttf", deep / "b.TTF"]
+    assert typefaces([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("missing.ttf", FileNotFoundError, "fonts: there is no file or folder .*missing.ttf"),
+        ("broken.ttf", ValueError, "fonts: expected typefaces with Latin letters, .*broken.ttf"),
+        ("empty", ValueError, "fonts: expected typefaces with Latin letters, .*empty, got none"),
+    ],
+)
+def test_what_is_no_typeface_is_refused_with_its_name(tmp_path, name, error, message):
+    (tmp_path / "broken.ttf").write_bytes(b"no typeface")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(error, match=message):
+        typefaces([tmp_path / name])
+
+
+def test_a_run_refuses_them_before_it_begins_and_draws_letters_with_them(tmp_path):
+    face = np.array([[2, 2, 30, 30]], np.float32)
+    photos = [AnnotatedImage(tmp_path / "photo.jpg", 64, 64, face)]
+
+    def samples(**settings):
+        recipe = Augmentation(crop="size", plain=0.0, empty=1.0, graphics=1.0, **settings)
+        return TrainingSamples(photos, recipe, seed=1)
+
+    with pytest.raises(FileNotFoundError, match=r"fonts: .*nothing"):
+        samples(fonts=["nothing"])
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    named = samples(fonts=[matplotlib_fonts()])
+    own = samples()
+    assert any((named.draw(n, 128)[0].image != own.draw(n, 128)[0].image).any() for n in range(20))

@@ -87,7 +87,7 @@ def test_empty_images_have_no_face_and_are_plain_or_not(photos):
 
 @pytest.mark.parametrize("share", ["empty", "background", "plain"])
 def test_letters_and_shapes_are_drawn_where_there_is_no_face(photos, monkeypatch, share):
-    def black(ground, rng):
+    def black(ground, rng, typefaces):
         assert len(ground.boxes) == 0
         return replace(ground, image=np.zeros_like(ground.image))
 
