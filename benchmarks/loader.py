@@ -78,10 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         speed, milliseconds = speed_of_one_core(batches, options.seconds)
         figures["loader, per core"] = speed
+        planned, planned_milliseconds = speed_of_one_core(batches, options.seconds, plans=True)
+        figures["plans alone, per core"] = planned
+        figures[f"pixels of plans, on {device.type}"] = render_speed(
+            batches, device, options.seconds
+        )
         batch = batches[0]
     name = f"step, {options.model} on {device.type}"
     figures[name] = step_speed(batch, options.model, device, options.seconds)
-    report(figures, milliseconds, machine(device), options)
+    report(figures, milliseconds, planned_milliseconds, machine(device), options)
     return 0
 
 
@@ -117,8 +122,15 @@ def loader_speed(batches: TrainingBatches, workers: int, seconds: float) -> floa
     return images / (time.perf_counter() - start)
 
 
-def speed_of_one_core(batches: TrainingBatches, seconds: float) -> tuple[float, float]:
+def speed_of_one_core(
+    batches: TrainingBatches, seconds: float, *, plans: bool = False
+) -> tuple[float, float]:
     """What the loader costs in processor time, which other work on the machine hardly changes.
+
+    Args:
+        batches: the run.
+        seconds: for how long it is measured.
+        plans: a device makes the pixels, from what the loader has drawn.
 
     Returns:
         Images a second, and milliseconds for as many pixels as an image of 256 x 256 has.
@@ -127,14 +139,34 @@ def speed_of_one_core(batches: TrainingBatches, seconds: float) -> tuple[float, 
     torch.set_num_threads(1)
     images = pixels = 0
     start, end = time.process_time(), time.perf_counter() + seconds
-    for batch in load_batches(batches):
+    for step in range(len(batches)):
+        batch = batches.planned(step).batch if plans else batches[step]
         images += len(batch.counts)
-        pixels += batch.images.shape[0] * batch.images.shape[2] * batch.images.shape[3]
+        pixels += len(batch.counts) * batch.images.shape[2] * batch.images.shape[3]
         if time.perf_counter() > end:
             break
     torch.set_num_threads(threads)
     elapsed = time.process_time() - start
     return images / elapsed, 1000 * elapsed / (pixels / 256**2)
+
+
+def render_speed(batches: TrainingBatches, device: torch.device, seconds: float) -> float:
+    """Images a second whose pixels a device makes, from plans that wait in memory."""
+    plans = [batches.planned(step) for step in range(4)]
+
+    def advance() -> None:
+        for plan in plans:
+            plan.render(device)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    advance()
+    rounds, start = 0, time.perf_counter()
+    while not rounds or time.perf_counter() - start < seconds:
+        advance()
+        rounds += 1
+    images = sum(len(plan.batch.counts) for plan in plans)
+    return rounds * images / (time.perf_counter() - start)
 
 
 def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) -> float:
@@ -161,7 +193,11 @@ def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) ->
 
 
 def report(
-    figures: dict[str, float], milliseconds: float, described: dict[str, Any], options: Any
+    figures: dict[str, float],
+    milliseconds: float,
+    planned_milliseconds: float,
+    described: dict[str, Any],
+    options: Any,
 ) -> None:
     console = Console()
     console.print(
@@ -174,10 +210,14 @@ def report(
     for name, speed in figures.items():
         table.add_row(name, f"{speed:.1f}")
     console.print(table)
-    console.print(f"loader: {milliseconds:.2f} ms of a core for 256 x 256 pixels")
+    console.print(
+        f"loader: {milliseconds:.2f} ms of a core for 256 x 256 pixels, "
+        f"{planned_milliseconds:.2f} ms where a device makes them"
+    )
     if options.json:
         record = {"machine": described, "images_per_second": figures,
                   "milliseconds_for_256_x_256": milliseconds,
+                  "milliseconds_of_plans": planned_milliseconds,
                   "recipe": options.recipe, "batch_size": options.batch_size,
                   "input_size": options.input_size}  # fmt: skip
         options.json.write_text(json.dumps(record, indent=2) + "\n")

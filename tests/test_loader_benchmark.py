@@ -16,6 +16,11 @@ def test_the_loader_is_timed_beside_the_step_it_feeds(tmp_path):
     data = benchmark["made_up_photos"](tmp_path, count=2)
     options = ["--seconds", "0.01", "--batch-size", "2", "--input-size", "64", "--workers", "0"]
     assert benchmark["main"]([*options, "--data", str(data), "--json", str(figures)]) == 0
-    speeds = json.loads(figures.read_text())["images_per_second"]
-    assert set(speeds) == {"loader, 0 workers", "loader, per core", "step, light on cpu"}
+    record = json.loads(figures.read_text())
+    speeds = record["images_per_second"]
+    assert set(speeds) == {
+        "loader, 0 workers", "loader, per core", "plans alone, per core",
+        "pixels of plans, on cpu", "step, light on cpu",
+    }  # fmt: skip
     assert min(speeds.values()) > 0
+    assert min(record["milliseconds_for_256_x_256"], record["milliseconds_of_plans"]) > 0

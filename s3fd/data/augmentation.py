@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from s3fd.data.annotations import FloatArray, has_area
-from s3fd.data.colour import recolour
 from s3fd.data.patches import Patch, kept_faces
 from s3fd.data.photo import OpenPhoto
-from s3fd.images import UInt8Array
-from s3fd.images.resize import mirrored, resized
-
-Colour = tuple[int, int, int]
-Beyond = Colour | Literal["mirror"]
+from s3fd.data.pixels import Beyond, Colour, Span, cut, quarter_turned, turned
+from s3fd.data.plans import Pixels, Planned, do, lay, rendered
+from s3fd.images.resize import mirrored
 
 # What lies beyond a photo: the mean colour of ImageNet.
 _MEAN: Colour = (123, 117, 104)
@@ -32,13 +28,13 @@ class Sample:
     """A square training image.
 
     Attributes:
-        image: uint8 ``[S, S, 3]``, RGB.
+        image: uint8 ``[S, S, 3]``, RGB, or how it will be made.
         boxes: float32 ``[N, 4]``, faces, in its pixels.
         ignore: float32 ``[M, 4]``, regions that are neither face nor background.
         tiny: how many faces became ignore boxes because they are too small in it.
     """
 
-    image: UInt8Array
+    image: Pixels
     boxes: FloatArray
     ignore: FloatArray
     tiny: int = 0
@@ -72,8 +68,8 @@ def crop(
     """
     rgb = photo.decode(size / patch.side)
     x_zoom, y_zoom = rgb.shape[1] / photo.width, rgb.shape[0] / photo.height
-    across = _Span.of(patch.x * x_zoom, patch.side * x_zoom, rgb.shape[1], size)
-    down = _Span.of(patch.y * y_zoom, patch.side * y_zoom, rgb.shape[0], size)
+    across = Span.of(patch.x * x_zoom, patch.side * x_zoom, rgb.shape[1], size)
+    down = Span.of(patch.y * y_zoom, patch.side * y_zoom, rgb.shape[0], size)
     zooms = np.array([x_zoom, y_zoom] * 2)
     origin = np.array([across.first, down.first] * 2)
     scales = np.array([across.scale, down.scale] * 2)
@@ -81,10 +77,9 @@ def crop(
         ((each * zooms - origin) * scales).astype(np.float32)
         for each in (photo.boxes, photo.ignore)
     )
-    inner = resized(rgb[down.part, across.part], down.length, across.length)
-    if colours is not None:
-        inner = recolour(inner, colours)
-    pixels = _framed(inner, across.start, down.start, size, beyond)
+    part = rgb[down.part, across.part]
+    source = Planned(part, part.shape) if photo.planned else part
+    pixels = do(cut, source, across, down, size, colours, beyond, side=size)
     if beyond == "mirror":
         every = np.concatenate([boxes, ignore])
         ignore = np.concatenate([ignore, _in_mirrors(every, across, down, size)])
@@ -105,61 +100,7 @@ def _judged(sample: Sample) -> Sample:
     )
 
 
-class _Span(NamedTuple):
-    """One axis of a patch: which pixels it takes of a photo, and where these lie in the result.
-
-    Attributes:
-        first: where it begins, in pixels of the photo; perhaps before these.
-        scale: of the result.
-        part: the photo's pixels that it takes, at least one.
-        start: where they begin in the result.
-        length: how many they become, at least one.
-    """
-
-    first: int
-    scale: float
-    part: slice
-    start: int
-    length: int
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.length
-
-    @property
-    def mirrors_before(self) -> int:
-        """How many mirror images of the photo fit in before it, the last perhaps in part."""
-        return -(-self.start // self.length)
-
-    @classmethod
-    def of(cls, begin: float, length: float, available: int, size: int) -> _Span:
-        """From `begin` on so much of `available` pixels, scaled to `size`."""
-        # In Python's numbers: for one or two of them NumPy takes longer than for the pixels.
-        first = round(begin)
-        last = max(round(begin + length), first + 1)
-        scale = size / (last - first)
-        low = min(max(first, 0), available - 1)
-        high = max(min(last, available), low + 1)
-        start = min(max(round((low - first) * scale), 0), size - 1)
-        stop = min(max(round((high - first) * scale), 0), size)
-        return cls(first, scale, slice(low, high), start, max(stop - start, 1))
-
-
-def _framed(inner: UInt8Array, left: int, top: int, size: int, beyond: Beyond) -> UInt8Array:
-    """The pixels of the photo, and around them what lies beyond it: ``size x size``."""
-    height, width = inner.shape[:2]
-    if (height, width) == (size, size):
-        return inner
-    if beyond == "mirror":
-        edges = ((top, size - top - height), (left, size - left - width), (0, 0))
-        return np.pad(inner, edges, mode="symmetric")
-    whole = np.empty((size, size, 3), dtype=np.uint8)
-    whole.reshape(size, -1)[:] = np.tile(np.array(beyond, dtype=np.uint8), size)  # row by row
-    whole[top : top + height, left : left + width] = inner
-    return whole
-
-
-def _in_mirrors(boxes: FloatArray, across: _Span, down: _Span, size: int) -> FloatArray:
+def _in_mirrors(boxes: FloatArray, across: Span, down: Span, size: int) -> FloatArray:
     """Boxes as they are seen in the mirror images around a photo, up to `size`."""
     seen = boxes.clip([across.start, down.start] * 2, [across.stop, down.stop] * 2)
     seen = seen[has_area(seen)]
@@ -171,7 +112,7 @@ def _in_mirrors(boxes: FloatArray, across: _Span, down: _Span, size: int) -> Flo
     return np.delete(images, itself, axis=0).reshape(-1, 4)
 
 
-def _repeated(ends: FloatArray, span: _Span, size: int) -> FloatArray:
+def _repeated(ends: FloatArray, span: Span, size: int) -> FloatArray:
     """Ends ``[N, 2]`` in a photo and its mirror images along an axis, in order: ``[M, N, 2]``."""
     after = -((span.stop - size) // span.length)
     numbers = np.arange(-span.mirrors_before, after + 1)[:, None, None]
@@ -183,7 +124,7 @@ def flip(sample: Sample) -> Sample:
     """Mirrors left and right."""
     width = sample.image.shape[1]
     return Sample(
-        mirrored(sample.image),
+        do(mirrored, sample.image),
         _flip_boxes(sample.boxes, width),
         _flip_boxes(sample.ignore, width),
         sample.tiny,
@@ -204,20 +145,11 @@ def collage(tiles: Sequence[Sample], count: int, size: int) -> Sample:
             their last pixels.
     """
     side = tiles[0].image.shape[0]
-    rows = [
-        np.concatenate([tile.image for tile in tiles[row * count : (row + 1) * count]], axis=1)
-        for row in range(count)
-    ]
-    shifts = [
-        np.array([column, row, column, row], dtype=np.float32) * side
-        for row in range(count)
-        for column in range(count)
-    ]
-    image, missing = np.concatenate(rows), size - side * count
-    if missing:
-        image = np.pad(image, ((0, missing), (0, missing), (0, 0)), mode="edge")
+    places = [(column * side, row * side) for row in range(count) for column in range(count)]
+    pieces = [(tile.image, x, y) for tile, (x, y) in zip(tiles, places, strict=True)]
+    shifts = [np.array([x, y, x, y], dtype=np.float32) for x, y in places]
     return Sample(
-        image,
+        lay(pieces, size),
         np.concatenate([tile.boxes + shift for tile, shift in zip(tiles, shifts, strict=True)]),
         np.concatenate([tile.ignore + shift for tile, shift in zip(tiles, shifts, strict=True)]),
         sum(tile.tiny for tile in tiles),
@@ -243,7 +175,7 @@ def plain(size: int, rng: np.random.Generator) -> Sample:
 def spotted(ground: Sample, rng: np.random.Generator) -> Sample:
     """A few soft ellipses of light or shadow: lamps and reflections are as round as heads."""
     size = ground.image.shape[0]
-    image = ground.image.astype(np.float32)
+    image = rendered(ground.image).astype(np.float32)
     for _ in range(int(rng.integers(1, 5))):
         x, y = rng.uniform(0, size, 2)
         width = size * math.exp(rng.uniform(math.log(0.02), math.log(0.3)))
@@ -275,8 +207,7 @@ def place(tile: Sample, ground: Sample, rng: np.random.Generator) -> Sample:
     """
     room = ground.image.shape[0] - tile.image.shape[0]
     x, y = (int(offset) for offset in rng.integers(0, room + 1, size=2))
-    image = ground.image.copy()
-    image[y : y + tile.image.shape[0], x : x + tile.image.shape[1]] = tile.image
+    image = lay([(ground.image, 0, 0), (tile.image, x, y)], ground.image.shape[0])
     shift = np.array([x, y, x, y], dtype=np.float32)
     ignore = np.concatenate([ground.boxes, ground.ignore, tile.ignore + shift])
     return Sample(image, tile.boxes + shift, ignore, tile.tiny)
@@ -291,7 +222,7 @@ def quarter_turn(sample: Sample, turns: int) -> Sample:
             np.stack([b[:, 1], side - b[:, 2], b[:, 3], side - b[:, 0]], axis=1)
             for b in (boxes, ignore)
         )
-    return Sample(np.ascontiguousarray(np.rot90(image, turns)), boxes, ignore, sample.tiny)
+    return Sample(do(quarter_turned, image, turns), boxes, ignore, sample.tiny)
 
 
 def rotated_side(side: int, degrees: float) -> int:
@@ -316,15 +247,9 @@ def rotate(sample: Sample, degrees: float, side: int) -> Sample:
     outer = sample.image.shape[0]
     angle = np.deg2rad(degrees)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    # Pillow wants the map from the result to the sample.
-    shift_x = outer / 2 - cos * side / 2 + sin * side / 2
-    shift_y = outer / 2 - sin * side / 2 - cos * side / 2
-    image = Image.fromarray(sample.image).transform(
-        (side, side), Image.Transform.AFFINE, (cos, -sin, shift_x, sin, cos, shift_y),
-        Image.Resampling.BILINEAR,
-    )  # fmt: skip
+    image = do(turned, sample.image, degrees, side, side=side)
 
-    def turned(boxes: FloatArray, power: int) -> FloatArray:
+    def around(boxes: FloatArray, power: int) -> FloatArray:
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - outer / 2  # [N, 2]
         half = (boxes[:, 2:] - boxes[:, :2]) / 2  # [N, 2]
         matrix = np.array([[cos, sin], [-sin, cos]])
@@ -332,5 +257,5 @@ def rotate(sample: Sample, degrees: float, side: int) -> Sample:
         half = (half**power @ abs(matrix.T) ** power) ** (1 / power)  # 2: ellipse, 1: corners
         return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
 
-    boxes, ignore = turned(sample.boxes, 2), turned(sample.ignore, 1)
-    return _judged(Sample(np.asarray(image), boxes, ignore, sample.tiny))
+    boxes, ignore = around(sample.boxes, 2), around(sample.ignore, 1)
+    return _judged(Sample(image, boxes, ignore, sample.tiny))

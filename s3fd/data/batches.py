@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from s3fd.data.annotations import AnnotatedImage
+from s3fd.data.packing import PackedImages, pack
 from s3fd.data.photo import Opener, open_photo
+from s3fd.data.plans import Pixels, rendered
 from s3fd.data.recipe import Augmentation
+from s3fd.data.rendering import render
 from s3fd.data.samples import TrainingSamples
 
 
@@ -83,6 +86,28 @@ class Batch:
             ignore=self.ignore[ignored],
             ignore_counts=self.ignore_counts[begin:end],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedBatch:
+    """One step's input before its images are made.
+
+    Attributes:
+        batch: all else.
+        packed: the images.
+    """
+
+    batch: Batch
+    packed: PackedImages
+
+    def pin_memory(self) -> PlannedBatch:
+        """The batch in page-locked memory; a `DataLoader` that pins calls it."""
+        return PlannedBatch(self.batch.pin_memory(), self.packed.map(Tensor.pin_memory))
+
+    def render(self, device: torch.device | str) -> Batch:
+        """Makes the images on a device, where all of the batch then is."""
+        moved = self.batch.to(device, non_blocking=True)
+        return replace(moved, images=render(self.packed, device))
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -166,14 +191,24 @@ class TrainingBatches(Dataset[Batch]):
         return int(self._ends[step - 1]) if step else 0
 
     def __getitem__(self, step: int) -> Batch:
+        batch, images = self._drawn(step, plans=False)
+        stacked = torch.from_numpy(np.stack([rendered(image) for image in images]))
+        return replace(batch, images=stacked.permute(0, 3, 1, 2))
+
+    def planned(self, step: int) -> PlannedBatch:
+        """The same batch before its images are made, for a device that makes them."""
+        batch, images = self._drawn(step, plans=True)
+        return PlannedBatch(batch, pack(images))
+
+    def _drawn(self, step: int, *, plans: bool) -> tuple[Batch, list[Pixels]]:
+        """A batch without its images, and these."""
         begin, size = self.first_position(step), int(self._sizes[step])
         whole = int(self._ends[step]) - begin
         rows = (begin + whole * edge // self._world for edge in (self._rank, self._rank + 1))
-        drawn = [self._samples.draw(position, size) for position in range(*rows)]
+        drawn = [self._samples.draw(position, size, plans=plans) for position in range(*rows)]
         samples = [sample for sample, _ in drawn]
-        stacked = torch.from_numpy(np.stack([sample.image for sample in samples]))
-        return Batch(
-            images=stacked.permute(0, 3, 1, 2),
+        batch = Batch(
+            images=torch.empty(0, 3, size, size, dtype=torch.uint8),
             boxes=torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
             counts=[len(sample.boxes) for sample in samples],
             ignore=torch.from_numpy(np.concatenate([sample.ignore for sample in samples])),
@@ -182,3 +217,4 @@ class TrainingBatches(Dataset[Batch]):
             tiny=sum(sample.tiny for sample in samples),
             skipped={path: why for _, skipped in drawn for path, why in skipped.items()},
         )
+        return batch, [sample.image for sample in samples]

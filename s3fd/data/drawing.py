@@ -31,10 +31,12 @@ class PhotoReader:
 
     Attributes:
         open_photo: of a file, or of a cache.
+        plans: of the photos only plans are made (`OpenPhoto.planned`).
         skipped: the path of each photo that can't be read, and why.
     """
 
     open_photo: Opener
+    plans: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
 
     def first_readable(
@@ -48,6 +50,7 @@ class PhotoReader:
         for photo in islice(photos, _UNREADABLE_IN_A_ROW):
             try:
                 with self.open_photo(photo) as opened:
+                    opened.planned = self.plans
                     return make(opened)
             except (FileNotFoundError, ImageError) as error:
                 self.skipped[str(photo.path)] = reason = str(error)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from s3fd.data.augmentation import Sample
+from s3fd.data.plans import rendered
 
 # A typeface becomes others by its weight, width and slant.
 _LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
@@ -70,7 +71,7 @@ def with_graphics(
         rng: what draws.
         typefaces: files of those that letters may have; by default Pillow's own, which is one.
     """
-    image = Image.fromarray(ground.image)
+    image = Image.fromarray(rendered(ground.image))
     if rng.random() < _SHARE_OF_LETTERS:
         image = _letters(image, rng, typefaces)
     else:

@@ -7,9 +7,10 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, Dataset
 
-from s3fd.data.batches import Batch, TrainingBatches
+from s3fd.data.batches import Batch, PlannedBatch, TrainingBatches
 from s3fd.images import ImageError
 
 CORRUPT_SHARE = 0.01
@@ -26,6 +27,7 @@ def load_batches(
     start: int = 0,
     workers: int = 0,
     pin_memory: bool = False,
+    render_on: torch.device | str | None = None,
     corrupt_share: float | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Iterator[Batch]:
@@ -40,6 +42,9 @@ def load_batches(
         start: the first step.
         workers: processes that make batches; 0: this one does.
         pin_memory: give batches in page-locked memory, for copies to a GPU that do not wait.
+        render_on: the device that makes the pixels of the images, from what the workers have drawn;
+            all of a batch is then there. By default the workers make them, on the CPU. Both give
+            the same images but for rounding.
         corrupt_share: the share of the photos that may be unreadable, from 0 to 1. None: 0.01, and
             ten photos in a small set, but never more than half of a set.
         say: takes the messages; None: `warnings.warn`.
@@ -52,7 +57,7 @@ def load_batches(
         raise ValueError(f"workers: expected at least 0, got {workers}")
     watch = _Watch(len(batches.photos), corrupt_share, say or _warn)
     loader = DataLoader(
-        batches,
+        batches if render_on is None else _Plans(batches),
         batch_size=None,
         sampler=range(start, len(batches)),
         num_workers=workers,
@@ -64,18 +69,28 @@ def load_batches(
     in_first_epoch = batches.first_position(start) < len(batches.photos)
     for step in range(start, len(batches)):
         try:
-            batch = next(iterator)
+            drawn = next(iterator)
         except ImageError as error:
             # What a worker raises arrives with its traceback as the message; the cause stands last.
             cause = re.sub(r"(?s).*\n[\w.]*Error: ", "", str(error).rstrip())
             raise CorruptPhotosError(cause) from None
-        watch.see(batch)
+        watch.see(drawn.batch if isinstance(drawn, PlannedBatch) else drawn)
         if in_first_epoch and batches.first_position(step + 1) >= len(batches.photos):
             in_first_epoch = False
             watch.count_faces()
-        yield batch
+        yield drawn.render(render_on or "cpu") if isinstance(drawn, PlannedBatch) else drawn
     if in_first_epoch:
         watch.count_faces()
+
+
+class _Plans(Dataset[PlannedBatch]):
+    """The batches of a run before their images are made."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, step: int) -> PlannedBatch:
+        return self._batches.planned(step)
 
 
 def _start_worker(number: int) -> None:

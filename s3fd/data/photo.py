@@ -32,6 +32,7 @@ class OpenPhoto:
         height: in pixels, upright.
         boxes: float32 ``[N, 4]``, the faces, clipped to the photo; what lies outside is left out.
         ignore: float32 ``[M, 4]``, the ignore boxes, likewise.
+        planned: what is made of its pixels is planned alone, and made elsewhere.
 
     Raises:
         ImageError: the labels are for another size.
@@ -55,6 +56,7 @@ class OpenPhoto:
                 )
         self.boxes = self._clipped(annotated.boxes)
         self.ignore = self._clipped(annotated.ignore)
+        self.planned = False
         self._decode = decode
 
     def _clipped(self, boxes: FloatArray) -> FloatArray:

@@ -61,12 +61,15 @@ class TrainingSamples:
             self._typefaces = typefaces(augmentation.fonts)
         self._permutations: dict[int, NDArray[np.int64]] = {}
 
-    def draw(self, position: int, size: int) -> tuple[Sample, dict[str, str]]:
+    def draw(
+        self, position: int, size: int, *, plans: bool = False
+    ) -> tuple[Sample, dict[str, str]]:
         """Makes the image at a position of the endless sequence of epochs.
 
         Args:
             position: 0 is the first image of the run.
             size: its side in pixels.
+            plans: say how the image is made instead of making it (`s3fd.data.plans`).
 
         Returns:
             The image, and the path of each photo that couldn't be read with the reason. Another
@@ -76,11 +79,11 @@ class TrainingSamples:
             ImageError: a hundred photos in a row can't be read.
         """
         rng = np.random.default_rng([self.seed, position])
-        reader = PhotoReader(self.open_photo)
+        reader = PhotoReader(self.open_photo, plans)
         if self._sizes is not None:
             sized = SizedDrawing(
-                self.photos, self._sizes, self._distractors, self._without, self._typefaces,
-                self.augmentation, rng, size, reader,
+                self.photos, self._sizes, self._distractors, self._without, self.augmentation,
+                rng, size, reader, self._typefaces,
             )  # fmt: skip
             return sized.sample(), reader.skipped
         drawing = PatchDrawing(self.photos, self.augmentation, rng, size, reader)

@@ -11,13 +11,15 @@ import numpy as np
 
 from s3fd.data import augmentation, wear
 from s3fd.data.annotations import AnnotatedImage, FloatArray
-from s3fd.data.augmentation import Beyond, Sample
+from s3fd.data.augmentation import Sample
 from s3fd.data.colour import colour_distortion
 from s3fd.data.drawing import PhotoReader
 from s3fd.data.face_sizes import FaceSizes
 from s3fd.data.graphics import with_graphics
 from s3fd.data.patches import Patch, cutting, patch_around
 from s3fd.data.photo import OpenPhoto
+from s3fd.data.pixels import Beyond
+from s3fd.data.plans import do
 from s3fd.data.recipe import Augmentation
 
 _TO_THE_LARGE = 1.5
@@ -57,22 +59,22 @@ class SizedDrawing:
         sizes: their faces.
         distractors: what is in them that looks like faces, if that is known.
         without: photos without faces.
-        typefaces: of the letters that are drawn; without any Pillow's own.
         recipe: all that is done to them.
         rng: what draws.
         size: side of the image.
         reader: of the photos.
+        typefaces: of the letters that are drawn; without any Pillow's own.
     """
 
     photos: Sequence[AnnotatedImage]
     sizes: FaceSizes
     distractors: FaceSizes | None
     without: Sequence[AnnotatedImage]
-    typefaces: Sequence[Path]
     recipe: Augmentation
     rng: np.random.Generator
     size: int
     reader: PhotoReader
+    typefaces: Sequence[Path] = ()
 
     def sample(self) -> Sample:
         """The image."""
@@ -230,14 +232,16 @@ class SizedDrawing:
             boxes, ignore = boxes[seen], np.concatenate([ignore, boxes[~seen]])
         if wears[1] and face >= 2 * _LEAST_DETAIL:
             factor = rng.uniform(1.0, min(_MOST_BLUR, face / _LEAST_DETAIL))
-            image = wear.blur(image, factor)
+            image = do(wear.blur, image, factor)
             sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
             seen = sides >= 0.75 * _LEAST_DETAIL * factor
             boxes, ignore = boxes[seen], np.concatenate([ignore, boxes[~seen]])
         if wears[2]:
-            image = wear.darken(image, rng.uniform(0.6, 2.5), rng.uniform(0.5, 1.0))
+            image = do(wear.darken, image, rng.uniform(0.6, 2.5), rng.uniform(0.5, 1.0))
         if wears[3]:
-            image = wear.noise(image, rng.uniform(2.0, 20.0), rng)
+            deviation = rng.uniform(2.0, 20.0)
+            begin = wear.noise_place(math.prod(image.shape), rng)
+            image = do(wear.add_noise, image, deviation, begin)
         if wears[4]:
-            image = wear.compress(image, int(rng.integers(20, 81)))
+            image = do(wear.compress, image, int(rng.integers(20, 81)))
         return Sample(image, boxes, ignore, tile.tiny)

@@ -17,7 +17,7 @@ from s3fd.training.config import TrainingConfig
 # goes, and what is written.
 _FREE = {
     *("data", "form", "classes", "cache", "out", "imagenet", "weights", "corrupt_share", "steps"),
-    *("workers", "device"),
+    *("workers", "augment_on", "device"),
     *("accumulate", "checkpoint_every", "validate_every", "validation", "validation_photos"),
     *("validation_size", "calibrate", "start_share", "log_every", "tensorboard"),
 }

@@ -86,6 +86,9 @@ class TrainingConfig:
         channels_last: memory layout of the network.
         compile: run it through `torch.compile`.
         workers: processes that prepare batches, for each process that trains.
+        augment_on: who makes the pixels of training images: the ``"workers"``, on the CPU, or the
+            ``"device"`` that trains, from what the workers have drawn. The images are the same but
+            for rounding.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default CUDA where there is one.
         seed: of weights and data.
         checkpoint_every: steps between checkpoints.
@@ -140,6 +143,7 @@ class TrainingConfig:
     channels_last: bool = True
     compile: bool = False
     workers: _Count = 2
+    augment_on: Literal["workers", "device"] = "workers"
     device: str | None = None
     seed: _Count = 1
     checkpoint_every: _Positive = 500

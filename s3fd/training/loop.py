@@ -173,11 +173,13 @@ class _Loop:
         files.remove_unfinished(self.config.out)
 
     def _load(self, step: int) -> Iterator[Batch]:
+        device = self.processes.device
         return load_batches(
             self.batches,
             start=step,
             workers=self.config.workers,
-            pin_memory=self.processes.device.type == "cuda",
+            pin_memory=device.type == "cuda",
+            render_on=device if self.config.augment_on == "device" else None,
             corrupt_share=self.config.corrupt_share,
             say=self.line.say if self.processes.is_first else _silent,
         )

@@ -104,7 +104,7 @@ def test_letters_and_shapes_are_drawn_where_there_is_no_face(photos, monkeypatch
     ("share", "function"),
     [
         ("blur", "blur"),
-        ("noise", "noise"),
+        ("noise", "add_noise"),
         ("jpeg", "compress"),
         ("dark", "darken"),
         ("occlusion", "occlude"),

@@ -84,6 +84,31 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_config, 
     assert first != run_with("c", seed=2)
 
 
+def test_the_device_may_make_the_images(make_config, tmp_path):
+    def first_loss(name, **changes):
+        config = make_config(tmp_path / name, steps=1, log_every=1, **changes)
+        train(config, progress=False)
+        return json.loads((tmp_path / name / "log.jsonl").read_text())["class_loss"]
+
+    expected = first_loss("workers")
+    assert first_loss("device", augment_on="device") == pytest.approx(expected, rel=1e-3)
+    assert first_loss("both", augment_on="device", workers=1) == pytest.approx(expected, rel=1e-3)
+    config = make_config(tmp_path / "workers", steps=2, augment_on="device")  # goes on with it
+    train(config, resume=True, progress=False)
+
+
+def test_pixels_come_from_the_device_alone_where_it_is_to_make_them(
+    make_config, tmp_path, monkeypatch
+):
+    def broken(*arguments):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("s3fd.data.rendering._cut", broken)
+    train(make_config(tmp_path / "workers", steps=1), progress=False)
+    with pytest.raises(RuntimeError, match="no"):
+        train(make_config(tmp_path / "device", steps=1, augment_on="device"), progress=False)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
