@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-import s3fd
+from benchmarks._photo import PHOTO
 from s3fd import FaceDetector
 from s3fd.data import wear
 from s3fd.defaults import SCORE_THRESHOLD
 
-_PHOTO = Path(s3fd.__file__).parent / "assets" / "astronaut.jpg"
 _SIDE = 256
 _COLUMNS = 4
 _TITLE = 20
@@ -23,7 +21,7 @@ _SURE, _UNSURE = "#00b050", "#ff8c00"  # above the default threshold, and below
 
 def trials() -> Iterator[tuple[str, Image.Image]]:
     """Names and pictures."""
-    photo = Image.open(_PHOTO).convert("RGB")
+    photo = Image.open(PHOTO).convert("RGB")
     yield "as it is", photo
     yield "upside down", photo.transpose(Image.Transpose.ROTATE_180)
     yield "blurred", photo.filter(ImageFilter.GaussianBlur(14))

@@ -31,9 +31,9 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import s3fd
 from benchmarks._arguments import add_threads, command_line
 from benchmarks._measure import machine
+from benchmarks._photo import PHOTO
 from s3fd import FaceDetector
 from s3fd.defaults import MAX_SIZE
 from s3fd.images import Size, UInt8Array, read_scaled
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def made_up_photos(folder: Path, sizes: Sequence[tuple[int, int]]) -> list[Path]:
     """The bundled photo in several sizes (width and height), as JPEGs of quality 90."""
-    photo = Image.open(Path(s3fd.__file__).parent / "assets" / "astronaut.jpg")
+    photo = Image.open(PHOTO)
     paths = [folder / f"{width}.jpg" for width, _ in sizes]
     for path, size in zip(paths, sizes, strict=True):
         photo.resize(size, Image.Resampling.LANCZOS).save(path, quality=90)

@@ -29,9 +29,9 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import s3fd
 from benchmarks._arguments import command_line, positive
 from benchmarks._measure import machine
+from benchmarks._photo import PHOTO
 from s3fd.data import (
     Augmentation,
     Batch,
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def made_up_photos(folder: Path, count: int) -> Path:
     """Photos as large as WIDER FACE's, of the astronaut and noise, and their annotations."""
     rng = np.random.default_rng(0)
-    astronaut = Image.open(Path(s3fd.__file__).parent / "assets" / "astronaut.jpg").convert("RGB")
+    astronaut = Image.open(PHOTO).convert("RGB")
     entries = []
     for number in range(count):
         height = int(rng.integers(576, 1025))

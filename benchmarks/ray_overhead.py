@@ -26,8 +26,8 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import s3fd
 from benchmarks._arguments import command_line, positive
+from benchmarks._photo import PHOTO
 from s3fd import FaceDetector
 from s3fd.ray import DetectFaces
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def made_up_photos(folder: Path, count: int) -> list[str]:
     """The bundled photo in sizes of 320 to 640 pixels."""
-    photo = Image.open(Path(s3fd.__file__).parent / "assets" / "astronaut.jpg")
+    photo = Image.open(PHOTO)
     paths = [folder / f"{number:04}.jpg" for number in range(count)]
     for number, path in enumerate(paths):
         side = 320 + number % 6 * 64
