@@ -71,26 +71,24 @@ def render(packed: PackedImages, device: torch.device | str) -> Tensor:
     return _without_gaps(images, packed).permute(0, 3, 1, 2)
 
 
-def _groups(packed: PackedImages) -> Iterator[Tensor]:
+def _groups(packed: PackedImages) -> Iterator[list[int]]:
     """Numbers of tiles that can be made together; the large ones, on which others lie, first."""
     table = packed.tiles.numpy()
     side, outer, height, width = (
         table[:, _COLUMNS[name]] for name in ("side", "outer", "height", "width")
     )
-    needed = np.maximum(height, outer) * np.maximum(width, outer)
-    order = np.lexsort((needed, outer != side, -side))
-    begin = 0
-    for place, number in enumerate(order):
-        first = order[begin]
-        same = side[first] == side[number] and (
-            (outer[first] == side[first]) == (outer[number] == side[number])
-        )
-        # Sources are padded to the largest of them, which is the last.
-        if not same or (place - begin + 1) * needed[number] > _PIXELS_AT_A_TIME:
-            if place > begin:
-                yield torch.from_numpy(order[begin:place])
-            begin = place
-    yield torch.from_numpy(order[begin:])
+    kinds = list(zip((-side).tolist(), (outer != side).tolist(), strict=True))
+    heights, widths = (np.maximum(length, outer).tolist() for length in (height, width))
+    group: list[int] = []
+    tall = wide = 0.0  # all sources of a group are padded to one height and one width
+    for number in sorted(range(len(table)), key=lambda n: (*kinds[n], heights[n] * widths[n])):
+        tall, wide = max(tall, heights[number]), max(wide, widths[number])
+        full = (len(group) + 1) * tall * wide > _PIXELS_AT_A_TIME
+        if group and (full or kinds[number] != kinds[group[0]]):
+            yield group
+            group, tall, wide = [], heights[number], widths[number]
+        group.append(number)
+    yield group
 
 
 def _without_gaps(images: Tensor, packed: PackedImages) -> Tensor:
