@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -15,6 +17,7 @@ from s3fd.images import ImageError
 
 CORRUPT_SHARE = 0.01
 _CORRUPT_IN_A_SMALL_SET = 10
+_NICENESS = 10
 
 
 class CorruptPhotosError(ValueError):
@@ -28,6 +31,7 @@ def load_batches(
     workers: int = 0,
     pin_memory: bool = False,
     render_on: torch.device | str | None = None,
+    low_priority: bool = False,
     corrupt_share: float | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Iterator[Batch]:
@@ -45,6 +49,8 @@ def load_batches(
         render_on: the device that makes the pixels of the images, from what the workers have drawn;
             all of a batch is then there. By default the workers make them, on the CPU. Both give
             the same images but for rounding.
+        low_priority: let workers yield to all else, for a network that computes on the same cores:
+            its step waits for the slowest of them, and is over sooner if nobody interrupts it.
         corrupt_share: the share of the photos that may be unreadable, from 0 to 1. None: 0.01, and
             ten photos in a small set, but never more than half of a set.
         say: takes the messages; None: `warnings.warn`.
@@ -63,7 +69,7 @@ def load_batches(
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
+        worker_init_fn=partial(_start_worker, low_priority=low_priority),
     )
     iterator = iter(loader)
     in_first_epoch = batches.first_position(start) < len(batches.photos)
@@ -93,7 +99,9 @@ class _Plans(Dataset[PlannedBatch]):
         return self._batches.planned(step)
 
 
-def _start_worker(number: int) -> None:
+def _start_worker(number: int, *, low_priority: bool) -> None:
+    if low_priority and hasattr(os, "nice"):
+        os.nice(_NICENESS)
     # Ctrl-C reaches all processes; the training process ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")

@@ -180,6 +180,7 @@ class _Loop:
             workers=self.config.workers,
             pin_memory=device.type == "cuda",
             render_on=device if self.config.augment_on == "device" else None,
+            low_priority=device.type == "cpu",
             corrupt_share=self.config.corrupt_share,
             say=self.line.say if self.processes.is_first else _silent,
         )

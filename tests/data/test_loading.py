@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import warnings
 
 import numpy as np
@@ -124,3 +125,24 @@ def test_the_batches_are_a_dataset_that_any_loader_takes(wider):
         warnings.simplefilter("error")
         loader = DataLoader(batches(wider), batch_size=None, num_workers=1)
         assert sum(len(batch.counts) for batch in loader) == 32
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="needs priorities of processes")
+def test_workers_yield_where_they_are_told_to(wider, monkeypatch):
+    run = batches(wider, steps=2)
+    monkeypatch.setattr(type(run), "__getitem__", lambda self, step: _Priority(os.nice(0)))
+    ours = os.nice(0)
+    for low, expected in ((False, ours), (True, min(ours + 10, 19))):
+        seen = load_batches(run, workers=1, low_priority=low, say=print)
+        assert [batch.niceness for batch in seen] == [expected] * 2
+    assert os.nice(0) == ours
+
+
+@dataclasses.dataclass
+class _Priority:
+    """In place of a batch: the priority of the process that made it."""
+
+    niceness: int
+    counts: tuple[int, ...] = ()
+    tiny: int = 0
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
