@@ -13,11 +13,16 @@ from s3fd.data.annotations import FloatArray, has_area
 from s3fd.data.patches import Patch, kept_faces
 from s3fd.data.photo import OpenPhoto
 from s3fd.data.pixels import Beyond, Colour, Span, cut, quarter_turned, turned
-from s3fd.data.plans import Pixels, Planned, do, lay, rendered
+from s3fd.data.plans import Pixels, Planned, do, lay, pixels_of
+from s3fd.images import UInt8Array
 from s3fd.images.resize import mirrored
 
 # What lies beyond a photo: the mean colour of ImageNet.
 _MEAN: Colour = (123, 117, 104)
+
+# How many times more pixels than a tile has its source may have in a plan: a cache, and JPEG, give
+# fewer than four, while a PNG comes as large as it is.
+_MOST_OF_A_SOURCE = 5
 
 # A spot ends where e to the minus this is left of it: less than half a level of 255.
 _SPOT_ENDS = 6.3
@@ -78,13 +83,21 @@ def crop(
         for each in (photo.boxes, photo.ignore)
     )
     part = rgb[down.part, across.part]
-    source = Planned(part, part.shape) if photo.planned else part
-    pixels = do(cut, source, across, down, size, colours, beyond, side=size)
+    begin = _begun(part, size) if photo.planned else part
+    pixels = do(cut, begin, across, down, size, colours, beyond, side=size)
     if beyond == "mirror":
         every = np.concatenate([boxes, ignore])
         ignore = np.concatenate([ignore, _in_mirrors(every, across, down, size)])
     sample = Sample(pixels, boxes, ignore)
     return sample if all_boxes else _judged(sample)
+
+
+def _begun(part: UInt8Array, size: int) -> UInt8Array | Planned:
+    """The plan of what becomes of a part of a photo, unless it is far larger than that."""
+    if part.size > _MOST_OF_A_SOURCE * 3 * size * size:
+        return part
+    # What no file holds would keep the whole decoded photo in memory.
+    return Planned(part if isinstance(part, np.memmap) else part.copy(), part.shape)
 
 
 def _judged(sample: Sample) -> Sample:
@@ -175,7 +188,7 @@ def plain(size: int, rng: np.random.Generator) -> Sample:
 def spotted(ground: Sample, rng: np.random.Generator) -> Sample:
     """A few soft ellipses of light or shadow: lamps and reflections are as round as heads."""
     size = ground.image.shape[0]
-    image = rendered(ground.image).astype(np.float32)
+    image = pixels_of(ground.image).astype(np.float32)
     for _ in range(int(rng.integers(1, 5))):
         x, y = rng.uniform(0, size, 2)
         width = size * math.exp(rng.uniform(math.log(0.02), math.log(0.3)))

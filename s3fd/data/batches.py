@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.packing import PackedImages, pack
 from s3fd.data.photo import Opener, open_photo
-from s3fd.data.plans import Pixels, rendered
+from s3fd.data.plans import Pixels, pixels_of
 from s3fd.data.recipe import Augmentation
 from s3fd.data.rendering import render
 from s3fd.data.samples import TrainingSamples
@@ -88,6 +89,12 @@ class Batch:
         )
 
 
+def input_sizes(input_size: int, augmentation: Augmentation) -> NDArray[np.int64]:
+    """Sides of the images at each of `Augmentation.scales`, multiples of 32 from 64 on."""
+    scaled = np.round(input_size * np.array(augmentation.scales) / 32).astype(np.int64) * 32
+    return np.maximum(scaled, 64)
+
+
 @dataclass(frozen=True, eq=False)
 class PlannedBatch:
     """One step's input before its images are made.
@@ -159,8 +166,7 @@ class TrainingBatches(Dataset[Batch]):
         augmentation = augmentation or Augmentation()
         self._samples = TrainingSamples(images, augmentation, seed, open_photo)
         self._rank, self._world = rank, world
-        scales = np.array(augmentation.scales)
-        sizes = np.maximum(np.round(input_size * scales / 32).astype(int) * 32, 64)
+        sizes = input_sizes(input_size, augmentation)
         counts = np.round(batch_size * (input_size / sizes) ** 2).astype(int)
         # Batch norm needs two values where the coarsest level has one cell.
         counts = np.maximum(min(2, batch_size), counts)
@@ -192,7 +198,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         batch, images = self._drawn(step, plans=False)
-        stacked = torch.from_numpy(np.stack([rendered(image) for image in images]))
+        stacked = torch.from_numpy(np.stack([pixels_of(image) for image in images]))
         return replace(batch, images=stacked.permute(0, 3, 1, 2))
 
     def planned(self, step: int) -> PlannedBatch:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from s3fd.data.augmentation import Sample
-from s3fd.data.plans import rendered
+from s3fd.data.plans import pixels_of
 
 # A typeface becomes others by its weight, width and slant.
 _LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
@@ -32,16 +32,17 @@ _BILINEAR = Image.Resampling.BILINEAR
 _FONT_FILES = (".otf", ".ttc", ".ttf")
 
 
-def typefaces(fonts: Sequence[Path]) -> list[Path]:
+@lru_cache(maxsize=8)
+def typefaces(fonts: tuple[Path, ...]) -> tuple[Path, ...]:
     """The files of typefaces that are meant, those of a folder in the order of their paths.
 
     Args:
         fonts: files of TrueType or OpenType, and folders that hold some, at whatever depth; what
-            has no Latin letters in a folder is left out.
+            shows Latin letters all alike in a folder, as if it had none, is left out.
 
     Raises:
         FileNotFoundError: one of them does not exist.
-        ValueError: a file is no typeface with Latin letters, or a folder holds none.
+        ValueError: a file is no such typeface, or a folder holds none.
     """
     found: list[Path] = []
     for path in fonts:
@@ -58,7 +59,7 @@ def typefaces(fonts: Sequence[Path]) -> list[Path]:
                 f"in {path}, got none"
             )
         found += theirs
-    return found
+    return tuple(found)
 
 
 def with_graphics(
@@ -71,7 +72,7 @@ def with_graphics(
         rng: what draws.
         typefaces: files of those that letters may have; by default Pillow's own, which is one.
     """
-    image = Image.fromarray(rendered(ground.image))
+    image = Image.fromarray(pixels_of(ground.image))
     if rng.random() < _SHARE_OF_LETTERS:
         image = _letters(image, rng, typefaces)
     else:
@@ -157,13 +158,18 @@ def _colour(rng: np.random.Generator) -> tuple[int, ...]:
 
 @lru_cache(maxsize=256)
 def _font(size: int, typeface: Path | None = None) -> Any:
-    return ImageFont.truetype(typeface, size) if typeface else ImageFont.load_default(size)
+    return _opened(typeface, size) if typeface else ImageFont.load_default(size)
+
+
+def _opened(file: Path, size: int) -> ImageFont.FreeTypeFont:
+    """Of this file: `ImageFont.truetype` would take another one of its name, if this is broken."""
+    return ImageFont.FreeTypeFont(file, size)
 
 
 def _has_letters(file: Path) -> bool:
-    """Whether it is a typeface, and shows letters as different as they are."""
+    """Whether it is a typeface, and shows different letters differently."""
     try:
-        font = ImageFont.truetype(file, 32)
+        font = _opened(file, 32)
         shown = {bytes(font.getmask(letter)) for letter in "aegOR"}
     except OSError:
         return False

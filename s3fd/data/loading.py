@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from s3fd.data.batches import Batch, PlannedBatch, TrainingBatches
+from s3fd.devices import resolve_device
 from s3fd.images import ImageError
 
 CORRUPT_SHARE = 0.01
@@ -57,10 +58,12 @@ def load_batches(
 
     Raises:
         CorruptPhotosError: (a ValueError) more photos than that can't be read.
-        ValueError: a setting is not as described.
+        ValueError: a setting is not as described, or there is no such device.
     """
     if workers < 0:
         raise ValueError(f"workers: expected at least 0, got {workers}")
+    if render_on is not None:
+        render_on = resolve_device(render_on)
     watch = _Watch(len(batches.photos), corrupt_share, say or _warn)
     loader = DataLoader(
         batches if render_on is None else _Plans(batches),
@@ -80,11 +83,12 @@ def load_batches(
             # What a worker raises arrives with its traceback as the message; the cause stands last.
             cause = re.sub(r"(?s).*\n[\w.]*Error: ", "", str(error).rstrip())
             raise CorruptPhotosError(cause) from None
-        watch.see(drawn.batch if isinstance(drawn, PlannedBatch) else drawn)
+        batch = drawn if render_on is None else drawn.batch
+        watch.see(batch)
         if in_first_epoch and batches.first_position(step + 1) >= len(batches.photos):
             in_first_epoch = False
             watch.count_faces()
-        yield drawn.render(render_on or "cpu") if isinstance(drawn, PlannedBatch) else drawn
+        yield batch if render_on is None else drawn.render(render_on)
     if in_first_epoch:
         watch.count_faces()
 

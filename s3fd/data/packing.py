@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from s3fd.data import wear
 from s3fd.data.annotations import FloatArray
 from s3fd.data.pixels import Beyond, Span, cut, quarter_turned, turned
-from s3fd.data.plans import Function, Laid, Pixels, Planned, rendered
+from s3fd.data.plans import Laid, PixelFunction, Pixels, Planned, pixels_of
 from s3fd.images import UInt8Array
 from s3fd.images.resize import mirrored
 
@@ -25,7 +25,6 @@ class Tile(NamedTuple):
     x: int
     y: int
     side: int
-    offset: int  # of its source in `PackedImages.pixels`
     height: int  # of its source
     width: int
     outer: int  # side of what is cut
@@ -50,7 +49,7 @@ class Tile(NamedTuple):
     cover_red: int = 0
     cover_green: int = 0
     cover_blue: int = 0
-    blurred: float = 0.0
+    small: int = 0  # side down to which it is blurred; 0: it is not
     gamma: float = 0.0  # 0: nothing is darkened
     gain: float = 0.0
     deviation: float = 0.0
@@ -59,6 +58,8 @@ class Tile(NamedTuple):
 
 
 _SAME_COLOURS = np.eye(3, 4, dtype=np.float32)
+# Tiles are made so many pixels at a time, of their sources or of themselves.
+_PIXELS_AT_A_TIME = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,61 +70,92 @@ class PackedImages:
         size: side of each image.
         count: how many they are.
         pixels: uint8 ``[P, 3]``, the sources of all tiles, one after the other, row by row.
-        tiles: float64 ``[T, len(Tile._fields)]``, a `Tile` a row, those below before those above.
+        offsets: int64 ``[T]``, where there each of them begins.
+        tiles: float32 ``[T, len(Tile._fields)]``, a `Tile` a row; its whole numbers are exact.
         colours: float32 ``[T, 3, 4]``, as `s3fd.data.colour.recolour` takes them.
+        groups: how many tiles can be made together, from the first on.
     """
 
     size: int
     count: int
     pixels: Tensor
+    offsets: Tensor
     tiles: Tensor
     colours: Tensor
+    groups: tuple[int, ...]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> PackedImages:
         """The same with other tensors."""
         return replace(
             self,
             pixels=function(self.pixels),
+            offsets=function(self.offsets),
             tiles=function(self.tiles),
             colours=function(self.colours),
         )
 
 
+class _Piece(NamedTuple):
+    tile: Tile
+    source: UInt8Array
+    colours: FloatArray
+
+
 def pack(images: Sequence[Pixels]) -> PackedImages:
     """Square images of one size, planned or not, as tensors."""
-    sources: list[tuple[int, UInt8Array]] = []
-    tiles: list[Tile] = []
-    colours: list[FloatArray] = []
-    offset = 0
-    for number, image in enumerate(images):
-        for pixels, x, y in image.pieces if isinstance(image, Laid) else ((image, 0, 0),):
-            plan = _in_order(pixels)
-            height, width = plan.source.shape[:2]
-            tile = Tile(
-                number, x, y, plan.shape[0],
-                offset, height, width,
-                outer=height, left=0, across=width, top=0, down=height,
-            )  # fmt: skip
-            own_colours = _SAME_COLOURS
-            for function, arguments in plan.steps:
-                if function is cut and arguments[3] is not None:
-                    own_colours = arguments[3]
-                tile = tile._replace(**_NUMBERS[function](*arguments))
-            sources.append((offset, plan.source))
-            tiles.append(tile)
-            colours.append(own_colours)
-            offset += height * width
-    packed = np.empty((offset, 3), np.uint8)
-    for begin, source in sources:  # which is a part of a photo: copied once
-        height, width = source.shape[:2]
-        packed[begin : begin + height * width].reshape(source.shape)[:] = source
+    pieces = [
+        _piece(number, *placed)
+        for number, image in enumerate(images)
+        for placed in (image.pieces if isinstance(image, Laid) else ((image, 0, 0),))
+    ]
+    groups = list(_groups([piece.tile for piece in pieces]))
+    pieces = [pieces[number] for group in groups for number in group]
+    ends = np.cumsum([piece.tile.height * piece.tile.width for piece in pieces])
+    pixels = np.empty((ends[-1], 3), np.uint8)
+    for piece, part in zip(pieces, np.split(pixels, ends[:-1]), strict=True):
+        part.reshape(piece.source.shape)[:] = piece.source  # itself a part of a photo: copied once
     return PackedImages(
         images[0].shape[0],
         len(images),
-        torch.from_numpy(packed),
-        torch.from_numpy(np.array(tiles, np.float64)),
-        torch.from_numpy(np.stack(colours)),
+        torch.from_numpy(pixels),
+        torch.from_numpy(np.concatenate([[0], ends[:-1]])),
+        torch.from_numpy(np.array([piece.tile for piece in pieces], np.float32)),
+        torch.from_numpy(np.stack([piece.colours for piece in pieces])),
+        tuple(map(len, groups)),
     )
+
+
+def _piece(image: int, pixels: UInt8Array | Planned, x: int, y: int) -> _Piece:
+    plan = _in_order(pixels)
+    height, width = plan.source.shape[:2]
+    tile = Tile(
+        image, x, y, plan.shape[0],
+        height, width,
+        outer=height, left=0, across=width, top=0, down=height,
+    )  # fmt: skip
+    colours = _SAME_COLOURS
+    for function, arguments in plan.steps:
+        if function is cut and arguments[3] is not None:
+            colours = arguments[3]
+        tile = tile._replace(**_NUMBERS[function](tile, *arguments))
+    return _Piece(tile, plan.source, colours)
+
+
+def _groups(tiles: Sequence[Tile]) -> Iterator[list[int]]:
+    """Numbers of tiles that can be made together; the large ones, on which others lie, first."""
+    kinds = [(-tile.side, tile.outer != tile.side) for tile in tiles]
+    heights = [max(tile.height, tile.outer) for tile in tiles]
+    widths = [max(tile.width, tile.outer) for tile in tiles]
+    group: list[int] = []
+    tall = wide = 0  # all sources of a group are padded to one height and one width
+    for number in sorted(range(len(tiles)), key=lambda n: (*kinds[n], heights[n] * widths[n])):
+        tall, wide = max(tall, heights[number]), max(wide, widths[number])
+        full = (len(group) + 1) * tall * wide > _PIXELS_AT_A_TIME
+        if group and (full or kinds[number] != kinds[group[0]]):
+            yield group
+            group, tall, wide = [], heights[number], widths[number]
+        group.append(number)
+    yield group
 
 
 def _in_order(pixels: UInt8Array | Planned) -> Planned:
@@ -133,12 +165,12 @@ def _in_order(pixels: UInt8Array | Planned) -> Planned:
         places = [_ORDER.index(function) if function in _ORDER else -1 for function in functions]
         if places[:1] == [0] and places == sorted(set(places)):
             return pixels
-    image = rendered(pixels)
+    image = pixels_of(pixels)
     return Planned(image, image.shape)
 
 
 def _of_cut(
-    across: Span, down: Span, size: int, colours: FloatArray | None, beyond: Beyond
+    tile: Tile, across: Span, down: Span, size: int, colours: FloatArray | None, beyond: Beyond
 ) -> dict[str, Any]:
     numbers = {
         "outer": size,
@@ -153,22 +185,27 @@ def _of_cut(
     return numbers
 
 
-def _of_cover(box: tuple[int, int, int, int], by: tuple[int, ...]) -> dict[str, Any]:
+def _of_cover(tile: Tile, box: tuple[int, int, int, int], by: tuple[int, ...]) -> dict[str, Any]:
     names = ["cover_x1", "cover_y1", "cover_x2", "cover_y2"]
     names += ["cover_x", "cover_y"] if len(by) == 2 else ["cover_red", "cover_green", "cover_blue"]
     return {**dict(zip(names, (*box, *by), strict=True)), "cover_by_part": len(by) == 2}
 
 
-# What each function does, as numbers, in the order in which a tile may have them.
-_NUMBERS: dict[Function, Callable[..., dict[str, Any]]] = {
+def _of_blur(tile: Tile, factor: float) -> dict[str, Any]:
+    return {"small": max(2, round(tile.side / factor))}
+
+
+# What each function does, as numbers, in the order in which a tile may have them: that of
+# `rendering`, too.
+_NUMBERS: dict[PixelFunction, Callable[..., dict[str, Any]]] = {
     cut: _of_cut,
-    turned: lambda degrees, side: {"degrees": degrees},
-    quarter_turned: lambda turns: {"turns": turns},
-    mirrored: lambda: {"flips": True},
+    turned: lambda tile, degrees, side: {"degrees": degrees},
+    quarter_turned: lambda tile, turns: {"turns": turns},
+    mirrored: lambda tile: {"flips": True},
     wear.cover: _of_cover,
-    wear.blur: lambda factor: {"blurred": factor},
-    wear.darken: lambda gamma, gain: {"gamma": gamma, "gain": gain},
-    wear.add_noise: lambda deviation, begin: {"deviation": deviation, "noise_begin": begin},
-    wear.compress: lambda quality: {"quality": quality},
+    wear.blur: _of_blur,
+    wear.darken: lambda tile, gamma, gain: {"gamma": gamma, "gain": gain},
+    wear.add_noise: lambda tile, deviation, begin: {"deviation": deviation, "noise_begin": begin},
+    wear.compress: lambda tile, quality: {"quality": quality},
 }
 _ORDER = list(_NUMBERS)

@@ -32,7 +32,7 @@ class OpenPhoto:
         height: in pixels, upright.
         boxes: float32 ``[N, 4]``, the faces, clipped to the photo; what lies outside is left out.
         ignore: float32 ``[M, 4]``, the ignore boxes, likewise.
-        planned: what is made of its pixels is planned alone, and made elsewhere.
+        planned: what is made of its pixels is planned here, and made elsewhere; False at first.
 
     Raises:
         ImageError: the labels are for another size.

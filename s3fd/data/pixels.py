@@ -83,21 +83,15 @@ def cut(
 
 def turned(image: UInt8Array, degrees: float, side: int) -> UInt8Array:
     """A square turned about its middle, against the clock, and a smaller square of that."""
-    matrix = turning(len(image), degrees, side)
-    picture = Image.fromarray(image)
-    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-    return np.asarray(picture.transform((side, side), affine, matrix, bilinear))
-
-
-def turning(
-    outer: int, degrees: float, side: int
-) -> tuple[float, float, float, float, float, float]:
-    """The map of `turned`, from the result to the square: ``x' = a x + b y + c``, and ``y'``."""
-    angle = np.deg2rad(degrees)
+    angle, outer = np.deg2rad(degrees), len(image)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    # Pillow wants the map from the result to the image.
     shift_x = outer / 2 - cos * side / 2 + sin * side / 2
     shift_y = outer / 2 - sin * side / 2 - cos * side / 2
-    return cos, -sin, shift_x, sin, cos, shift_y
+    turned_back = (cos, -sin, shift_x, sin, cos, shift_y)
+    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    picture = Image.fromarray(image).transform((side, side), affine, turned_back, bilinear)
+    return np.asarray(picture)
 
 
 def quarter_turned(image: UInt8Array, turns: int) -> UInt8Array:

@@ -10,14 +10,14 @@ import numpy as np
 
 from s3fd.images import UInt8Array
 
-Function = Callable[..., UInt8Array]
+PixelFunction = Callable[..., UInt8Array]
 """Takes pixels ``[H, W, 3]`` and what else it needs, and gives pixels; it draws nothing random."""
 
 
 class Step(NamedTuple):
     """Something that is done to pixels."""
 
-    function: Function
+    function: PixelFunction
     arguments: tuple[Any, ...]
 
 
@@ -43,7 +43,8 @@ class Laid:
     Attributes:
         size: side of the square; what the tiles leave free at its right and its bottom repeats
             their last pixels.
-        pieces: tiles and the places of their upper left corners, ``(pixels, x, y)``.
+        pieces: tiles and the places of their upper left corners, ``(pixels, x, y)``. A smaller one
+            may lie on a larger one before it; others do not overlap.
     """
 
     size: int
@@ -59,7 +60,7 @@ Pixels: TypeAlias = UInt8Array | Planned | Laid
 
 
 def do(
-    function: Function, pixels: Pixels, *arguments: Any, side: int | None = None
+    function: PixelFunction, pixels: Pixels, *arguments: Any, side: int | None = None
 ) -> UInt8Array | Planned:
     """Does something to pixels, or plans it where these are planned.
 
@@ -72,19 +73,19 @@ def do(
     if isinstance(pixels, Planned):
         shape = pixels.shape if side is None else (side, side, 3)
         return Planned(pixels.source, shape, (*pixels.steps, Step(function, arguments)))
-    return function(rendered(pixels), *arguments)
+    return function(pixels_of(pixels), *arguments)
 
 
 def lay(pieces: Sequence[tuple[Pixels, int, int]], size: int) -> UInt8Array | Laid:
     """Lays tiles on a square, as `Laid` says; at once if all of them have pixels."""
     tiles = tuple(
-        (rendered(tile) if isinstance(tile, Laid) else tile, x, y) for tile, x, y in pieces
+        (pixels_of(tile) if isinstance(tile, Laid) else tile, x, y) for tile, x, y in pieces
     )
     laid = Laid(size, tiles)
-    return laid if any(isinstance(tile, Planned) for tile, _, _ in tiles) else rendered(laid)
+    return laid if any(isinstance(tile, Planned) for tile, _, _ in tiles) else pixels_of(laid)
 
 
-def rendered(pixels: Pixels) -> UInt8Array:
+def pixels_of(pixels: Pixels) -> UInt8Array:
     """The pixels, made here where they are not yet."""
     if isinstance(pixels, Planned):
         image = pixels.source
@@ -100,7 +101,7 @@ def _laid(laid: Laid) -> UInt8Array:
     image = np.empty(laid.shape, np.uint8)
     end = 0
     for pixels, x, y in laid.pieces:
-        tile = rendered(pixels)
+        tile = pixels_of(pixels)
         side = len(tile)
         image[y : y + side, x : x + side] = tile
         end = max(end, x + side)

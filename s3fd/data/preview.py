@@ -16,7 +16,7 @@ from s3fd.data.colour import colour_distortion
 from s3fd.data.graphics import typefaces, with_graphics
 from s3fd.data.patches import Patch
 from s3fd.data.photo import OpenPhoto, open_photo
-from s3fd.data.plans import rendered
+from s3fd.data.plans import pixels_of
 from s3fd.data.recipe import Augmentation
 from s3fd.data.samples import TrainingSamples
 from s3fd.files import write_picture
@@ -169,7 +169,7 @@ def _run(samples: TrainingSamples, size: int, augmentation: Augmentation) -> lis
 
 def _marked(sample: Sample) -> Image.Image:
     """A training image with its boxes."""
-    picture = Image.fromarray(rendered(sample.image))
+    picture = Image.fromarray(pixels_of(sample.image))
     pen = ImageDraw.Draw(picture)
     width = max(2, picture.width // 150)
     for boxes, colour in ((sample.ignore, _IGNORE), (sample.boxes, _FACE)):

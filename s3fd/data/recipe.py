@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
+from s3fd.messages import shown
 from s3fd.settings import Range, check_settings
 
 Crop = Literal["patch", "face", "photo", "size"]
@@ -95,7 +96,7 @@ class Augmentation:
         # A configuration file has lists.
         for name in ("collage", "scales", "scale_shares", "face_sizes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "fonts", tuple(map(Path, self.fonts)))
+        self._take_fonts()
         check_settings(self)
         if len(self.face_sizes) != 2 or not 1 <= self.face_sizes[0] < self.face_sizes[1]:
             raise ValueError(
@@ -124,6 +125,17 @@ class Augmentation:
             )
         if not all(0.1 <= scale <= 10 for scale in self.scales):
             raise ValueError(f"scales: expected factors in 0.1 to 10, got {self.scales}")
+
+    def _take_fonts(self) -> None:
+        fonts = self.fonts
+        if isinstance(fonts, str | Path) or Path() in map(Path, fonts):
+            raise ValueError(f"fonts: expected a list of files and folders, got {shown(fonts)}")
+        if fonts and not (self.crop == "size" and self.graphics):
+            raise ValueError(
+                'fonts: expected none, since letters are drawn if crop is "size" and graphics is '
+                f"above 0; got {shown(fonts)}"
+            )
+        object.__setattr__(self, "fonts", tuple(map(Path, fonts)))
 
     @classmethod
     def small_inputs(cls) -> Augmentation:

@@ -6,7 +6,6 @@ and gives its levels but for rounding, those of a JPEG but for that of its coeff
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -17,78 +16,69 @@ from s3fd.data import wear
 from s3fd.data.jpeg import compressed
 from s3fd.data.packing import PackedImages, Tile
 
-# Tiles are made so many pixels at a time, of their sources or of themselves.
-_PIXELS_AT_A_TIME = 1 << 24
 _COLUMNS = {name: number for number, name in enumerate(Tile._fields)}
 
 
 class _Tiles:
     """Some of the tiles of a batch, which are equally large: their numbers by name.
 
-    What decides which code runs is read on the host, `host`; what is computed with, on the device.
+    What decides which code runs is read on the host; what is computed with, on the device. The host
+    waits for nothing there.
     """
 
-    def __init__(self, rows: Tensor, colours: Tensor, device: torch.device) -> None:
-        self.host = rows.numpy()
-        self.colours = colours.to(device, non_blocking=True)
-        self._rows = rows.to(device, non_blocking=True)
-
-    def __len__(self) -> int:
-        return len(self.host)
+    def __init__(self, packed: PackedImages, which: slice, device: torch.device) -> None:
+        self._host = packed.tiles[which].numpy()
+        self._rows, self.offsets, self.colours = (
+            tensor[which].to(device, non_blocking=True)
+            for tensor in (packed.tiles, packed.offsets, packed.colours)
+        )
 
     def __getitem__(self, name: str) -> Tensor:
-        """``[T]`` on the device."""
+        """float32 ``[T]`` on the device, exact below 2 ** 24."""
         return self._rows[:, _COLUMNS[name]]
 
     def read(self, name: str) -> np.ndarray:
         """``[T]`` on the host."""
-        return self.host[:, _COLUMNS[name]]
+        return self._host[:, _COLUMNS[name]]
 
-    def where(self, name: str) -> Tensor:
-        """Indices on the device of those whose number is not 0."""
-        return torch.from_numpy(self.read(name).nonzero()[0]).to(self._rows.device)
+    def tile(self, number: int) -> Tile:
+        """All numbers of one of them."""
+        return Tile(*self._host[number].tolist())
+
+    def where(self, chosen: np.ndarray) -> Tensor:
+        """Which of them are chosen, by their numbers on the device."""
+        numbers = torch.from_numpy(chosen.nonzero()[0])
+        return numbers.to(self._rows.device, non_blocking=True)
 
 
 def render(packed: PackedImages, device: torch.device | str) -> Tensor:
     """The images, uint8 ``[B, 3, S, S]``, channels last in memory, on the device.
 
     Args:
-        packed: on the host; its pixels may be on the device already.
-        device: where they are made.
+        packed: on the host, best in page-locked memory.
+        device: where they are made. Products of matrices should be those of float32 there, which is
+            torch's default: in TF32 more levels are one off.
     """
     device = torch.device(device)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        return _images(packed, device).permute(0, 3, 1, 2)
+
+
+def _images(packed: PackedImages, device: torch.device) -> Tensor:
     pixels = packed.pixels.to(device, non_blocking=True)
     size = packed.size
     images = torch.zeros(packed.count, size, size, 3, dtype=torch.uint8, device=device)
-    for numbers in _groups(packed):
-        tiles = _Tiles(packed.tiles[numbers], packed.colours[numbers], device)
+    begin = 0
+    for count in packed.groups:
+        tiles = _Tiles(packed, slice(begin, begin + count), device)
         side = int(tiles.read("side")[0])
         along = torch.arange(side, device=device)
         rows = tiles["y"].long()[:, None, None] + along[:, None]
         columns = tiles["x"].long()[:, None, None] + along
         made = _worn(_upright(pixels, tiles, side), tiles, side)
         images[tiles["image"].long()[:, None, None], rows, columns] = made.to(torch.uint8)
-    return _without_gaps(images, packed).permute(0, 3, 1, 2)
-
-
-def _groups(packed: PackedImages) -> Iterator[list[int]]:
-    """Numbers of tiles that can be made together; the large ones, on which others lie, first."""
-    table = packed.tiles.numpy()
-    side, outer, height, width = (
-        table[:, _COLUMNS[name]] for name in ("side", "outer", "height", "width")
-    )
-    kinds = list(zip((-side).tolist(), (outer != side).tolist(), strict=True))
-    heights, widths = (np.maximum(length, outer).tolist() for length in (height, width))
-    group: list[int] = []
-    tall = wide = 0.0  # all sources of a group are padded to one height and one width
-    for number in sorted(range(len(table)), key=lambda n: (*kinds[n], heights[n] * widths[n])):
-        tall, wide = max(tall, heights[number]), max(wide, widths[number])
-        full = (len(group) + 1) * tall * wide > _PIXELS_AT_A_TIME
-        if group and (full or kinds[number] != kinds[group[0]]):
-            yield group
-            group, tall, wide = [], heights[number], widths[number]
-        group.append(number)
-    yield group
+        begin += count
+    return _without_gaps(images, packed)
 
 
 def _without_gaps(images: Tensor, packed: PackedImages) -> Tensor:
@@ -110,31 +100,27 @@ def _upright(pixels: Tensor, tiles: _Tiles, side: int) -> Tensor:
     image = _cut(pixels, tiles, outer)
     if (tiles.read("outer") != side).any() or tiles.read("degrees").any():
         image = _turned(image, tiles, side)
-    turns = tiles.read("turns")
     for number in (1, 2, 3):
-        if (turns == number).any():
-            which = torch.from_numpy((turns == number).nonzero()[0]).to(image.device)
+        if len(which := tiles.where(tiles.read("turns") == number)):
             image[which] = image[which].rot90(number, (1, 2))
-    if len(which := tiles.where("flips")):
+    if len(which := tiles.where(tiles.read("flips"))):
         image[which] = image[which].flip(2)
     return image
 
 
 def _worn(image: Tensor, tiles: _Tiles, side: int) -> Tensor:
-    covered = (tiles.read("cover_x2") > tiles.read("cover_x1")).nonzero()[0]
-    for number in covered.tolist():
-        _cover(image[number], Tile(*tiles.host[number]))
-    if len(which := tiles.where("blurred")):
-        image[which] = _blurred(image[which], tiles["blurred"][which])
-    if len(which := tiles.where("gamma")):
-        gamma, gain = (tiles[name][which, None, None, None].float() for name in ("gamma", "gain"))
+    for number in (tiles.read("cover_x2") > tiles.read("cover_x1")).nonzero()[0].tolist():
+        _cover(image[number], tiles.tile(number))
+    if len(which := tiles.where(tiles.read("small"))):
+        image[which] = _blurred(image[which], tiles["small"][which])
+    if len(which := tiles.where(tiles.read("gamma"))):
+        gamma, gain = (tiles[name][which, None, None, None] for name in ("gamma", "gain"))
         image[which] = (255 * gain * (image[which] / 255) ** gamma).clamp(0, 255).floor()
-    if len(which := tiles.where("deviation")):
+    if len(which := tiles.where(tiles.read("deviation"))):
         drawn = _noise(tiles["noise_begin"][which].long(), 3 * side * side)
-        more = tiles["deviation"][which, None].float() * drawn
-        noisy = image[which] + more.view(-1, side, side, 3)
-        image[which] = noisy.clamp(0, 255).floor()
-    if len(which := tiles.where("quality")):
+        more = (tiles["deviation"][which, None] * drawn).view(-1, side, side, 3)
+        image[which] = (image[which] + more).clamp(0, 255).floor()
+    if len(which := tiles.where(tiles.read("quality"))):
         image[which] = compressed(image[which], tiles["quality"][which])
     return image
 
@@ -146,7 +132,7 @@ def _cut(pixels: Tensor, tiles: _Tiles, outer: int) -> Tensor:
         torch.arange(length, device=pixels.device).minimum(tiles[name].long()[:, None] - 1)
         for length, name in ((height, "height"), (width, "width"))
     )
-    rows = tiles["offset"].long()[:, None] + down * tiles["width"].long()[:, None]
+    rows = tiles.offsets[:, None] + down * tiles["width"].long()[:, None]
     source = pixels[rows[:, :, None] + across[:, None]].float()  # [T, H, W, 3]
     x, inside_x = _inner(outer, tiles["left"], tiles["across"], tiles["mirrors"])
     y, inside_y = _inner(outer, tiles["top"], tiles["down"], tiles["mirrors"])
@@ -158,7 +144,7 @@ def _cut(pixels: Tensor, tiles: _Tiles, outer: int) -> Tensor:
     matrix, shift = tiles.colours[:, :, :3], tiles.colours[:, None, None, :, 3]
     image = torch.einsum("nyxc,ndc->nyxd", image, matrix) + shift
     image = (image + 0.5).clamp(0, 255).floor()
-    beyond = torch.stack([tiles[name] for name in ("red", "green", "blue")], 1).float()
+    beyond = torch.stack([tiles[name] for name in ("red", "green", "blue")], 1)
     inside = inside_y[:, :, None, None] & inside_x[:, None, :, None]
     return torch.where(inside, image, beyond[:, None, None])
 
@@ -181,25 +167,28 @@ def _weights(place: Tensor, length: Tensor, available: Tensor, most: int) -> Ten
 
     Those of an antialiased bilinear resize: a triangle as wide as two pixels of the coarser grid.
     """
-    ratio = (available / length)[:, None]  # float64, as the host computes it
+    ratio = (available / length)[:, None]
     middle = (place + 0.5) * ratio
-    pixel = torch.arange(most, device=place.device) + 0.5
+    pixel = torch.arange(most, dtype=torch.float32, device=place.device) + 0.5
     away = (pixel - middle[:, :, None]).abs() / ratio.clamp(min=1)[:, :, None]
     weights = (1 - away).clamp(min=0) * (pixel < available[:, None])[:, None]
-    return (weights / weights.sum(dim=2, keepdim=True)).float()
+    return weights / weights.sum(dim=2, keepdim=True)
 
 
 def _scaled(image: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """``[T, H, W, 3]`` by weights ``[T, h, H]`` and ``[T, w, W]``; bytes lie between the two."""
-    rows = torch.einsum("nxw,nhwc->nhxc", across, image).round()
-    return torch.einsum("nyh,nhxc->nyxc", down, rows).round()
+    """``[T, H, W, 3]`` by weights ``[T, h, H]`` and ``[T, w, W]``; bytes lie between the two.
+
+    Halves are rounded up, as on the host: of a photo that is halved an eighth of the levels is one.
+    """
+    rows = (torch.einsum("nxw,nhwc->nhxc", across, image) + 0.5).floor()
+    return (torch.einsum("nyh,nhxc->nyxc", down, rows) + 0.5).floor()
 
 
 def _turned(image: Tensor, tiles: _Tiles, side: int) -> Tensor:
     """The twin of `pixels.turned`."""
     angle = torch.deg2rad(tiles["degrees"])[:, None, None]
     cos, sin = angle.cos(), angle.sin()
-    along = torch.arange(side, device=image.device) + 0.5 - side / 2
+    along = torch.arange(side, dtype=torch.float32, device=image.device) + 0.5 - side / 2
     x, y = along[None, None, :], along[None, :, None]
     outer = tiles["outer"][:, None, None]
     x, y = (
@@ -208,7 +197,7 @@ def _turned(image: Tensor, tiles: _Tiles, side: int) -> Tensor:
     )
     left, top = x.floor(), y.floor()
     right, bottom = (left + 1).minimum(outer - 1), (top + 1).minimum(outer - 1)
-    share_x, share_y = (x - left)[..., None].float(), (y - top)[..., None].float()
+    share_x, share_y = (x - left)[..., None], (y - top)[..., None]
     which = torch.arange(len(image), device=image.device)[:, None, None]
 
     def at(rows: Tensor, columns: Tensor) -> Tensor:
@@ -232,11 +221,10 @@ def _cover(image: Tensor, tile: Tile) -> None:
             image[y1:y2, x1:x2, channel] = level
 
 
-def _blurred(image: Tensor, factor: Tensor) -> Tensor:
-    """The twin of `wear.blur`."""
-    side = torch.full_like(factor, image.shape[1])
-    small = (side / factor).round().clamp(min=2)
-    most = image.shape[1]  # no factor is below 1
+def _blurred(image: Tensor, small: Tensor) -> Tensor:
+    """The twin of `wear.blur`: down to small sides ``[T]``, and up again."""
+    side = torch.full_like(small, image.shape[1])
+    most = max(2, image.shape[1])
 
     def weights(length: Tensor, available: Tensor) -> Tensor:
         place = torch.arange(most, device=image.device).minimum(length[:, None] - 1)
@@ -247,9 +235,11 @@ def _blurred(image: Tensor, factor: Tensor) -> Tensor:
 
 
 def _noise(begins: Tensor, count: int) -> Tensor:
-    """``[T, count]`` of the normal numbers from each of `begins` on."""
+    """``[T, count]`` of the normal numbers from each of `begins` on, again and again."""
     pool = _pool(begins.device)
-    return pool[(begins[:, None] + torch.arange(count, device=begins.device)) % len(pool)]
+    if count > len(pool):
+        pool = pool.repeat(-(-count // len(pool)))
+    return pool.unfold(0, count, 1)[begins]
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from s3fd.data import Augmentation
 from s3fd.files import whole_file
 from s3fd.messages import shown
 from s3fd.models.weights_file import read_plain
@@ -22,6 +23,7 @@ _FREE = {
     *("validation_size", "calibrate", "start_share", "log_every", "tensorboard"),
 }
 _FORMAT = 1
+_DEFAULTS = TrainingConfig(data=Path(), out=Path(), augmentation=Augmentation())
 
 
 def save_state(path: Path, config: TrainingConfig, state: dict[str, Any]) -> None:
@@ -50,7 +52,9 @@ def load_state(path: Path, config: TrainingConfig) -> dict[str, Any]:
         raise ValueError(f"{path}: no checkpoint of a run of this version of s3fd; start a new run")
     if not isinstance(state.get("config"), dict):
         raise ValueError(f"{path}: damaged: it holds no settings of its run; start a new run")
-    saved, wanted = _flat(state["config"]), _flat(_plain(asdict(config)))
+    # A setting that is younger than the run did nothing by its default.
+    saved = _flat(_plain(asdict(_DEFAULTS))) | _flat(state["config"])
+    wanted = _flat(_plain(asdict(config)))
     differing = [
         f"{name} ({shown(saved.get(name))} there)"
         for name in sorted(saved.keys() | wanted.keys())

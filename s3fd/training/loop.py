@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from s3fd.data import Batch, PhotoCache, TrainingBatches, load_batches
+from s3fd.data.graphics import typefaces
 from s3fd.data.photo import Opener, open_photo
 from s3fd.evaluation import PrecisionRecall
 from s3fd.evaluation.calibration import Calibration, fit_calibration
@@ -54,7 +55,7 @@ def train(
 
     Raises:
         FileExistsError: ``config.out`` holds a run already and `resume` is not set.
-        FileNotFoundError: there is no data, or nothing to resume.
+        FileNotFoundError: there is no data, no such typeface, or nothing to resume.
         FloatingPointError: the loss is no longer finite. The last checkpoint was written before.
         ImportError: TensorBoard is wanted and not installed.
         ValueError: the settings do not fit the data, or the checkpoint.
@@ -104,6 +105,7 @@ class _Loop:
         self.config = config
         self.processes = processes
         self.speaks = progress and processes.is_first
+        typefaces(config.augmentation.fonts)  # missing ones are told before photos are decoded
         self.photos = RunPhotos.from_config(config)
         self.batches = TrainingBatches(
             self.photos.training.photos,

@@ -17,15 +17,19 @@ class Precision:
         name: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 where the
             hardware computes in it, float32 elsewhere.
         device: where.
+        smallest_input: side of the smallest images, in pixels. For those of 64 px ``"auto"`` is
+            float32 on a CPU: the gradient of a strided convolution of one pixel reads stray memory
+            in bfloat16 there (torch 2.13, oneDNN).
 
     Attributes:
         dtype: of the network's arithmetic.
         scaler: does nothing but for float16.
     """
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    def __init__(self, name: str, device: torch.device, smallest_input: int = 640) -> None:
         if name == "auto":
-            name = "bfloat16" if multiplies_in_bfloat16(device) else "float32"
+            spoilt = device.type == "cpu" and smallest_input <= 64
+            name = "bfloat16" if multiplies_in_bfloat16(device) and not spoilt else "float32"
         self.dtype: torch.dtype = getattr(torch, name)
         self._device = device.type
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
+from s3fd.data.batches import input_sizes
 from s3fd.data.formats.text import MALFORMED
 from s3fd.evaluation.calibration import Calibration
 from s3fd.messages import shown
@@ -60,7 +61,8 @@ class Run:
             synchronize_batch_norms(self.model, processes.device)
         self.model.train()
         self.optimizer = make_optimizer(self.model, config)
-        self.precision = Precision(config.precision, processes.device)
+        smallest = int(input_sizes(config.input_size, config.augmentation).min())
+        self.precision = Precision(config.precision, processes.device, smallest)
         network = over_processes(self.model, processes)
         if config.compile:
             self.model.compile()

@@ -99,9 +99,9 @@ def test_typefaces_of_a_folder_are_those_with_latin_letters(tmp_path):
     (tmp_path / "symbols.ttf").write_bytes((fonts / "STIXSizOneSymReg.ttf").read_bytes())
     (tmp_path / "broken.ttf").write_bytes(b"no typeface")
     (tmp_path / "README").write_text("none either")
-    assert typefaces([tmp_path]) == [tmp_path / "a.ttf", deep / "b.TTF"]
-    assert typefaces([tmp_path / "a.ttf", deep]) == [tmp_path / "a.ttf", deep / "b.TTF"]
-    assert typefaces([]) == []
+    assert typefaces((tmp_path,)) == (tmp_path / "a.ttf", deep / "b.TTF")
+    assert typefaces((tmp_path / "a.ttf", deep)) == (tmp_path / "a.ttf", deep / "b.TTF")
+    assert typefaces(()) == ()
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,17 @@ def test_typefaces_of_a_folder_are_those_with_latin_letters(tmp_path):
     [
         ("missing.ttf", FileNotFoundError, "fonts: there is no file or folder .*missing.ttf"),
         ("broken.ttf", ValueError, "fonts: expected typefaces with Latin letters, .*broken.ttf"),
+        # Pillow would search the system for one of that name.
+        ("DejaVuSans.ttf", ValueError, "fonts: expected typefaces .*DejaVuSans.ttf, got none"),
         ("empty", ValueError, "fonts: expected typefaces with Latin letters, .*empty, got none"),
     ],
 )
 def test_what_is_no_typeface_is_refused_with_its_name(tmp_path, name, error, message):
-    (tmp_path / "broken.ttf").write_bytes(b"no typeface")
+    for broken in ("broken.ttf", "DejaVuSans.ttf"):
+        (tmp_path / broken).write_bytes(b"no typeface")
     (tmp_path / "empty").mkdir()
     with pytest.raises(error, match=message):
-        typefaces([tmp_path / name])
+        typefaces((tmp_path / name,))
 
 
 def test_a_run_refuses_them_before_it_begins_and_draws_letters_with_them(tmp_path):

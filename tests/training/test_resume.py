@@ -170,6 +170,17 @@ def test_a_finished_run_may_be_made_longer(make_config, tmp_path):
     assert torch.load(tmp_path / files.LAST, weights_only=True)["step"] == 5
 
 
+def test_a_setting_that_is_younger_than_a_run_is_what_it_is_by_default(make_config, tmp_path):
+    train(make_config(tmp_path, steps=3), progress=False)
+    state = torch.load(tmp_path / files.LAST, weights_only=True)
+    del state["config"]["augmentation"]["fonts"]
+    del state["config"]["box_margins"]
+    torch.save(state, tmp_path / files.LAST)
+    with pytest.raises(ValueError, match=r"other settings: box_margins \("):
+        train(make_config(tmp_path, box_margins=(0.1, 0.1, 0.1)), resume=True, progress=False)
+    train(make_config(tmp_path), resume=True, progress=False)
+
+
 @pytest.mark.parametrize("what", ["cut", "a bit", "config", "model", "optimizer", "step"])
 def test_a_damaged_checkpoint_is_one_line_that_names_it(make_config, tmp_path, what):
     config = make_config(tmp_path, steps=1)

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from s3fd.data import Augmentation
 from s3fd.evaluation import PrecisionRecall
 from s3fd.evaluation.calibration import fit_calibration
 from s3fd.models import S3FD, load_checkpoint, save_checkpoint
 from s3fd.training import files, loop, run, train
+from s3fd.training.distributed import Processes
 
 
 def test_a_run_leaves_weights_that_load_and_a_checkpoint(make_config, tmp_path):
@@ -84,6 +86,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_config, 
     assert first != run_with("c", seed=2)
 
 
+@pytest.mark.parametrize(("smallest", "expected"), [(64, torch.float32), (96, torch.bfloat16)])
+def test_bfloat16_is_not_taken_where_it_reads_stray_memory(
+    make_config, tmp_path, monkeypatch, smallest, expected
+):
+    monkeypatch.setattr("s3fd.training.precision.multiplies_in_bfloat16", lambda device: True)
+    recipe = Augmentation(scales=(0.75, 1.0), scale_shares=(0.5, 0.5))
+    size = round(smallest / 0.75 / 32) * 32
+    config = make_config(tmp_path, input_size=size, augmentation=recipe, precision="auto")
+    made = run.Run(config, Processes(torch.device("cpu")), photos=1)
+    assert made.precision.dtype == expected
+    assert run.Precision("bfloat16", torch.device("cpu"), 64).dtype == torch.bfloat16
+
+
 def test_the_device_may_make_the_images(make_config, tmp_path):
     def first_loss(name, **changes):
         config = make_config(tmp_path / name, steps=1, log_every=1, **changes)
@@ -93,8 +108,19 @@ def test_the_device_may_make_the_images(make_config, tmp_path):
     expected = first_loss("workers")
     assert first_loss("device", augment_on="device") == pytest.approx(expected, rel=1e-3)
     assert first_loss("both", augment_on="device", workers=1) == pytest.approx(expected, rel=1e-3)
-    config = make_config(tmp_path / "workers", steps=2, augment_on="device")  # goes on with it
-    train(config, resume=True, progress=False)
+    for name, other in (("workers", "device"), ("device", "workers")):  # goes on with the other
+        config = make_config(tmp_path / name, steps=2, log_every=1, augment_on=other)
+        train(config, resume=True, progress=False)
+        assert len((tmp_path / name / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_missing_typeface_is_told_before_photos_are_decoded(make_config, tmp_path):
+    recipe = Augmentation(crop="size", graphics=0.1, fonts=(Path("missing.ttf"),))
+    config = make_config(tmp_path / "run", cache=tmp_path / "cache", augmentation=recipe)
+    with pytest.raises(FileNotFoundError, match=r"fonts: .*missing\.ttf"):
+        train(config, progress=False)
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_pixels_come_from_the_device_alone_where_it_is_to_make_them(
