@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +157,8 @@ def render_speed(batches: TrainingBatches, device: torch.device, seconds: float)
     def advance() -> None:
         for plan in plans:
             plan.render(device)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
 
-    advance()
-    rounds, start = 0, time.perf_counter()
-    while not rounds or time.perf_counter() - start < seconds:
-        advance()
-        rounds += 1
-    images = sum(len(plan.batch.counts) for plan in plans)
-    return rounds * images / (time.perf_counter() - start)
+    return sum(len(plan.batch.counts) for plan in plans) * times_a_second(advance, device, seconds)
 
 
 def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) -> float:
@@ -181,15 +173,24 @@ def step_speed(batch: Batch, name: str, device: torch.device, seconds: float) ->
         gradient(batch)
         optimizer.step()
         optimizer.zero_grad()
+
+    return len(batch.counts) * times_a_second(advance, device, seconds)
+
+
+def times_a_second(advance: Callable[[], None], device: torch.device, seconds: float) -> float:
+    """How often something is done on a device, whose first time is not counted."""
+
+    def whole() -> None:
+        advance()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    advance()
-    steps, start = 0, time.perf_counter()
-    while not steps or time.perf_counter() - start < seconds:
-        advance()
-        steps += 1
-    return steps * len(batch.counts) / (time.perf_counter() - start)
+    whole()
+    times, start = 0, time.perf_counter()
+    while not times or time.perf_counter() - start < seconds:
+        whole()
+        times += 1
+    return times / (time.perf_counter() - start)
 
 
 def report(

@@ -21,7 +21,7 @@ from s3fd.images.resize import mirrored
 _MEAN: Colour = (123, 117, 104)
 
 # How many times more pixels than a tile has its source may have in a plan: a cache, and JPEG, give
-# fewer than four, while a PNG comes as large as it is.
+# hardly more than four, while a PNG comes as large as it is.
 _MOST_OF_A_SOURCE = 5
 
 # A spot ends where e to the minus this is left of it: less than half a level of 255.
