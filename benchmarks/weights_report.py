@@ -182,7 +182,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
 
 
 def figures(
-    measured: Sequence[Measured], hard: Sequence[Measured], detector: FaceDetector
+    measured: Sequence[Measured],
+    together: Measured | None,
+    hard: Sequence[Measured],
+    detector: FaceDetector,
 ) -> Iterator[str]:
     """The lines of the card's measured part."""
     threshold = SCORE_THRESHOLD
@@ -194,7 +197,6 @@ def figures(
         (_set_row(part, threshold) for part in measured),
     )
     yield ""
-    together = _pooled(_held_out(measured))
     if together is not None:
         yield "All sets but FDDB, photos as they are, by `score_threshold`:"
         yield ""
@@ -292,7 +294,7 @@ def _score_row(part: Measured) -> list[str]:
     return [part.name, *cells, f"{calibration_error(scores[kept], found[kept]):.3f}"]
 
 
-def plot_scores(measured: Sequence[Measured], file: Path) -> None:
+def plot_scores(measured: Sequence[Measured], together: Measured | None, file: Path) -> None:
     """Draws the share of right detections over the score: each set at scale 1, and all together."""
     from matplotlib.figure import Figure
 
@@ -301,7 +303,6 @@ def plot_scores(measured: Sequence[Measured], file: Path) -> None:
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--")
     sets = _held_out(measured)
     lines = [(part, "_", "#bbbbbb", 0.8) for part in sets]  # which no legend names
-    together = _pooled(sets)
     if together is not None:
         lines.append((together, f"all {len(sets)} held-out sets", "#1f77b4", 2.0))
     lines += [(part, _FDDB, "#d62728", 2.0) for part in measured if part.name == _FDDB]
@@ -324,12 +325,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     detector = FaceDetector(load_checkpoint(weights))
     card = options.card or pretrained_path("light").with_suffix(".md")
     measured = list(_all(detector, options))
+    together = _pooled(_held_out(measured))
     hard = list(measure_hardships(detector, _hard_photos(options)))
-    text = into_card(card.read_text(encoding="utf-8"), figures(measured, hard, detector))
+    lines = figures(measured, together, hard, detector)
+    text = into_card(card.read_text(encoding="utf-8"), lines)
     with whole_file(card) as file:
         file.write(text.encode())
     if options.plot is not None:
-        plot_scores(measured, options.plot)
+        plot_scores(measured, together, options.plot)
     if options.trials is not None:
         write_picture(draw_trials(detector), options.trials, "JPEG", quality=85)
     return 0

@@ -63,6 +63,12 @@ def _sum(x: Tensor) -> Tensor:
     return total
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a step needs more than one value of each channel."""
+    kinds = nn.BatchNorm2d, nn.SyncBatchNorm
+    return any(isinstance(module, kinds) for module in model.modules())
+
+
 def synchronize_batch_norms(model: nn.Module, device: torch.device) -> nn.Module:
     """Makes every batch norm of a model, on `device`, one over all processes.
 

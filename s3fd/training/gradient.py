@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
 from s3fd.models import S3FD
+from s3fd.training.batch_norm import has_batch_norm
 from s3fd.training.distributed import Processes
 from s3fd.training.loss import DetectionLoss
 from s3fd.training.precision import Precision
@@ -57,7 +59,8 @@ class StepGradient:
             add up to the losses.
 
         Raises:
-            ValueError: some process has fewer images than parts.
+            ValueError: some process has fewer images than parts, or a part is one image of which the
+                coarsest level sees one place: batch norm has nothing to take a variance of.
         """
         if batch.whole < self.processes.size * self.parts:
             raise ValueError(
@@ -82,6 +85,12 @@ class StepGradient:
     def _match(self, batch: Batch) -> Tensor:
         height, width = batch.images.shape[-2:]
         feature_sizes = self.model.grid.feature_sizes((height, width))
+        values = self.processes.size * len(batch.images) * math.prod(feature_sizes[-1])
+        if values == 1 and has_batch_norm(self.model):
+            raise ValueError(
+                f"batch_size: batch norm can't learn from one image of {height} x {width} px at a "
+                "time; enlarge it or input_size, or lower accumulate"
+            )
         return self.loss.match(
             feature_sizes, _boxes(batch), batch.ignore.split(batch.ignore_counts)
         )

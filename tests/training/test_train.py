@@ -239,6 +239,14 @@ def test_a_step_with_fewer_images_than_parts_is_said(make_config, tmp_path):
         train(config, progress=False)
 
 
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 2, "accumulate": 2}, {"batch_size": 1}], ids=["accumulate", "batch"]
+)
+def test_a_batch_norm_of_one_value_is_said(make_config, tmp_path, change):
+    with pytest.raises(ValueError, match="batch norm can't learn from one image of 64 x 64 px"):
+        train(make_config(tmp_path, **change), progress=False)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_photos_that_cannot_be_read_are_named_in_one_line(make_config, data, tmp_path, workers):
     broken = tmp_path / "data"
