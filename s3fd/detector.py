@@ -56,8 +56,8 @@ class FaceDetector:
     Call it for images at hand; `stream` takes folders, videos, cameras and whatever does not fit
     into memory; `detect_multiscale` looks closer.
 
-    Images are shrunk by their own factor (antialiased, never enlarged but in `detect_multiscale`),
-    padded on the right and below with what the network sees as its mean colour, and go through the
+    Images are shrunk by their own factor (antialiased; enlarged only for `min_face` and in
+    `detect_multiscale`), padded on the right and below with what the network sees as its mean colour, and go through the
     network together. How much an image is padded depends on its own size alone, and only images of
     one padded size share a batch: what is found in an image does not depend on the others, but for
     rounding.
@@ -67,8 +67,8 @@ class FaceDetector:
     Args:
         model: a copy of it is used, with its batch norms folded: the model itself may be trained
             on.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None is CUDA where there is a GPU,
-            and the CPU elsewhere.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None is CUDA where there are a GPU
+            and the package's kernels for it, and the CPU elsewhere.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of the weights and of what the
             network computes; or ``"auto"``: bfloat16 on a CPU that multiplies in it, float32
             elsewhere. Boxes and scores are float32 in any.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
 import torch
 
+from s3fd._extension import no_cuda_reason
 from s3fd.messages import shown
 
 Device: TypeAlias = str | torch.device | None
@@ -28,6 +30,9 @@ def available_devices() -> list[str]:
 def resolve_device(device: Device) -> torch.device:
     """The device of this name, or the default: CUDA where there is a GPU, and the CPU elsewhere.
 
+    A GPU without CUDA kernels of this package is not taken by default, which a warning says: its
+    first detection would be an error.
+
     Raises:
         ValueError: there is no such device here; the message says why and lists those there are.
 
@@ -37,7 +42,7 @@ def resolve_device(device: Device) -> torch.device:
     """
     available = available_devices()
     if device is None:
-        return torch.device("cuda" if "cuda:0" in available else "cpu")
+        return torch.device("cuda" if "cuda:0" in available and _has_kernels() else "cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
@@ -50,6 +55,18 @@ def resolve_device(device: Device) -> torch.device:
             raise ValueError(f"device: {resolved} can't be used: {why_no_cuda()}; use 'cpu'")
         return resolved
     raise ValueError(f"device: expected one of {available}, got {str(resolved)!r}")
+
+
+def _has_kernels() -> bool:
+    reason = no_cuda_reason()
+    if reason is not None:
+        warnings.warn(
+            f"the CPU is used and not the GPU, since s3fd has no CUDA kernels here: {reason}. "
+            "Install it again where nvcc of torch's CUDA version is on the PATH, or name the "
+            "device: 'cpu'",
+            stacklevel=3,
+        )
+    return reason is None
 
 
 def why_no_cuda() -> str:

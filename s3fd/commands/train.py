@@ -48,8 +48,8 @@ def train(
     """Train a detector.
 
     What is done stands in --config; then --set counts, then the other options. The defaults shown
-    are those of the config `light`, which also validates every 10 000 steps and calibrates. On
-    several GPUs or machines:
+    are those of the config `light`, which also validates and calibrates. On several GPUs or
+    machines:
     torchrun --nproc-per-node N -m s3fd train ...
 
     A run that was stopped goes on with the same command and --resume; --steps may then differ.
