@@ -116,7 +116,10 @@ class SizedDrawing:
 
     def _with_graphics(self, ground: Sample) -> Sample:
         chosen = self.rng.random() < self.recipe.graphics
-        return with_graphics(ground, self.rng, self.typefaces) if chosen else ground
+        # Where every photo of a set has faces a ground may have some, too: they stay as they are.
+        if not chosen or len(ground.boxes):
+            return ground
+        return with_graphics(ground, self.rng, self.typefaces)
 
     def _on_a_ground(self, ground: Sample) -> Sample:
         side = self.size // int(self.rng.integers(2, 5))

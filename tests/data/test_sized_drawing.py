@@ -154,6 +154,22 @@ def test_a_set_in_which_every_photo_has_faces_will_do(photos):
     assert sum(batch.counts) > 0
 
 
+def test_no_letters_lie_on_faces_where_every_photo_has_some(photos, monkeypatch):
+    grounds = []
+
+    def drawn(ground, rng, typefaces):
+        grounds.append(ground)
+        return replace(ground, image=np.zeros_like(ground.image))
+
+    monkeypatch.setattr(sized_drawing, "with_graphics", drawn)
+    batches = [run(photos[2:4], empty=1.0, graphics=1.0)[step] for step in range(3)]
+    assert grounds
+    assert not any(len(ground.boxes) for ground in grounds)
+    faces = [face for batch in batches for face in faces_of(batch)]
+    assert faces
+    assert all(face.float().mean() > 100 for face in faces)
+
+
 def test_distractors_are_shown_as_often_as_faces_are_not(tmp_path, photos):
     Image.new("RGB", (320, 320), (255, 0, 0)).save(tmp_path / "red.png")
     corner = np.array([[100, 100, 160, 160]], np.float32)
