@@ -29,9 +29,9 @@ def fold_calibration(model: S3FD, *, shift: float, scale: float) -> None:
         raise ValueError(
             f"shift and scale: expected finite numbers, scale above 0, got {shift} and {scale}"
         )
-    for layer in model.head.logits:
+    for layer, shapes in zip(model.head.logits, model.grid.num_shapes, strict=True):
         assert isinstance(layer, nn.Conv2d)
         assert layer.bias is not None
         layer.weight.div_(scale)
         layer.bias.div_(scale)
-        layer.bias[-1] -= shift / scale
+        layer.bias.view(shapes, -1)[:, -1] -= shift / scale  # of each anchor shape, the face

@@ -5,16 +5,31 @@ from s3fd.models import S3FD
 from s3fd.models.calibrate import fold_calibration
 from s3fd.ops import max_out_background
 
+LAYOUT = {
+    "stem": [8], "separable": 8, "blocks": [[16, 16, 2], [16, 16, 2], [16, 16, 2]], "last": 16,
+    "extras": [[8, 16], [8, 16], [8, 16]],
+}  # fmt: skip
+MODELS = [
+    {"backbone": "light", "backgrounds": 1}, {"backbone": "light", "backgrounds": 3},
+    {"backbone": "mobilenet_v2", "backgrounds": 1, "layout": LAYOUT},  # two shapes at first
+    {"backbone": "mobilenet_v2", "backgrounds": 3, "layout": LAYOUT},
+]  # fmt: skip
 
-@pytest.mark.parametrize("backgrounds", [1, 3])
-def test_the_log_odds_follow_the_line(backgrounds):
+
+@pytest.mark.parametrize("options", MODELS)
+def test_the_log_odds_follow_the_line(options):
     torch.manual_seed(0)
-    model = S3FD("light", backgrounds=backgrounds).eval()
+    model = S3FD(**options).eval()
     x = model.preprocess(torch.randint(0, 256, (1, 3, 128, 128), dtype=torch.uint8))
 
     def log_odds():
         logits, deltas = model(x)
-        maps = [max_out_background(level) for level in logits]
+        shapes = model.grid.num_shapes
+        anchors = [
+            level.unflatten(1, (count, -1)).flatten(0, 1)
+            for level, count in zip(logits, shapes, strict=True)
+        ]  # [B * shapes, C, H, W]
+        maps = [max_out_background(level) for level in anchors]
         return torch.cat([(m[:, 1] - m[:, 0]).flatten() for m in maps]), deltas
 
     with torch.no_grad():
