@@ -114,8 +114,11 @@ def lines(peers: Sequence[Peer], photos: Sequence[AnnotatedImage], options: str)
         cells = f"{peer.size / 1e6:.1f} MB | {precisions} | {1000 * median(peer.seconds):.0f}"
         yield f"| {peer.name} | {cells} |"
     yield ""
-    yield f"FDDB, {len(photos)} photos, {faces} faces, boxes around the ellipses; processor time on"
-    yield f"one thread of {machine(torch.device('cpu'))['cpu']}, medians, decoding not included:"
+    sizes = [faces.image_size for faces in peers[0].found]
+    height, width = (median(sides) for sides in zip(*sizes, strict=True))
+    yield f"FDDB, {len(photos)} photos, {faces} faces, boxes around the ellipses; processor time in"
+    yield f"float32 on one thread of {machine(torch.device('cpu'))['cpu']}, decoding not included,"
+    yield f"medians of times and sizes, {width:.0f} x {height:.0f} px:"
     yield f"`python benchmarks/accuracy.py {options}`."
 
 

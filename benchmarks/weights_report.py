@@ -241,7 +241,9 @@ def figures(
         for size in ((640, 480), (1024, 768))
     )
     processor = machine(torch.device("cpu"))["cpu"]
-    yield f"Time of an image: {times} ({processor}, {torch.get_num_threads()} threads)."
+    threads = torch.get_num_threads()
+    on = f"{processor}, {threads} thread{'' if threads == 1 else 's'}, {detector.precision}"
+    yield f"Time of an image in memory: {times} ({on})."
 
 
 def _set_row(part: Measured, threshold: float) -> list[str]:
