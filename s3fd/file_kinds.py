@@ -20,14 +20,13 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 VIDEO_FORMATS = {
-    ".avi": "avi",
     ".m4v": "mp4",
     ".mkv": "matroska",
     ".mov": "mov",
     ".mp4": "mp4",
     ".webm": "webm",
 }
-"""Those that are written, and what FFmpeg calls them."""
+"""Those that are written, and what FFmpeg calls them. In an .avi, frames have no own times."""
 _PILLOW_SUFFIXES = JPEG_SUFFIXES | {
     *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
     *(".tga", ".tif", ".tiff", ".webp"),

@@ -67,15 +67,65 @@ def test_a_video_that_breaks_off_is_an_error_beside_what_was_found(run, clip, tm
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip-faces.mp4"]
 
 
+NO_SPACE = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "closing"),
+    [
+        (NO_SPACE, "No space left on device", None),
+        (av.ArgumentError(22, "Invalid argument"), "can't be written (Invalid argument)", None),
+        (av.ExternalError(1, "no such preset"), "can't be written (no such preset)", None),
+        (av.ExternalError(1, "no such preset"), "can't be written (no such preset)", NO_SPACE),
+        (NO_SPACE, "No space left on device", av.ExternalError(1, "no trailer")),
+    ],
+)
 def test_a_copy_that_cannot_be_written_is_an_error_and_its_faces_are_kept(
-    run, clip, tmp_path, monkeypatch
+    run, clip, tmp_path, monkeypatch, error, why, closing
 ):
     def fails(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
+    class Container:
+        """Fails when it is closed, too."""
+
+        def __init__(self, container):
+            self._container = container
+
+        def __enter__(self):
+            return self._container.__enter__()
+
+        def __exit__(self, *_):
+            self._container.close()
+            if closing is not None:
+                raise closing
+
+    open_any = av.open
+
+    def open_failing(file, mode="r", **options):
+        container = open_any(file, mode, **options)
+        return container if mode == "r" else Container(container)
+
+    monkeypatch.setattr(av, "open", open_failing)
     monkeypatch.setattr("s3fd.images.video_copy._Copy.write", fails)
-    result = run("detect", clip, "--out", tmp_path / "out", "--json", "-")
+    result = run("detect", clip, ASTRONAUT, "--out", tmp_path / "out", "--json", "-")
     assert result.exit_code == 1
-    assert "clip-faces.mp4 can't be written (No space left on device)" in result.stderr
+    assert f"clip-faces.mp4 can't be written ({why})" in result.stderr
+    assert result.stderr.count("error: ") == 1
     assert len([line for line in result.stdout.splitlines() if '"frame"' in line]) == 6
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut-faces.jpg"]
+
+
+def test_an_avi_has_a_copy_in_mp4(run, clip, tmp_path):
+    with av.open(str(tmp_path / "old.avi"), "w") as container:
+        video = container.add_stream("mjpeg", rate=10)
+        video.width, video.height, video.pix_fmt = 192, 128, "yuvj420p"
+        for frame in read_video(clip):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame.pixels, "rgb24")))
+        container.mux(video.encode())
+    result = run("detect", tmp_path / "old.avi", ASTRONAUT, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    drawn = tmp_path / "out" / "old-faces.mp4"
+    assert [frame.time for frame in read_video(drawn)] == pytest.approx(
+        [number / 10 for number in range(6)], abs=0.001
+    )

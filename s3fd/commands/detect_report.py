@@ -220,9 +220,9 @@ class DetectReport:
             self._cannot_write(self._rows[-1], error)
 
     def _abandon_video(self, error: BaseException) -> None:
-        """Leaves no half of a copy behind."""
+        """Leaves no half of a copy behind; what else fails in it then says nothing new."""
         self._write_frame = None
-        with suppress(type(error)):
+        with suppress(type(error), OSError, ValueError):
             self._copy.__exit__(type(error), error, error.__traceback__)
 
     def _cannot_write(self, row: _Row, error: Exception) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["copied_video"]
 
-_TICK = Fraction(1, 90_000)  # of a second: divides the frames of all usual rates
+# Of a second: divides the frames of most rates. MPEG-4, the codec of an .mp4 where FFmpeg has no
+# encoder of H.264, takes none below 1 / 65 535.
+_TICK = Fraction(1, 60_000)
 _BITS_PER_PIXEL = 0.15  # of each frame: faces stay as sharp as they were
 
 
@@ -64,14 +66,23 @@ def copied_video(
     if kind is None:
         raise ImageError(f"{name}: expected a name with one of the ends {sorted(VIDEO_FORMATS)}")
     av = pyav(name)
-    with open_video(source) as original, whole_file(target) as file:
+
+    @contextmanager
+    def one_error() -> Iterator[None]:
         try:
-            with av.open(file, "w", format=kind) as container:
-                copy = _Copy(original, container, name)
-                yield copy.write
-                copy.finish()
+            yield
         except av.FFmpegError as error:
             raise ImageError(f"{name}: can't be written ({reason(error)})") from error
+
+    with (
+        open_video(source) as original,
+        whole_file(target) as file,
+        one_error(),
+        av.open(file, "w", format=kind) as container,
+    ):
+        copy = _Copy(original, container, name)
+        yield one_error()(copy.write)  # so that what is thrown back in comes out as the same error
+        copy.finish()
 
 
 class _Copy:

@@ -1,11 +1,13 @@
 """Copies of videos with other pictures, the same times and the same sound."""
 
+import io
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from s3fd.file_kinds import VIDEO_FORMATS
 from s3fd.images import ImageError, ImageWarning
 from s3fd.images.video import read_video
 
@@ -14,6 +16,15 @@ av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is need
 from s3fd.images.video_copy import copied_video  # noqa: E402
 
 TIMES = [0, 40, 80, 200, 240, 900]  # in ms: not at equal distances
+
+
+def encoder_is_there(kind):
+    with av.open(io.BytesIO(), "w", format=kind) as container:
+        name = container.default_video_codec
+    try:
+        return av.Codec(name, "w") is not None
+    except ValueError:
+        return False
 
 
 def write_video(path, codec="aac", size=(64, 48), rotation=0):
@@ -53,10 +64,13 @@ def sound_of(path):
     return np.concatenate(frames, axis=1).astype(float)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+@pytest.mark.parametrize("suffix", sorted(VIDEO_FORMATS))
 def test_pictures_change_while_times_and_sound_stay(tmp_path, suffix):
-    source = write_video(tmp_path / f"clip.{suffix}")
-    target = tmp_path / f"drawn.{suffix}"
+    if not encoder_is_there(VIDEO_FORMATS[suffix]):
+        pytest.skip(f"PyAV has no encoder for {suffix}")
+    sound = "libopus" if suffix == ".webm" else "aac"
+    source = write_video(tmp_path / f"clip{suffix}".replace(".webm", ".mkv"), sound)
+    target = tmp_path / f"drawn{suffix}"
     with copied_video(source, target) as write:
         for frame in read_video(source):
             write(255 - frame.pixels, frame.time)
@@ -115,6 +129,46 @@ def test_sound_that_a_file_cannot_hold_is_left_out_with_a_warning(tmp_path):
     with pytest.warns(ImageWarning, match=r"drawn\.webm: without its sound"):
         copy_as_it_is(source, tmp_path / "drawn.webm")
     assert len(list(read_video(tmp_path / "drawn.webm"))) == len(TIMES)
+
+
+def test_an_error_of_ffmpeg_is_one_of_the_copy(tmp_path, monkeypatch):
+    """The same one for who writes a picture and who leaves the context with it."""
+    monkeypatch.setattr("s3fd.images.video_copy._TICK", Fraction(1, 2**31 - 1))
+    monkeypatch.setattr("s3fd.images.video_copy.VIDEO_FORMATS", {".avi": "avi"})  # of MPEG-4
+    source = write_video(tmp_path / "clip.mp4")
+    copy = copied_video(source, tmp_path / "drawn.avi")
+    write = copy.__enter__()
+    with pytest.raises(ImageError, match=r"drawn\.avi: can't be written") as caught:
+        write(np.zeros((48, 64, 3), np.uint8), 0)
+    assert not copy.__exit__(caught.type, caught.value, caught.tb)  # no other one is raised
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4"]
+
+
+def test_mpeg4_stands_in_for_h264_at_the_same_times(tmp_path, monkeypatch):
+    from s3fd.images import video_copy
+
+    class Container:
+        """One whose default is MPEG-4, as where FFmpeg was built without an encoder of H.264."""
+
+        default_video_codec = "mpeg4"
+
+        def __init__(self, container):
+            self._container = container
+
+        def __getattr__(self, name):
+            return getattr(self._container, name)
+
+    class Copy(video_copy._Copy):
+        def __init__(self, original, container, name):
+            super().__init__(original, Container(container), name)
+
+    monkeypatch.setattr(video_copy, "_Copy", Copy)
+    source = write_video(tmp_path / "clip.mp4")
+    copy_as_it_is(source, tmp_path / "drawn.mp4")
+    with av.open(str(tmp_path / "drawn.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
+    times = [frame.time for frame in read_video(tmp_path / "drawn.mp4")]
+    assert times == pytest.approx([milliseconds / 1000 for milliseconds in TIMES], abs=0.002)
 
 
 def test_a_copy_that_is_not_finished_leaves_no_file(tmp_path):
