@@ -62,6 +62,8 @@ def load_batches(
     """
     if workers < 0:
         raise ValueError(f"workers: expected at least 0, got {workers}")
+    if not 0 <= start <= len(batches):
+        raise ValueError(f"start: expected 0 to the {len(batches)} steps of batches, got {start}")
     if render_on is not None:
         render_on = resolve_device(render_on)
     watch = _Watch(len(batches.photos), corrupt_share, say or _warn)

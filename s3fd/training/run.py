@@ -139,27 +139,28 @@ class Run:
         save_checkpoint(weights, out / weights_name, metadata)
         state = {
             "step": self.step,
-            "sampler": {"step": self.step, "seed": self.config.seed, "photos": self.photos},
+            "sampler": {"photos": self.photos},
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {"learning_rate": learning_rate(self.config, self.step)},
             "scaler": self.precision.scaler.state_dict(),
             "random": random_states,
             "best": self.best,
         }
         if self._start is not None:
             state["start"] = self._start.state_dict()
-        save_state(out / name, self.config, state)
+        save_state(out / name, self.config, self.model.config, state)
 
     def load(self) -> None:
         """Goes on from the checkpoint, which the first process reads.
 
         Raises:
-            ValueError: it does not belong to this run.
+            ValueError: it does not belong to this run, or has done more steps than wanted.
         """
         path = self.config.out / files.LAST
-        state: dict[str, Any] = self.processes.on_first(lambda: load_state(path, self.config))
+        state: dict[str, Any] = self.processes.on_first(
+            lambda: load_state(path, self.config, self.model.config)
+        )
         try:
             photos = state["sampler"]["photos"]
             if photos == self.photos:
@@ -172,6 +173,11 @@ class Run:
         if photos != self.photos:
             raise ValueError(
                 f"{path} belongs to a run with {shown(photos)} photos; data has {self.photos}"
+            )
+        if self.step > self.config.steps:
+            raise ValueError(
+                f"steps: expected at least the {self.step} that {path} has done, got "
+                f"{self.config.steps}"
             )
 
     def _restore(self, state: dict[str, Any]) -> None:

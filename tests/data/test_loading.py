@@ -113,8 +113,12 @@ def test_faces_that_are_too_small_are_counted_once(wider):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"workers": -1}, "workers: expected"), ({"corrupt_share": 1.1}, "corrupt_share: expected")],
-)
+    [
+        ({"workers": -1}, "workers: expected"), ({"corrupt_share": 1.1}, "corrupt_share: expected"),
+        ({"start": -1}, "start: expected 0 to the 8 steps"),
+        ({"start": 9}, "start: expected 0 to the 8 steps of batches, got 9"),
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be_are_named(wider, change, message):
     with pytest.raises(ValueError, match=message):
         next(load_batches(batches(wider), **change))

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from s3fd.models import S3FD, ModelConfig, save_checkpoint
 from s3fd.training import files, run, train
 from s3fd.training.checkpoint import save_state
 
 # Two checkpoints, of which the second is the best, too: 14 times something is brought to the disk.
 SHORT = {"steps": 2, "checkpoint_every": 1, "validate_every": 2, "validation_photos": 1}
 WRITES = 14
+# The first steps have the same learning rate, whichever number of them is said to be the last.
+LATE = {"schedule": "late", "decay": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +173,54 @@ def test_a_finished_run_may_be_made_longer(make_config, tmp_path):
     assert torch.load(tmp_path / files.LAST, weights_only=True)["step"] == 5
 
 
+def test_a_run_is_not_made_shorter_than_it_is(make_config, tmp_path):
+    train(make_config(tmp_path, steps=3, **LATE), progress=False)
+    log = (tmp_path / files.LOG).read_bytes()
+    with pytest.raises(
+        ValueError, match=r"steps: expected at least the 3 that .*last\.pt has done"
+    ):
+        train(make_config(tmp_path, steps=2, **LATE), resume=True, progress=False)
+    assert (tmp_path / files.LOG).read_bytes() == log
+    train(make_config(tmp_path, steps=3, **LATE), resume=True, progress=False)
+
+
+@pytest.fixture
+def variant(tmp_path):
+    """Weights of a network that has the shapes of another one."""
+    torch.manual_seed(5)
+    save_checkpoint(S3FD("light", channel_order="BGR", scale=0.5).eval(), tmp_path / "bgr")
+    return tmp_path / "bgr"
+
+
+@pytest.mark.parametrize("change", ["left out", "replaced"])
+def test_a_run_does_not_go_on_with_another_network_of_the_same_shapes(
+    make_config, tmp_path, variant, weights, change
+):
+    settings = {"weights": variant, **LATE}
+    whole = weights(train(make_config(tmp_path / "whole", **settings), progress=False))
+    out = tmp_path / "parts"
+    train(make_config(out, **{**settings, "steps": 3}), progress=False)
+    save_checkpoint(S3FD("light"), variant)
+    other = settings if change == "replaced" else LATE
+    message = r"another network: channel_order \('BGR' there\), scale \(0\.5 there\); set weights"
+    with pytest.raises(ValueError, match=message):
+        train(make_config(out, **other), resume=True, progress=False)
+    remedy = {**settings, "weights": out / files.WEIGHTS}
+    assert weights(train(make_config(out, **remedy), resume=True, progress=False)) == whole
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(make_config, tmp_path, weights):
+    whole = weights(train(make_config(tmp_path / "whole", **LATE), progress=False))
+    out = tmp_path / "parts"
+    train(make_config(out, **{**LATE, "steps": 3}), progress=False)
+    state = torch.load(out / files.LAST, weights_only=True)
+    del state["network"]
+    state["schedule"] = {"learning_rate": 1e-3}
+    state["sampler"] |= {"step": 3, "seed": 1}
+    torch.save(state, out / files.LAST)
+    assert weights(train(make_config(out, **LATE), resume=True, progress=False)) == whole
+
+
 def test_a_setting_that_is_younger_than_a_run_is_what_it_is_by_default(make_config, tmp_path):
     train(make_config(tmp_path, steps=3), progress=False)
     state = torch.load(tmp_path / files.LAST, weights_only=True)
@@ -206,5 +257,6 @@ def test_a_damaged_checkpoint_is_one_line_that_names_it(make_config, tmp_path, w
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")  # noqa: PTH110
 @pytest.mark.parametrize("numbers", [1, 1_000_000])
 def test_a_checkpoint_on_a_full_disk_is_an_error_that_says_so(make_config, tmp_path, numbers):
+    state = {"model": torch.zeros(numbers)}
     with pytest.raises(OSError, match=r"Errno 28.*/dev/full"):
-        save_state(Path("/dev/full"), make_config(tmp_path), {"model": torch.zeros(numbers)})
+        save_state(Path("/dev/full"), make_config(tmp_path), ModelConfig(), state)
