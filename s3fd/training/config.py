@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from s3fd.data import Augmentation
+from s3fd.messages import shown
 from s3fd.settings import Range, check_box_margins, check_settings
 
 _Positive: TypeAlias = Annotated[int, Range(1)]
@@ -156,6 +158,7 @@ class TrainingConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        self._take_paths()
         check_settings(self)
         self._check_schedule()
         if self.imagenet is not None and self.model != "vgg16":
@@ -176,6 +179,17 @@ class TrainingConfig:
                 f"got {self.accumulate}"
             )
 
+    def _take_paths(self) -> None:
+        """Makes paths of all that means one, since text is what callers have."""
+        for name in ("data", "out", "cache", "imagenet", "weights", "validation"):
+            value = getattr(self, name)
+            if value is not None or name in ("data", "out"):
+                object.__setattr__(self, name, _path(name, value))
+        if isinstance(self.distractors, str | os.PathLike):
+            raise TypeError(f"distractors: expected a list of files, got {shown(self.distractors)}")
+        files = tuple(_path("distractors", file) for file in self.distractors)
+        object.__setattr__(self, "distractors", files)
+
     def _shows_distractors(self) -> bool:
         return self.augmentation.crop == "size" and self.augmentation.distractors > 0
 
@@ -191,3 +205,9 @@ class TrainingConfig:
             raise ValueError(
                 f"milestones: the schedule {self.schedule!r} has none; use schedule 'steps'"
             )
+
+
+def _path(name: str, value: str | os.PathLike[str]) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}: expected a path, got {shown(value)}")
+    return Path(value)
