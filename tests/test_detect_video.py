@@ -71,17 +71,17 @@ NO_SPACE = OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize(
-    ("error", "why", "closing"),
+    ("error", "message", "closing"),
     [
-        (NO_SPACE, "No space left on device", None),
-        (av.ArgumentError(22, "Invalid argument"), "can't be written (Invalid argument)", None),
-        (av.ExternalError(1, "no such preset"), "can't be written (no such preset)", None),
-        (av.ExternalError(1, "no such preset"), "can't be written (no such preset)", NO_SPACE),
-        (NO_SPACE, "No space left on device", av.ExternalError(1, "no trailer")),
+        (NO_SPACE, "mp4 can't be written (No space left on device)", None),
+        (av.ArgumentError(22, "invalid"), "mp4: can't be written (invalid)", None),
+        (av.ExternalError(1, "no preset"), "mp4: can't be written (no preset)", None),
+        (av.ExternalError(1, "no preset"), "mp4: can't be written (no preset)", NO_SPACE),
+        (NO_SPACE, "mp4 can't be written (No space left on device)", av.ExternalError(1, "no end")),
     ],
 )
 def test_a_copy_that_cannot_be_written_is_an_error_and_its_faces_are_kept(
-    run, clip, tmp_path, monkeypatch, error, why, closing
+    run, clip, tmp_path, monkeypatch, error, message, closing
 ):
     def fails(*_):
         raise error
@@ -110,7 +110,7 @@ def test_a_copy_that_cannot_be_written_is_an_error_and_its_faces_are_kept(
     monkeypatch.setattr("s3fd.images.video_copy._Copy.write", fails)
     result = run("detect", clip, ASTRONAUT, "--out", tmp_path / "out", "--json", "-")
     assert result.exit_code == 1
-    assert f"clip-faces.mp4 can't be written ({why})" in result.stderr
+    assert f"clip-faces.{message}" in result.stderr
     assert result.stderr.count("error: ") == 1
     assert len([line for line in result.stdout.splitlines() if '"frame"' in line]) == 6
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut-faces.jpg"]

@@ -226,8 +226,11 @@ class DetectReport:
             self._copy.__exit__(type(error), error, error.__traceback__)
 
     def _cannot_write(self, row: _Row, error: Exception) -> None:
-        why = str(getattr(error, "strerror", None) or error).removeprefix(f"{row.drawn}: ")
-        self.fail(str(row.photo.path), f"{row.drawn} can't be written ({why})")
+        text = str(error)
+        if not text.startswith(f"{row.drawn}: "):
+            why = getattr(error, "strerror", None) or text
+            text = f"{row.drawn} can't be written ({why})"
+        self.fail(str(row.photo.path), text)
         row.drawn = None
 
     def _write_record(self, place: dict[str, Any], row: _Row) -> None:
