@@ -90,9 +90,23 @@ class Batch:
 
 
 def input_sizes(input_size: int, augmentation: Augmentation) -> NDArray[np.int64]:
-    """Sides of the images at each of `Augmentation.scales`, multiples of 32 from 64 on."""
+    """Sides of the images at each of `Augmentation.scales`, multiples of 32 from 64 on.
+
+    Raises:
+        ValueError: `input_size` is no multiple of 32 of at least 64.
+    """
+    if input_size < 64 or input_size % 32:
+        raise ValueError(f"input_size: expected a multiple of 32 of at least 64, got {input_size}")
     scaled = np.round(input_size * np.array(augmentation.scales) / 32).astype(np.int64) * 32
     return np.maximum(scaled, 64)
+
+
+def image_counts(batch_size: int, input_size: int, augmentation: Augmentation) -> NDArray[np.int64]:
+    """How many images a step has at each of `Augmentation.scales`: about as many pixels."""
+    sizes = input_sizes(input_size, augmentation)
+    counts = np.round(batch_size * (input_size / sizes) ** 2).astype(np.int64)
+    # Batch norm needs two values where the coarsest level has one cell.
+    return np.maximum(min(2, batch_size), counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +167,6 @@ class TrainingBatches(Dataset[Batch]):
         world: int = 1,
         open_photo: Opener = open_photo,
     ) -> None:
-        if input_size < 64 or input_size % 32:
-            raise ValueError(
-                f"input_size: expected a multiple of 32 of at least 64, got {input_size}"
-            )
         if batch_size < 1 or steps < 1:
             raise ValueError(
                 f"batch_size and steps: expected at least 1, got {batch_size} and {steps}"
@@ -167,12 +177,11 @@ class TrainingBatches(Dataset[Batch]):
         self._samples = TrainingSamples(images, augmentation, seed, open_photo)
         self._rank, self._world = rank, world
         sizes = input_sizes(input_size, augmentation)
-        counts = np.round(batch_size * (input_size / sizes) ** 2).astype(int)
-        # Batch norm needs two values where the coarsest level has one cell.
-        counts = np.maximum(min(2, batch_size), counts)
-        if counts.min() < world:
+        counts = image_counts(batch_size, input_size, augmentation)
+        fewest = counts[np.array(augmentation.scale_shares) > 0].min()
+        if fewest < world:
             raise ValueError(
-                f"batch_size: some steps have {counts.min()} images, too few for {world} processes"
+                f"batch_size: some steps have {fewest} images, too few for {world} processes"
             )
         rng = np.random.default_rng(seed)
         drawn = rng.choice(len(sizes), size=steps, p=augmentation.scale_shares)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
 from s3fd.models import S3FD
-from s3fd.training.batch_norm import has_batch_norm
 from s3fd.training.distributed import Processes
 from s3fd.training.loss import DetectionLoss
 from s3fd.training.precision import Precision
@@ -34,7 +32,8 @@ class StepGradient:
         loss: of its maps.
         precision: in what it computes.
         processes: those that share the step.
-        parts: in how many pieces each of them takes its images, one after the other.
+        parts: in how many pieces each of them takes its images, one after the other; see
+            `s3fd.training.step_sizes` for how many there may be.
         box_weight: lambda of the paper.
         memory_format: of the network's input.
     """
@@ -57,17 +56,7 @@ class StepGradient:
         Returns:
             float32 ``[2]``: this process's share of class and box loss; the shares of all processes
             add up to the losses.
-
-        Raises:
-            ValueError: some process has fewer images than parts, or a part is one image of which the
-                coarsest level sees one place: batch norm has nothing to take a variance of.
         """
-        if batch.whole < self.processes.size * self.parts:
-            raise ValueError(
-                f"batch_size: a step of {batch.whole} images can't be shared out among "
-                f"{self.processes.size} processes with {self.parts} parts each; enlarge it, or "
-                "lower accumulate"
-            )
         pieces = batch.to(self.processes.device, non_blocking=True).split(self.parts)
         matched = [self._match(piece) for piece in pieces]
         counts = torch.stack([self.loss.counts(matches) for matches in matched])  # [parts, 2]
@@ -85,12 +74,6 @@ class StepGradient:
     def _match(self, batch: Batch) -> Tensor:
         height, width = batch.images.shape[-2:]
         feature_sizes = self.model.grid.feature_sizes((height, width))
-        values = self.processes.size * len(batch.images) * math.prod(feature_sizes[-1])
-        if values == 1 and has_batch_norm(self.model):
-            raise ValueError(
-                f"batch_size: batch norm can't learn from one image of {height} x {width} px at a "
-                "time; enlarge it or input_size, or lower accumulate"
-            )
         return self.loss.match(
             feature_sizes, _boxes(batch), batch.ignore.split(batch.ignore_counts)
         )

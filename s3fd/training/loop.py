@@ -26,6 +26,7 @@ from s3fd.training.optimizer import learning_rate
 from s3fd.training.photos import RunPhotos
 from s3fd.training.progress import ProgressLine
 from s3fd.training.run import Run
+from s3fd.training.step_sizes import check_step_sizes
 from s3fd.training.validation import Validation
 from s3fd.training.workers import within_processors
 
@@ -105,7 +106,9 @@ class _Loop:
         self.config = config
         self.processes = processes
         self.speaks = progress and processes.is_first
-        typefaces(config.augmentation.fonts)  # missing ones are told before photos are decoded
+        # What can't be is told before photos are decoded.
+        typefaces(config.augmentation.fonts)
+        check_step_sizes(config, processes.size)
         self.photos = RunPhotos.from_config(config)
         self.batches = TrainingBatches(
             self.photos.training.photos,

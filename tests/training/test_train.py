@@ -232,19 +232,22 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(make_config,
         assert part in lines[1]
 
 
-def test_a_step_with_fewer_images_than_parts_is_said(make_config, tmp_path):
-    config = make_config(tmp_path, batch_size=2, accumulate=2)
-    object.__setattr__(config, "accumulate", 3)
-    with pytest.raises(ValueError, match="a step of 2 images can't be shared out"):
-        train(config, progress=False)
-
-
 @pytest.mark.parametrize(
-    "change", [{"batch_size": 2, "accumulate": 2}, {"batch_size": 1}], ids=["accumulate", "batch"]
+    ("change", "message"),
+    [
+        ({"batch_size": 48, "accumulate": 4}, "a step of 3 images of 1024 x 1024 px can't be sha"),
+        ({"input_size": 100}, "input_size: expected a multiple of 32 of at least 64, got 100"),
+    ],
 )
-def test_a_batch_norm_of_one_value_is_said(make_config, tmp_path, change):
-    with pytest.raises(ValueError, match="batch norm can't learn from one image of 64 x 64 px"):
-        train(make_config(tmp_path, **change), progress=False)
+def test_a_step_that_can_not_be_done_is_told_before_photos_are_decoded(
+    make_config, tmp_path, change, message
+):
+    light = {"input_size": 256, "augmentation": Augmentation.small_inputs(), **change}
+    config = make_config(tmp_path / "run", cache=tmp_path / "cache", **light)
+    with pytest.raises(ValueError, match=message):
+        train(config, progress=False)
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
