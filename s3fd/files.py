@@ -87,10 +87,15 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def lock(file: IO[bytes]) -> bool:
+def lock(file: IO[bytes], *, wait: bool = False) -> bool:
     """Keeps a file from being locked by others until it is closed; False: one of them was first.
 
     True as well where neither Windows nor the file system can tell.
+
+    Args:
+        file: open. Processes that are forked from this one hold the lock, too, until they end or
+            close it.
+        wait: until the others have closed it, instead of giving False.
     """
     if sys.platform == "win32":
         return True
@@ -98,7 +103,7 @@ def lock(file: IO[bytes]) -> bool:
 
     with suppress(OSError):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.formats.text import MALFORMED
 from s3fd.data.photo import OpenPhoto, decode_photo, upright_size
-from s3fd.files import naming, whole_file
+from s3fd.files import lock, naming, whole_file
 from s3fd.images import ImageError, UInt8Array, open_file
 from s3fd.images.resize import resized
 from s3fd.messages import shown
@@ -57,11 +58,9 @@ class PhotoCache:
             raise ValueError(f"max_side: expected at least {_SMALLEST}, got {max_side}")
         self.folder = Path(folder)
         self.max_side = max_side
-        self._entries: dict[str, _Entry] = {}
-        self._pixels: np.memmap[Any, np.dtype[np.uint8]] | None = None
-        index = self.folder / _INDEX
-        if index.is_file():
-            self._read(index)
+        self._entries: dict[str, _Entry]
+        self._pixels: np.memmap[Any, np.dtype[np.uint8]] | None
+        self._reload()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,44 +71,63 @@ class PhotoCache:
         *,
         workers: int = 0,
         progress: Callable[[int, int], object] | None = None,
+        say: Callable[[str], object] | None = None,
     ) -> None:
         """Decodes the photos that are not there yet, or whose files have changed.
 
         What was decoded stays if this is interrupted. A photo that can't be read is kept as the
-        reason why.
+        reason why, and tried again by the next call. One process at a time adds to a folder, and
+        others wait for it, where the file system knows locks.
 
         Args:
             photos: any number.
             workers: processes that decode; 0: this one does.
             progress: is told how many of how many are done, now and then.
+            say: is told if another process has to be waited for.
 
         Raises:
             OSError: the folder can't be written, such as for lack of space; the message names it.
         """
-        missing = [str(photo.path) for photo in photos if not self._is_fresh(photo)]
-        missing = list(dict.fromkeys(missing))
-        if not missing:
+        if not self._missing(photos):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._pixels = None
-        decode = partial(_decode, max_side=self.max_side)
         pixels = self.folder / _PIXELS
         with naming(pixels), pixels.open("ab") as file:
-            end = max((self._end(entry) for entry in self._entries.values()), default=0)
-            file.truncate(end)  # what an interrupted call has written after its last save
-            file.seek(end)
-            for count, (path, decoded) in enumerate(_map(decode, missing, workers), 1):
-                self._entries[path] = _Entry(
-                    decoded.file, decoded.size, file.tell(), decoded.sizes(), decoded.error
-                )
-                for copy in decoded.copies:
-                    file.write(copy.data)
-                if count % _PHOTOS_BETWEEN_SAVES == 0 or count == len(missing):
-                    file.flush()
-                    os.fsync(file.fileno())
-                    self._write()
-                if progress is not None and (count % 100 == 0 or count == len(missing)):
-                    progress(count, len(missing))
+            if not lock(file):
+                if say is not None:
+                    say(f"waiting for another process that adds photos to the cache {self.folder}")
+                lock(file, wait=True)
+            self._reload()  # others may have added photos
+            self._append(file, self._missing(photos), workers, progress)
+
+    def _missing(self, photos: Sequence[AnnotatedImage]) -> list[str]:
+        missing = [str(photo.path) for photo in photos if not self._is_fresh(photo)]
+        return list(dict.fromkeys(missing))
+
+    def _append(
+        self,
+        file: IO[bytes],
+        missing: Sequence[str],
+        workers: int,
+        progress: Callable[[int, int], object] | None,
+    ) -> None:
+        """Writes photos behind the others, and then the index, now and then."""
+        decode = partial(_decode, max_side=self.max_side)
+        end = max((self._end(entry) for entry in self._entries.values()), default=0)
+        file.truncate(end)  # what an interrupted call has written after its last save
+        file.seek(end)
+        for count, (path, decoded) in enumerate(_map(decode, missing, workers, file), 1):
+            self._entries[path] = _Entry(
+                decoded.file, decoded.size, file.tell(), decoded.sizes(), decoded.error
+            )
+            for copy in decoded.copies:
+                file.write(copy.data)
+            if count % _PHOTOS_BETWEEN_SAVES == 0 or count == len(missing):
+                file.flush()
+                os.fsync(file.fileno())
+                self._write()
+            if progress is not None and (count % 100 == 0 or count == len(missing)):
+                progress(count, len(missing))
 
     @contextmanager
     def open(self, annotated: AnnotatedImage) -> Iterator[OpenPhoto]:
@@ -146,11 +164,19 @@ class PhotoCache:
 
     def _is_fresh(self, photo: AnnotatedImage) -> bool:
         entry = self._entries.get(str(photo.path))
-        return entry is not None and entry.file == _file_stamp(str(photo.path))
+        if entry is None or entry.error:  # what it lacked may be there now, such as a decoder
+            return False
+        return entry.file == _file_stamp(str(photo.path))
 
     @staticmethod
     def _end(entry: _Entry) -> int:
         return entry.offset + 3 * sum(width * height for width, height in entry.copies)
+
+    def _reload(self) -> None:
+        self._entries, self._pixels = {}, None
+        index = self.folder / _INDEX
+        if index.is_file():
+            self._read(index)
 
     def _read(self, index: Path) -> None:
         try:
@@ -212,15 +238,22 @@ def _file_stamp(path: str) -> tuple[int, int]:
 
 
 def _map(
-    function: Callable[[str], _Decoded], paths: Sequence[str], workers: int
+    function: Callable[[str], _Decoded], paths: Sequence[str], workers: int, locked: IO[bytes]
 ) -> Iterator[tuple[str, _Decoded]]:
     if not workers:
         yield from zip(paths, map(function, paths), strict=True)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # A worker outlives a process that is killed, and would keep the lock that it was forked with.
+    inherited = [locked.fileno()] if multiprocessing.get_start_method() == "fork" else []
+    with ProcessPoolExecutor(workers, initializer=_close, initargs=(inherited,)) as pool:
         for begin in range(0, len(paths), 256):  # results wait in memory: no more than these
             part = paths[begin : begin + 256]
             yield from zip(part, pool.map(function, part, chunksize=8), strict=True)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _decode(path: str, max_side: int) -> _Decoded:

@@ -1,13 +1,20 @@
 import json
+import multiprocessing
+import os
 import pickle
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from s3fd.data import Augmentation, PhotoCache, TrainingBatches
+from s3fd.data import cache as cache_module
 from s3fd.data.annotations import AnnotatedImage
 from s3fd.data.photo import decode_photo, open_photo
+from s3fd.files import lock
 from s3fd.images import ImageError
 
 NONE = np.zeros((0, 4), np.float32)
@@ -114,6 +121,93 @@ def test_an_unreadable_photo_says_why_whenever_it_is_opened(tmp_path, photo):
     for each, reason in ((bad, "not a picture"), (missing, "no such file")):
         with pytest.raises(ImageError, match=reason), cache.open(each):
             pass
+
+
+def test_a_photo_that_could_not_be_read_is_tried_again(tmp_path, photo, monkeypatch):
+    def fails(*arguments):
+        raise ImageError("its decoder is not installed")
+
+    monkeypatch.setattr(cache_module, "open_file", fails)
+    PhotoCache(tmp_path / "cache").add([photo])
+    monkeypatch.undo()
+    cache = PhotoCache(tmp_path / "cache")
+    with pytest.raises(ImageError, match="decoder is not installed"), cache.open(photo):
+        pass
+    cache.add([photo])
+    with cache.open(photo) as cached, open_photo(photo) as opened:
+        assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+def assert_all_are_there(folder, photos):
+    cache = PhotoCache(folder)
+    assert len(cache) == len(photos)
+    for each in photos:
+        with cache.open(each) as cached, open_photo(each) as opened:
+            assert (cached.decode(1.0) == opened.decode(1.0)).all()
+
+
+def test_those_who_add_to_one_folder_wait_for_each_other(tmp_path, monkeypatch):
+    photos = []
+    for seed in range(6):
+        picture(64 + seed, 64, seed).save(tmp_path / f"{seed}.png")
+        photos.append(annotated(tmp_path / f"{seed}.png"))
+    decoded, said = [], []
+    first_waits, second_waits = threading.Event(), threading.Event()
+    decode = cache_module._decode
+
+    def slowly(path, max_side):
+        decoded.append(path)
+        if len(decoded) == 2:
+            first_waits.set()
+            assert second_waits.wait(60)
+        return decode(path, max_side)
+
+    def says(message):
+        said.append(message)
+        second_waits.set()
+
+    monkeypatch.setattr(cache_module, "_decode", slowly)
+    folder = tmp_path / "cache"
+    first, second = PhotoCache(folder), PhotoCache(folder)
+    thread = threading.Thread(target=first.add, args=(photos[:4],))
+    thread.start()
+    assert first_waits.wait(60)
+    second.add(photos[2:], say=says)
+    thread.join()
+    assert len(decoded) == 6  # what the first has added, the second takes as it is
+    assert said == [f"waiting for another process that adds photos to the cache {folder}"]
+    assert len(second) == 6
+    assert_all_are_there(folder, photos)
+
+
+def _hangs(path, max_side):
+    (cache_module.Path(path).parent / "worker").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="needs processes that are forked"
+)
+def test_workers_of_a_process_that_was_killed_do_not_keep_the_lock(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(cache_module, "_decode", _hangs)
+    forked = multiprocessing.get_context("fork")
+    adds = forked.Process(
+        target=PhotoCache(tmp_path / "cache").add, args=([photo],), kwargs={"workers": 1}
+    )
+    adds.start()
+    worker = tmp_path / "worker"
+    while not (worker.exists() and worker.read_text()):
+        time.sleep(0.01)
+        assert adds.is_alive()
+    adds.kill()
+    adds.join()
+    orphan = int(worker.read_text())
+    os.kill(orphan, 0)  # it is there
+    try:
+        with (tmp_path / "cache" / "pixels.bin").open("ab") as file:
+            assert lock(file)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
 
 
 def test_a_photo_that_was_not_added_is_named(tmp_path, photo):
