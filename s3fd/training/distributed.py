@@ -29,11 +29,13 @@ class Processes:
         device: where this process computes.
         rank: number of this process, from 0; the first one writes all files.
         size: how many there are.
+        local_rank: number of this process on its machine, from 0.
     """
 
     device: torch.device
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -73,6 +75,25 @@ class Processes:
         result: _Value = answer[0]
         return result
 
+    def on_each_machine(self, function: Callable[[], object]) -> None:
+        """Calls a function on the first process of each machine; all go on when all are done.
+
+        What it raises is raised on all of them.
+        """
+        if self.size == 1:
+            function()
+            return
+        error: Exception | None = None
+        if self.local_rank == 0:
+            try:
+                function()
+            except Exception as raised:
+                error = raised
+        errors: list[Exception | None] = [None] * self.size
+        dist.all_gather_object(errors, error)
+        for error in filter(None, errors):
+            raise error
+
 
 @contextmanager
 def join_processes(device: str | None) -> Iterator[Processes]:
@@ -96,8 +117,9 @@ def join_processes(device: str | None) -> Iterator[Processes]:
             "each process takes the GPU of its own number"
         )
     own = resolve_device(device)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if own.type == "cuda":
-        own = resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
+        own = resolve_device(f"cuda:{local_rank}")
         torch.cuda.set_device(own)
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(
@@ -107,7 +129,7 @@ def join_processes(device: str | None) -> Iterator[Processes]:
         world_size=size,
     )
     try:
-        yield Processes(own, rank, size)
+        yield Processes(own, rank, size, local_rank)
         dist.barrier()  # nobody leaves while another one still talks to it
     finally:
         dist.destroy_process_group()

@@ -128,7 +128,7 @@ class _Loop:
         self.meter = Meter(processes)
 
     def _cached(self) -> Opener:
-        """Opens photos from the cache, which the first process completes."""
+        """Opens photos from the cache, which the first process of each machine completes."""
         config = self.config
         assert config.cache is not None
         folder, side = config.cache, config.cache_side
@@ -141,9 +141,10 @@ class _Loop:
                     self.photos.training.photos,
                     workers=config.workers,
                     progress=line.count,
+                    say=line.say,
                 )
 
-        self.processes.on_first(complete)
+        self.processes.on_each_machine(complete)
         return PhotoCache(folder, max_side=side).open
 
     def run(self, *, resume: bool) -> Path:

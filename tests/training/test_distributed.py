@@ -56,6 +56,24 @@ def test_a_worker_that_dies_is_restarted_and_the_run_ends_as_if_it_had_not(data,
     assert len(state["random"]) == 2
 
 
+def test_each_machine_has_a_cache_of_its_own(data, tmp_path):
+    ended = torchrun(WORKERS / "machines.py", data, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    indices = [json.loads((tmp_path / f"cache of {rank}" / "index.json").read_text())
+               for rank in range(2)]  # fmt: skip
+    assert [len(index["photos"]) for index in indices] == [12, 12]
+    assert torch.load(tmp_path / "run" / files.LAST, weights_only=True)["step"] == 2
+
+
+def test_a_machine_that_can_not_make_its_cache_ends_the_run_of_all(data, tmp_path):
+    (tmp_path / "cache of 1").write_text("no folder")
+    ended = torchrun(WORKERS / "machines.py", data, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    errors = [(tmp_path / f"error of {rank}").read_text() for rank in range(2)]
+    assert errors[0] == errors[1]
+    assert str(tmp_path / "cache of 1") in errors[0]
+
+
 def test_the_command_runs_under_torchrun_and_one_process_speaks(data, tmp_path):
     arguments = [
         "-m", "s3fd", "train", "--data", data, "--out", tmp_path, "--steps", 2, "--batch-size", 4,
