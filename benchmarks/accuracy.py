@@ -33,6 +33,7 @@ from benchmarks._card import into_card
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
+from s3fd.defaults import MAX_SIZE
 from s3fd.evaluation import average_precision
 from s3fd.evaluation.photos import LOWEST_SCORE
 from s3fd.files import whole_file
@@ -60,7 +61,7 @@ class Peer:
     seconds: list[float] = field(default_factory=list)
 
 
-def ours(model: str) -> Peer:
+def ours(model: str, max_size: int | None = MAX_SIZE) -> Peer:
     """A detector of this package, with bundled weights or those of a file."""
     from s3fd.models.checkpoint import weights_path
 
@@ -68,7 +69,7 @@ def ours(model: str) -> Peer:
     path = weights_path(model)
 
     def find(pixels: UInt8Array) -> Detections:
-        return detector(pixels, score_threshold=LOWEST_SCORE)
+        return detector(pixels, score_threshold=LOWEST_SCORE, max_size=max_size)
 
     return Peer(f"s3fd, `{path.stem}`", path.stat().st_size, find)
 
@@ -90,6 +91,27 @@ def yunet(path: Path) -> Peer:
         return Detections(boxes, torch.from_numpy(rows[:, 14].copy()), (height, width))
 
     return Peer(f"YuNet, OpenCV {cv2.__version__}", path.stat().st_size, find)
+
+
+def add_peers(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and ``--yunet``."""
+    parser.add_argument("--model", nargs="+", default=[], metavar="FILE", help="more weights")
+    parser.add_argument("--yunet", type=Path, metavar="FILE.onnx", help="YuNet's weights")
+
+
+def peers_of(options: argparse.Namespace, max_size: int | None = MAX_SIZE) -> list[Peer]:
+    """`light`, and the detectors that these options name.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: they can't be read, or OpenCV is missing.
+    """
+    if options.yunet is not None and not options.yunet.is_file():
+        raise FileNotFoundError(f"--yunet: there is no file {options.yunet}")
+    if options.yunet is not None and find_spec("cv2") is None:
+        raise ValueError("--yunet: needs OpenCV, which `pip install s3fd[bench]` brings")
+    peers = [ours(model, max_size) for model in ("light", *options.model)]
+    return peers if options.yunet is None else [*peers, yunet(options.yunet)]
 
 
 def compare(peers: Sequence[Peer], photos: Sequence[AnnotatedImage]) -> None:
@@ -137,19 +159,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.yunet is not None and not options.yunet.is_file():
-        parser.error(f"--yunet: there is no file {options.yunet}")
-    if options.yunet is not None and find_spec("cv2") is None:
-        parser.error("--yunet: needs OpenCV, which `pip install s3fd[bench]` brings")
     torch.set_num_threads(1)
     try:
+        peers = peers_of(options)
         photos = read_photos(options.fddb).photos[:: options.every]
-        peers = [ours("light"), *map(ours, options.model)]
         card = None if options.readme is None else options.readme.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    if options.yunet is not None:
-        peers.append(yunet(options.yunet))
     compare(peers, photos)
     table = list(lines(peers, photos, _repeated(options)))
     print("\n".join(table))
@@ -173,8 +189,7 @@ def _repeated(options: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line("accuracy", __doc__)
     parser.add_argument("--fddb", required=True, metavar="DIR", help="the folder of FDDB")
-    parser.add_argument("--model", nargs="+", default=[], metavar="FILE", help="more weights")
-    parser.add_argument("--yunet", type=Path, metavar="FILE.onnx", help="YuNet's weights")
+    add_peers(parser)
     parser.add_argument("--readme", type=Path, metavar="FILE", help="write the table into it")
     parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="take each Nth photo"

@@ -328,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     card = options.card or pretrained_path("light").with_suffix(".md")
     measured = list(_all(detector, options))
     together = _pooled(_held_out(measured))
-    hard = list(measure_hardships(detector, _hard_photos(options)))
+    hard = list(measure_hardships(detector, hard_photos(options.photos)))
     lines = figures(measured, together, hard, detector)
     text = into_card(card.read_text(encoding="utf-8"), lines)
     with whole_file(card) as file:
@@ -351,8 +351,9 @@ def _all(detector: FaceDetector, options: argparse.Namespace) -> Iterator[Measur
                 yield measure(detector, name, photos, scale)
 
 
-def _hard_photos(options: argparse.Namespace) -> list[AnnotatedImage]:
-    photos = [] if options.photos is None else read_photos(options.photos, "val").photos
+def hard_photos(folder: Path | None) -> list[AnnotatedImage]:
+    """Those that go through all that photos go through; none without a folder."""
+    photos = [] if folder is None else read_photos(folder, "val").photos
     return [photo for photo in photos if not photo.path.name.startswith("crowd-")][::_HARD]
 
 
