@@ -86,19 +86,24 @@ class PhotoSearch:
         """Whether a file that is there is one of these photos, by this name or another one."""
         if not file.exists():
             return False
-        files, folders = self._real
-        path = _real(file)
-        return str(path) in files or any(self._reaches(folder, path) for folder in folders)
+        files, folders = self._folded
+        path, folded = Path(os.path.realpath(file)), folded_path(file)
+        return folded in files or any(
+            self._reaches(Path(*path.parts[: len(folder.parts)]), path)
+            for folder in folders
+            if Path(folded).is_relative_to(folder)
+        )
 
     def searches(self, folder: Path) -> bool:
         """Whether this very folder is one of the arguments."""
-        return _real(folder) in self._real[1]
+        return Path(folded_path(folder)) in self._folded[1]
 
     @cached_property
-    def _real(self) -> tuple[set[str], list[Path]]:
+    def _folded(self) -> tuple[set[str], list[Path]]:
+        """The files and the folders of the arguments."""
         given = [path for path in self._given if isinstance(path, Path)]
-        files = {str(_real(path)) for path in given if not path.is_dir()}
-        return files, [_real(path) for path in given if path.is_dir()]
+        files = {folded_path(path) for path in given if not path.is_dir()}
+        return files, [Path(folded_path(path)) for path in given if path.is_dir()]
 
     def _reaches(self, folder: Path, path: Path) -> bool:
         """Whether what is found below a folder has this path."""
@@ -108,7 +113,14 @@ class PhotoSearch:
         if path.suffix.lower() not in self._suffixes or any(p.startswith(".") for p in parts):
             return False
         between = [folder.joinpath(*parts[:count]) for count in range(1, len(parts))]
-        return not any(p.is_symlink() or p.resolve() == self._without for p in between)
+        return not any(p.is_symlink() or self._leaves_out(p) for p in between)
+
+    def _leaves_out(self, folder: Path) -> bool:
+        """Whether a folder is that of the results, as the system says: out may be Out there."""
+        try:
+            return self._without is not None and folder.samefile(self._without)
+        except OSError:  # one of them is not there
+            return False
 
     def _below(self, folder: Path) -> Iterator[Found]:
         problems: list[Problem] = []
@@ -119,7 +131,7 @@ class PhotoSearch:
         passed_over, empty = Counter[str](), True
         for parent, folders, files in os.walk(folder, onerror=report):
             below = [Path(parent, name) for name in sorted(folders) if not name.startswith(".")]
-            below = [path for path in below if path.resolve() != self._without]
+            below = [path for path in below if not self._leaves_out(path)]
             passed_over[_LINKS] += sum(path.is_symlink() for path in below)
             folders[:] = [path.name for path in below]
             files.sort()
@@ -151,6 +163,6 @@ def _matches(argument: str) -> list[Path | Problem]:
     return [Path(match) for match in matches] or [Problem(argument, "no file matches")]
 
 
-def _real(path: Path) -> Path:
+def folded_path(path: Path) -> str:
     """What a path leads to, with case folded: a and A are one file on many systems."""
-    return Path(os.path.realpath(path).casefold())
+    return os.path.realpath(path).casefold()

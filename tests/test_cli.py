@@ -117,6 +117,15 @@ def test_copies_may_not_land_among_the_photos_that_are_searched(run, photos, tmp
     assert run("detect", photos / "deep", "--out", photos).exit_code == 0
 
 
+def test_the_copies_of_a_later_run_replace_those_of_an_earlier_one(run, photos):
+    pictures = photos.rename(photos.with_name("Pictures"))
+    for _ in range(2):
+        run("detect", pictures / "face.jpg", pictures, "--out", pictures / "Found")
+    copies = sorted(path.name for path in (pictures / "Found").rglob("*") if path.is_file())
+    assert copies
+    assert not [name for name in copies if name.endswith("-2.jpg")]
+
+
 def test_two_photos_of_one_name_give_two_pictures(run, photos, tmp_path):
     shutil.copy(photos / "face.jpg", photos / "deep" / "face.jpg")
     result = run(

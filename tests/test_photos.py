@@ -104,6 +104,20 @@ def test_a_photo_is_known_by_all_its_names(folder, tmp_path):
     assert not search.includes(folder / "notes.txt")
 
 
+def test_capital_letters_change_nothing_about_what_is_a_photo(tmp_path):
+    pictures, results = tmp_path / "Pictures", tmp_path / "Pictures" / "Out"
+    for path in (pictures / "A.jpg", results / "A-faces.jpg", tmp_path / "pictures" / "b.jpg"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    search = PhotoSearch([str(pictures)], without=results)
+    assert search.searches(pictures)
+    assert search.includes(pictures / "A.jpg")
+    assert not search.includes(results / "A-faces.jpg")
+    assert search.includes(tmp_path / "pictures" / "b.jpg")  # on many systems it would be one
+    assert names(find_photos([str(pictures)], without=results)) == ["A.jpg"]
+    assert "b.jpg" in names(find_photos([str(pictures), str(tmp_path / "pictures")]))
+
+
 # In a process of its own: pathlib interns names, and where the table of all strings so far has to
 # grow at that moment, its growth is counted.
 FOUND = """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from s3fd.file_kinds import JPEG_SUFFIXES, VIDEO_FORMATS
-from s3fd.photos import Photo, PhotoSearch
+from s3fd.photos import Photo, PhotoSearch, folded_path
 
 _JPEG_LONGEST = 65500
 
@@ -26,11 +25,11 @@ class ResultNames:
     def __init__(self, folder: Path, photos: PhotoSearch, taken: Iterable[Path] = ()) -> None:
         self._folder = folder
         self._photos = photos
-        self._taken = {_real(path) for path in taken}
+        self._taken = {folded_path(path) for path in taken}
 
     def __contains__(self, path: Path) -> bool:
         """Whether a file is a result."""
-        return _real(path) in self._taken
+        return folded_path(path) in self._taken
 
     def picture(self, photo: Photo, size: tuple[int, int]) -> Path:
         """A new name for this photo of a height and width: JPEGs stay JPEGs, others become PNG."""
@@ -48,10 +47,5 @@ class ResultNames:
         while path in self or self._photos.includes(path):
             number += 1
             path = folder / f"{photo.name.stem}-faces-{number}{suffix}"
-        self._taken.add(_real(path))
+        self._taken.add(folded_path(path))
         return path
-
-
-def _real(path: Path) -> str:
-    """What a path leads to, with case folded: a and A are one file on many systems."""
-    return os.path.realpath(path).casefold()
