@@ -51,6 +51,8 @@ PLUGINS = (
     Plugin("HEIC", "pillow_heif", "pillow-heif", (".heic", ".heif", ".hif")),
     Plugin("JPEG XL", "pillow_jxl", "pillow-jxl-plugin", (".jxl",)),
 )
+PHOTO_SUFFIXES = _PILLOW_SUFFIXES.union(*(plugin.suffixes for plugin in PLUGINS))
+"""Of all photos that can be read, here or where the plugins are."""
 
 
 def photo_suffixes() -> frozenset[str]:

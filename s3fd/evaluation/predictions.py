@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.data.formats.text import MALFORMED
+from s3fd.file_kinds import PHOTO_SUFFIXES
 from s3fd.messages import shortened, shown
 
 Boxes: TypeAlias = NDArray[np.float64]
@@ -98,9 +99,9 @@ def _json_prediction(line: str, where: str) -> tuple[str, Prediction]:
 
 
 def image_name(path: str, parts: int) -> str:
-    """The last parts of a path, without the suffix of an image file."""
+    """The last parts of a path, without the suffix of a photo."""
     pure = PurePath(path.replace("\\", "/"))
-    if pure.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp"):
+    if pure.suffix.lower() in PHOTO_SUFFIXES:
         pure = pure.with_suffix("")
     return "/".join(pure.parts[-parts:])
 

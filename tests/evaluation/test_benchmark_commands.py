@@ -136,6 +136,20 @@ def test_pascal_voc_is_evaluated(run, tmp_path):
     assert (tmp_path / "worst.html").exists()
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".TIF"])
+def test_pascal_voc_runs_a_model_over_photos_of_any_kind(run, tmp_path, suffix):
+    (tmp_path / "faces.txt").write_text("a 10 10 29 29\n")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "photos" / f"a{suffix}")
+    (tmp_path / "photos" / "a.txt").write_text("no photo")
+    result = run(
+        *("evaluate", "pascal-voc", "--ground-truth", tmp_path / "faces.txt"),
+        *("--model", "light", "--photos", tmp_path / "photos", "--json", "-"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["images"] == 1
+
+
 def test_fddb_reads_predictions_and_regresses_them_to_ellipses(run, tmp_path):
     (tmp_path / "folds").mkdir()
     lines = []

@@ -11,13 +11,12 @@ from s3fd.commands.evaluate.options import EvaluationOutputs, Source
 from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, warn_of_missing
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import DetectorOptions, option
+from s3fd.file_kinds import PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
     from s3fd.evaluation import PascalVocImage, PascalVocResult
     from s3fd.evaluation.gallery import JudgedPhoto
     from s3fd.evaluation.predictions import Prediction
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def evaluate_pascal_voc(
@@ -113,7 +112,7 @@ def _photo_files(images: Sequence[PascalVocImage], photos: Path | None) -> list[
         return [Path(image.name) for image in images]
     if not photos.is_dir():
         raise FileNotFoundError(f"photos: there is no folder {photos}")
-    known = {p.stem: p for p in sorted(photos.iterdir()) if p.suffix.lower() in _SUFFIXES}
+    known = {p.stem: p for p in sorted(photos.iterdir()) if p.suffix.lower() in PHOTO_SUFFIXES}
     return [known.get(image.name, photos / f"{image.name}.jpg") for image in images]
 
 

@@ -9,6 +9,7 @@ from s3fd.evaluation import (
     read_pascal_voc,
     read_pascal_voc_predictions,
 )
+from s3fd.file_kinds import PHOTO_SUFFIXES
 
 A, B, C = [10, 10, 29, 29], [50, 10, 69, 29], [90, 10, 109, 29]
 NOWHERE = [500, 500, 520, 520]
@@ -149,3 +150,15 @@ def test_the_json_of_s3fd_detect_is_read(tmp_path):
     file.write_text(json.dumps({"photo": "afw/a.jpg", "width": 9, "height": 9, "faces": [face]}))
     ((boxes, scores),), missing = read_pascal_voc_predictions(file, ["a"])
     assert (boxes.tolist(), scores.tolist(), missing) == ([[1, 2, 3, 4]], [0.5], [])
+
+
+@pytest.mark.parametrize("suffix", sorted(PHOTO_SUFFIXES))
+def test_a_photo_of_any_kind_is_known_by_its_name(tmp_path, suffix):
+    (tmp_path / "faces.txt").write_text(f"a.b{suffix} 10 10 29 29\n")
+    (tmp_path / "found.json").write_text(
+        json.dumps({"photo": f"x/a.b{suffix.upper()}", "faces": [{"box": A, "score": 0.9}]})
+    )
+    (truth,) = read_pascal_voc(tmp_path / "faces.txt")
+    assert truth.name == "a.b"
+    (found,), missing = read_pascal_voc_predictions(tmp_path / "found.json", ["a.b"])
+    assert (found[0].tolist(), missing) == ([A], [])
