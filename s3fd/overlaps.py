@@ -1,4 +1,7 @@
-"""Overlaps of boxes with boxes, each with each: for a few of them, and what needs no kernel."""
+"""Overlaps of boxes with boxes, each with each: for a few of them, and what needs no kernel.
+
+A box that is inside out, or has a NaN or infinite coordinate, has no area and overlaps nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,17 @@ def intersections(
     b: NDArray[np.floating],  # [B, 4]
 ) -> NDArray[np.float64]:  # [A, B]
     """The area that a box has in common with another."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2], dtype=np.float64)
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:], dtype=np.float64)
+    a, b = _finite(a), _finite(b)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     shared: NDArray[np.float64] = (high - low).clip(0).prod(axis=2)
     return shared
 
 
 def areas(boxes: NDArray[np.floating]) -> NDArray[np.float64]:  # [N, 4] -> [N]
-    """The area of each box, 0 where it is inside out."""
-    sides = np.subtract(boxes[:, 2:], boxes[:, :2], dtype=np.float64)
+    """The area of each box."""
+    boxes = _finite(boxes)
+    sides = boxes[:, 2:] - boxes[:, :2]
     result: NDArray[np.float64] = sides.clip(0).prod(axis=1)
     return result
 
@@ -38,3 +43,8 @@ def pairwise_iou(
     union = areas(a)[:, None] + areas(b) - shared
     iou: NDArray[np.float64] = shared / np.where(shared > 0, union, 1)
     return iou
+
+
+def _finite(boxes: NDArray[np.floating]) -> NDArray[np.float64]:  # [N, 4] -> [N, 4]
+    """The boxes, with an empty one in the place of each that is not finite."""
+    return np.where(np.isfinite(boxes).all(axis=1)[:, None], boxes.astype(np.float64), 0)

@@ -76,6 +76,8 @@ def assert_only(mistakes, style, text):
         ([shifted(FACE, 8)], [0.9], "missed-misplaced", "a box at IoU 0.42, score 0.90"),
         ([shifted(FACE, 8)], [0.2], "missed-unseen", "nothing near"),
         ([OTHER], [0.9], "missed-unseen", "nothing near"),
+        ([[1, 2, np.nan, 9]], [0.9], "missed-unseen", "nothing near"),
+        ([[1, 2, np.nan, 9], shifted(FACE, 8)], [0.9, 0.8], "missed-misplaced", "IoU 0.42"),
         ([], [], "missed-unseen", "nothing near"),
     ],
 )
@@ -96,6 +98,7 @@ def test_the_box_of_a_neighbour_is_no_try_at_a_face(gallery):
         ([FACE, shifted(FACE, 2)], [0.9, 0.8], "false-duplicate", "another box at IoU 0.81"),
         ([shifted(FACE, 8)], [0.9], "false-misplaced", "a face at IoU 0.42"),
         ([OTHER], [0.9], "false-background", "no labelled face"),
+        ([[1, 2, np.nan, 9]], [0.9], "false-background", "no labelled face"),
     ],
 )
 def test_a_false_positive_says_what_is_wrong(gallery, found, scores, style, text):
