@@ -101,8 +101,12 @@ def write_shards(
 def read_shards(shards: Sequence[str | Path]) -> Iterator[ShardPhoto]:
     """Streams the photos of shards, one shard after the other.
 
+    Processes and workers of a ``DataLoader`` get all photos of the shards they ask for: give each
+    its own.
+
     Args:
         shards: files, or whatever webdataset opens: ``https://…``, or ``pipe:…``, a command to run.
+            Each is one shard, whatever its name.
 
     Raises:
         ImportError: webdataset is not there.
@@ -114,10 +118,15 @@ def read_shards(shards: Sequence[str | Path]) -> Iterator[ShardPhoto]:
     for shard in shards:
         there, expected = 0, None
         try:
-            for sample in webdataset.WebDataset(str(shard), shardshuffle=False):
+            # No WebDataset, which would share the samples of one shard out among workers, refuse to
+            # work where there are several processes, and read names as patterns.
+            url = str(Path(shard).absolute() if os.path.lexists(shard) else shard)
+            for sample in webdataset.tarfile_samples([{"url": url}]):
                 photo, expected = _photo(sample)
                 there += 1
                 yield photo
+            if not there:
+                raise ValueError("it has no photos")
             if there != expected:  # an archive that is cut between two files ends like any other
                 raise ValueError(f"it has {there} of its {expected} photos")
         except FileNotFoundError:

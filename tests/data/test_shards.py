@@ -1,11 +1,13 @@
 """Training photos in shards: what is packed is what comes out."""
 
+import tarfile
 from dataclasses import replace
 from json import dumps
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset
 
 from s3fd.data import read_photos, shards
 from s3fd.data.annotations import AnnotatedImage
@@ -40,6 +42,38 @@ def test_photos_stream_out_of_shards_as_they_went_in(photos, tmp_path):
         np.testing.assert_array_equal(after.boxes, before.boxes)
         np.testing.assert_array_equal(after.ignore, before.ignore)
         assert after.split == "train"
+
+
+class Names(IterableDataset):
+    """What each of the photos is called, in a worker."""
+
+    def __init__(self, shards):
+        self.shards = shards
+
+    def __iter__(self):
+        return (photo.name for photo in read_shards(self.shards))
+
+
+def test_workers_of_a_loader_get_what_they_ask_for(photos, tmp_path):
+    shards = write_shards(photos, tmp_path / "shards", photos_per_shard=2)
+    names = [photo.name for photo in read_shards(shards)]
+    loader = DataLoader(Names(shards), batch_size=None, num_workers=2)
+    assert sorted(loader) == sorted(2 * names)
+
+
+def test_each_process_of_several_gets_what_it_asks_for(photos, tmp_path, monkeypatch):
+    shards = write_shards(photos, tmp_path / "shards", photos_per_shard=2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert len(list(read_shards(shards))) == len(photos)
+
+
+@pytest.mark.parametrize("folder", ["{0..3}", "a::b", "a#b", "a?b", "a%20b", "c:d"])
+def test_the_name_of_a_shard_is_no_pattern(photos, tmp_path, monkeypatch, folder):
+    shards = write_shards(photos, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    for shard in (shards[0], str(shards[0]), shards[0].relative_to(tmp_path)):
+        assert len(list(read_shards([shard]))) == len(photos)
 
 
 def test_unpacked_shards_are_a_set_of_training_photos(photos, tmp_path):
@@ -122,6 +156,12 @@ def test_the_end_of_a_long_name_stays(photos, tmp_path):
     unpack_shards([shard], tmp_path / "local")
     (unpacked,) = read_photos(tmp_path / "local").photos
     assert unpacked.path.suffix == ".png"
+
+
+def test_an_empty_archive_is_no_shard(tmp_path):
+    tarfile.open(tmp_path / "empty.tar", "w").close()
+    with pytest.raises(ValueError, match=r"empty\.tar is damaged, .*: it has no photos"):
+        list(read_shards([tmp_path / "empty.tar"]))
 
 
 def test_what_is_no_shard_is_named(tmp_path):
