@@ -175,6 +175,54 @@ def test_fddb_reads_predictions_and_regresses_them_to_ellipses(run, tmp_path):
     assert "2 of 2 photos are not there" in run("evaluate", *arguments).stderr
 
 
+LOW_SCORES = "average precision needs the low scores"
+
+
+@pytest.mark.parametrize(
+    ("scores", "warns"),
+    [
+        ([0.9, 0.5], True),
+        ([0.3], True),
+        ([0.9, 0.29], False),
+        ([0.0], False),
+        ([17.5, 0.5], False),  # no probabilities
+        ([-3.0, 0.5], False),
+        ([], False),
+    ],
+)
+def test_pascal_voc_warns_where_low_scores_are_left_out(run, tmp_path, scores, warns):
+    (tmp_path / "faces.txt").write_text("a 10 10 29 29\nb\n")
+    box = [10, 10, 29, 29]
+    lines = [
+        {"photo": "a.jpg", "faces": [{"box": box, "score": score} for score in scores]},
+        {"photo": "b.jpg", "faces": []},
+    ]
+    (tmp_path / "found.json").write_text("\n".join(map(json.dumps, lines)))
+    files = ["--ground-truth", tmp_path / "faces.txt", "--predictions", tmp_path / "found.json"]
+    result = run("evaluate", "pascal-voc", *files, "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count(LOW_SCORES) == warns
+    assert ("`s3fd detect` with --threshold 0.0001" in result.stderr) == warns
+
+
+@pytest.mark.parametrize("last", [0.5, 0.01])
+def test_wider_face_and_fddb_warn_where_low_scores_are_left_out(run, wider, last):
+    text = f"cheering_1\n2\n30 5 20 20 0.9\n1 1 5 5 {last}\n"
+    (wider / "found" / "7--Cheering" / "cheering_1.txt").write_text(text)
+    files = ["--ground-truth", wider / "truth", "--predictions", wider / "found"]
+    result = run("evaluate", "wider-face", *files)
+    assert result.stderr.count(LOW_SCORES) == (last == 0.5)
+    name = "2002/08/11/big/img_1"
+    (wider / "folds").mkdir()
+    (wider / "folds" / "FDDB-fold-01.txt").write_text(f"{name}\n")
+    ellipses = wider / "folds" / "FDDB-fold-01-ellipseList.txt"
+    ellipses.write_text(f"{name}\n1\n30 20 1.5 60 60 1\n")
+    (wider / "fddb.txt").write_text(f"{name}\n2\n40 30 40 60 0.9\n1 1 5 5 {last}\n")
+    result = run("evaluate", "fddb", "--data", wider, "--predictions", wider / "fddb.txt")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count(LOW_SCORES) == (last == 0.5)
+
+
 def test_the_bundled_weights_find_fddbs_faces(shared):
     """A twentieth of fold 1, end to end: the whole is in docs/evaluation.md."""
     from s3fd import FaceDetector

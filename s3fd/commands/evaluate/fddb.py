@@ -14,6 +14,7 @@ from s3fd.commands.evaluate.report import (
     curve_figures,
     curve_rows,
     number,
+    warn_of_high_scores,
     warn_of_missing,
 )
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
@@ -98,6 +99,7 @@ def _read(photos: list[FddbPhoto], predictions: Path) -> _Found:
     start = time.perf_counter()
     detections, missing = read_fddb_predictions(predictions, [photo.name for photo in photos])
     warn_of_missing(missing, len(photos))
+    warn_of_high_scores(detections)
     sizes = [_size(photo.path) for photo in photos]
     if unknown := sizes.count(None):
         say(

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from s3fd.commands.evaluate.options import EvaluationOutputs, Source
-from s3fd.commands.evaluate.report import Report, curve_figures, curve_rows, warn_of_missing
+from s3fd.commands.evaluate.report import (
+    Report,
+    curve_figures,
+    curve_rows,
+    warn_of_high_scores,
+    warn_of_missing,
+)
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import DetectorOptions, option
 from s3fd.file_kinds import PHOTO_SUFFIXES
@@ -52,7 +58,8 @@ def evaluate_pascal_voc(
     else:
         names = [image.name for image in images]
         found, missing = read_pascal_voc_predictions(source.predictions or Path(), names)
-    warn_of_missing(missing, len(images))
+        warn_of_missing(missing, len(images))
+        warn_of_high_scores(found)
     result = compare(images, found)
     seconds = round(time.perf_counter() - start, 2)
     counts = {

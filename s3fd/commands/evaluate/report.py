@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from s3fd.evaluation import PrecisionRecall
     from s3fd.evaluation.gallery import JudgedPhoto
     from s3fd.evaluation.plots import Curve
+    from s3fd.evaluation.predictions import Prediction
+
+_SUSPICIOUS_SCORE = 0.3  # of the scores between 0 and 1; a detector gives many below, if it may
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,20 @@ def warn_of_missing(missing: Sequence[str], images: int) -> None:
             "warning",
             f"{len(missing)} of {images} images have no predictions, such as {missing[0]}: they "
             "count as images without detections",
+        )
+
+
+def warn_of_high_scores(predictions: Sequence[Prediction]) -> None:
+    """Says that low scores seem to be left out, as `s3fd detect` does by default."""
+    from s3fd.evaluation.photos import LOWEST_SCORE
+
+    lowest = min((scores.min() for _, scores in predictions if len(scores)), default=0.0)
+    highest = max((scores.max() for _, scores in predictions if len(scores)), default=0.0)
+    if lowest >= _SUSPICIOUS_SCORE and highest <= 1:
+        say(
+            "warning",
+            f"no detection has a score below {lowest:.2f}, but average precision needs the low "
+            f"scores, too: it comes out too low; run `s3fd detect` with --threshold {LOWEST_SCORE}",
         )
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from s3fd.commands.evaluate.options import EvaluationOutputs, Source
-from s3fd.commands.evaluate.report import Report, decimal, number, warn_of_missing
+from s3fd.commands.evaluate.report import (
+    Report,
+    decimal,
+    number,
+    warn_of_high_scores,
+    warn_of_missing,
+)
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
 from s3fd.commands.options import DetectorOptions, Flag, option
 from s3fd.commands.outputs import Folder
@@ -98,6 +104,7 @@ def _found(truth: WiderFaceGroundTruth, source: Source, options: DetectorOptions
 
     read = read_wider_face_predictions(source.predictions, truth)
     warn_of_missing(read.missing, len(truth.images))
+    warn_of_high_scores(read.detections)
     return _Found(read.detections, {"predictions": str(source.predictions)}, read.missing)
 
 
