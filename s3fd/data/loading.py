@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -117,11 +117,22 @@ def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=4)
 
 
-class _Watch:
-    """What has come to light about the photos of a run."""
+class SkippedPhotos:
+    """The photos of a set that can't be read: each is named once, and too many are an error.
+
+    Args:
+        photos: how many the set has.
+        corrupt_share: as for `load_batches`.
+        say: takes the messages.
+        name: what one of them is called there.
+    """
 
     def __init__(
-        self, photos: int, corrupt_share: float | None, say: Callable[[str], object]
+        self,
+        photos: int,
+        corrupt_share: float | None,
+        say: Callable[[str], object],
+        name: str = "photo",
     ) -> None:
         if corrupt_share is not None and not 0 <= corrupt_share <= 1:
             raise ValueError(f"corrupt_share: expected 0 to 1, got {corrupt_share}")
@@ -130,19 +141,39 @@ class _Watch:
         if corrupt_share is None:
             self._allowed = max(self._allowed, min(_CORRUPT_IN_A_SMALL_SET, photos // 2))
         self._say = say
-        self._skipped: dict[str, str] = {}
+        self._name = name
+        self._paths: set[str] = set()
+
+    def add(self, skipped: Mapping[str, str]) -> None:
+        """Notes what was skipped, and why, by path; again and again, if need be.
+
+        Raises:
+            CorruptPhotosError: more photos than `corrupt_share` of them can't be read.
+        """
+        for path, reason in skipped.items():
+            if path not in self._paths:
+                self._paths.add(path)
+                self._last = reason
+                self._say(f"a {self._name} is skipped: {reason}")
+        if len(self._paths) > self._allowed:
+            raise CorruptPhotosError(
+                f"{len(self._paths)} of {self._photos} {self._name}s can't be read, and at most "
+                f"{self._allowed} may be; the last is {self._last}"
+            )
+
+
+class _Watch:
+    """What has come to light about the photos of a run."""
+
+    def __init__(
+        self, photos: int, corrupt_share: float | None, say: Callable[[str], object]
+    ) -> None:
+        self._skipped = SkippedPhotos(photos, corrupt_share, say)
+        self._say = say
         self._faces = self._tiny = 0
 
     def see(self, batch: Batch) -> None:
-        for path, reason in batch.skipped.items():
-            if path not in self._skipped:
-                self._skipped[path] = reason
-                self._say(f"a photo is skipped: {reason}")
-        if len(self._skipped) > self._allowed:
-            raise CorruptPhotosError(
-                f"{len(self._skipped)} of {self._photos} photos can't be read, and at most "
-                f"{self._allowed} may be; the last is {list(self._skipped.values())[-1]}"
-            )
+        self._skipped.add(batch.skipped)
         self._faces += sum(batch.counts)
         self._tiny += batch.tiny
 

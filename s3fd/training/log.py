@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from s3fd.files import naming, whole_file
@@ -16,11 +16,12 @@ class RunLog:
         path: the file; made if it is not there.
         step: entries of later steps, and a line that was not finished, are dropped: a resumed run
             writes them again.
+        again: the run will write entries of this very step with these names again.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int, again: Collection[str] = ()) -> None:
         self._path = path
-        kept = [line for line in _lines(path) if _step_of(line) <= step] if step else []
+        kept = [line for line in _lines(path) if _stays(line, step, again)] if step else []
         with whole_file(path, durable=True) as file:
             file.write("".join(kept).encode())
 
@@ -37,8 +38,10 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line.endswith("}\n")]
 
 
-def _step_of(line: str) -> float:
+def _stays(line: str, last: int, again: Collection[str]) -> bool:
     try:
-        return float(json.loads(line)["step"])
+        entry = json.loads(line)
+        step = float(entry["step"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return float("inf")
+        return False
+    return step < last or (step == last and not any(name in entry for name in again))

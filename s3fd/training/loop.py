@@ -98,6 +98,10 @@ def doubtful_start(config: TrainingConfig) -> str | None:
     )
 
 
+# By one of these names an entry of the log is known that a validation writes.
+_OF_A_VALIDATION = ("average_precision", "shift")
+
+
 class _Loop:
     """A run with everything around it: batches, validation, log, progress."""
 
@@ -123,7 +127,9 @@ class _Loop:
         )
         self.validation: Validation | None = None
         if self.photos.validation is not None:
-            self.validation = Validation.of(self.photos.validation.photos, config, processes)
+            self.validation = Validation.of(
+                self.photos.validation.photos, config, processes, lambda line: self.line.say(line)
+            )
         self.state = Run(config, processes, len(self.photos.training.photos))
         self.meter = Meter(processes)
 
@@ -152,8 +158,10 @@ class _Loop:
             self.state.load()
         self.processes.on_first(self._prepare_folder)
         first, step = self.processes.is_first, self.state.step
+        validates = self.validation is not None and self.state.awaits_validation
         tensorboard = self.config.tensorboard and first
-        self.log = RunLog(self.config.out / files.LOG, step) if first else None
+        again = _OF_A_VALIDATION if validates else ()
+        self.log = RunLog(self.config.out / files.LOG, step, again) if first else None
         self.events = Events(self.config.out / "tensorboard" if tensorboard else None, step)
         with (
             closing(self.events),
@@ -161,6 +169,10 @@ class _Loop:
         ):
             for line in self._notes():
                 self.line.say(line)
+            if self.validation is not None:
+                self.validation.open_all()
+            if validates:
+                self._validate()
             for batch, waited in _timed(self._load(step)):
                 self._advance(batch, waited)
         return self.config.out / files.WEIGHTS
@@ -197,17 +209,15 @@ class _Loop:
         step = self.state.step
         self.line.advance(step)
         validates = self.validation is not None and self._is_due(self.config.validate_every)
-        saves = self._is_due(self.config.checkpoint_every)
-        if validates or saves or step % self.config.log_every == 0:
+        saves = validates or self._is_due(self.config.checkpoint_every)
+        if saves or step % self.config.log_every == 0:
             self._report()
-        curve = self._validate() if validates else None
         if saves:
             self.events.batch(step, batch)
-            calibration = None
-            if curve is not None and self.config.calibrate and step == self.config.steps:
-                calibration = self._calibration(curve)
-            self.state.save(calibration)
-        if validates or saves:
+            self.state.save(awaits_validation=validates)
+        if validates:
+            self._validate()
+        if saves:
             self.meter.restart()
 
     def _is_due(self, every: int) -> bool:
@@ -229,7 +239,8 @@ class _Loop:
         self._write(entry)
         self.line.report(step, entry)
 
-    def _validate(self) -> PrecisionRecall:
+    def _validate(self) -> None:
+        """What a step ends with that was saved before: nothing of it is lost if this fails."""
         assert self.validation is not None
         step = self.state.step
         curve = self.validation.curve(self.state.kept(), self.events, step)
@@ -241,7 +252,8 @@ class _Loop:
             f"step {step}: average precision {average_precision:.4f} "
             f"(best {best['average_precision']:.4f} at step {best['step']:.0f})"
         )
-        return curve
+        calibrates = self.config.calibrate and step == self.config.steps
+        self.state.save(self._calibration(curve) if calibrates else None)
 
     def _calibration(self, curve: PrecisionRecall) -> Calibration | None:
         """What makes the scores of the weights mean something; what the run goes on from stays."""

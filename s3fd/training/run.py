@@ -43,6 +43,7 @@ class Run:
     Attributes:
         step: how many were done, which is also the position in the batches.
         best: the best average precision of a validation so far, at which step.
+        awaits_validation: whether the checkpoint was saved before the validation of its step.
     """
 
     def __init__(self, config: TrainingConfig, processes: Processes, photos: int) -> None:
@@ -51,6 +52,7 @@ class Run:
         self.photos = photos
         self.step = 0
         self.best: dict[str, float] = {}
+        self.awaits_validation = False
         self.model = _new_model(config)
         torch.manual_seed(config.seed + processes.rank)
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -105,17 +107,23 @@ class Run:
         move_towards(mixed, self._start, self.config.start_share)
         return mixed
 
-    def save(self, calibration: Calibration | None = None) -> None:
+    def save(
+        self, calibration: Calibration | None = None, *, awaits_validation: bool = False
+    ) -> None:
         """Writes the checkpoint that ``--resume`` goes on from, and its weights before it.
 
-        A calibration changes the scores of these weights, and nothing of the checkpoint.
+        Args:
+            calibration: changes the scores of these weights, and nothing of the checkpoint.
+            awaits_validation: a run that goes on from it validates this step first.
         """
+        self.awaits_validation = awaits_validation
         self._save(files.LAST, files.WEIGHTS, calibration)
 
     def save_if_best(self, average_precision: float) -> None:
         """Writes the same under other names, if no validation gave as much before."""
         if average_precision > self.best.get("average_precision", -math.inf):
             self.best = {"average_precision": average_precision, "step": self.step}
+            self.awaits_validation = False
             self._save(files.BEST, files.BEST_WEIGHTS)
 
     def _save(self, name: str, weights_name: str, calibration: Calibration | None = None) -> None:
@@ -146,6 +154,7 @@ class Run:
             "scaler": self.precision.scaler.state_dict(),
             "random": random_states,
             "best": self.best,
+            "awaits_validation": self.awaits_validation,
         }
         if self._start is not None:
             state["start"] = self._start.state_dict()
@@ -183,6 +192,7 @@ class Run:
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = int(state["step"])
         self.best = state["best"]
+        self.awaits_validation = bool(state.get("awaits_validation"))  # an older s3fd wrote none
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self._start is not None and "start" in state:  # its file may have changed

@@ -1,6 +1,8 @@
 """Photos on which faces are easily found, and runs on them that take a second."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,3 +59,31 @@ def weights():
         return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def damaged_validation(data, tmp_path_factory):
+    """The same data with four photos more to validate on, none of which can be used.
+
+    ``root``; and ``reasons``, why not, by the names of their files.
+    """
+    root = tmp_path_factory.mktemp("damaged") / "data"
+    shutil.copytree(data, root)
+    content = json.loads((root / "annotations.json").read_text())
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    noise = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
+    Image.fromarray(noise).save(root / "turned.jpg", exif=sideways)
+    Image.fromarray(noise).save(root / "cut.jpg")
+    (root / "cut.jpg").write_bytes((root / "cut.jpg").read_bytes()[:900])
+    (root / "text.png").write_text("no photo")
+    reasons = {
+        "turned.jpg": "its labels are for 96 x 64 pixels, but upright it has 64 x 96",
+        "text.png": "not a picture", "missing.png": "no such file", "cut.jpg": "damaged",
+    }  # fmt: skip
+    content["images"] += [
+        {"image": name, "width": 96, "height": 64, "split": "val", "boxes": [[8, 8, 40, 48]]}
+        for name in reasons
+    ]
+    (root / "annotations.json").write_text(json.dumps(content))
+    return SimpleNamespace(root=root, reasons=reasons)

@@ -56,6 +56,21 @@ def test_a_worker_that_dies_is_restarted_and_the_run_ends_as_if_it_had_not(data,
     assert len(state["random"]) == 2
 
 
+def test_processes_share_a_validation_and_what_it_skips(damaged_validation, tmp_path):
+    for processes in (1, 2):
+        ended = torchrun(
+            WORKERS / "validation.py", damaged_validation.root, tmp_path / f"{processes}",
+            processes=processes,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+    alone, first, second = (
+        json.loads((tmp_path / name).read_text()) for name in ("1.0", "2.0", "2.1")
+    )
+    assert first == alone
+    assert len(alone["said"]) == len(damaged_validation.reasons)
+    assert second == alone | {"said": []}
+
+
 def test_each_machine_has_a_cache_of_its_own(data, tmp_path):
     ended = torchrun(WORKERS / "machines.py", data, tmp_path)
     assert ended.returncode == 0, ended.stderr

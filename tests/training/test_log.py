@@ -27,3 +27,14 @@ def test_a_new_run_begins_a_new_log(tmp_path):
     file.write_text('{"step": 1}\n')
     RunLog(file, 0)
     assert file.read_text() == ""
+
+
+def test_entries_of_a_step_that_is_not_done_are_forgotten_by_name(tmp_path):
+    file = tmp_path / "log.jsonl"
+    log = RunLog(file, 0)
+    for entry in ({"step": 1, "best": 1}, {"step": 2, "loss": 1}, {"step": 2, "best": 1}):
+        log.write(entry)
+    RunLog(file, 2, again=("best",))
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [
+        {"step": 1, "best": 1}, {"step": 2, "loss": 1},
+    ]  # fmt: skip

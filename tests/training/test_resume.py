@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from s3fd.evaluation import PrecisionRecall
 from s3fd.models import S3FD, ModelConfig, save_checkpoint
 from s3fd.training import files, run, train
 from s3fd.training.checkpoint import save_state
+from s3fd.training.validation import Validation
 
-# Two checkpoints, of which the second is the best, too: 14 times something is brought to the disk.
+# Two checkpoints, of which the second is saved before and after a validation, and is the best, too:
+# 18 times something is brought to the disk.
 SHORT = {"steps": 2, "checkpoint_every": 1, "validate_every": 2, "validation_photos": 1}
-WRITES = 14
+WRITES = 18
 # The first steps have the same learning rate, whichever number of them is said to be the last.
 LATE = {"schedule": "late", "decay": 0.25}
 
@@ -87,6 +90,64 @@ def test_those_were_all_writes(make_config, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", calls.append)
     train(make_config(tmp_path, **SHORT), progress=False)
     assert len(calls) == WRITES
+
+
+class OutOfMemoryError(RuntimeError):
+    """What may happen in a validation."""
+
+
+@pytest.mark.parametrize("call", ["curve", "open_all"])
+def test_a_validation_that_fails_loses_no_step_and_is_made_up_for(
+    make_config, tmp_path, monkeypatch, whole, weights, call
+):
+    def fails(*arguments):
+        raise OutOfMemoryError
+
+    config = make_config(tmp_path, **SHORT)
+    monkeypatch.setattr(Validation, "curve", fails)
+    with pytest.raises(OutOfMemoryError):
+        train(config, progress=False)
+    assert torch.load(tmp_path / files.LAST, weights_only=True)["step"] == 2
+    monkeypatch.setattr(Validation, call, fails)
+    with pytest.raises(OutOfMemoryError):
+        train(config, resume=True, progress=False)
+    monkeypatch.undo()
+    train(config, resume=True, progress=False)
+    assert_is_the_same_run(tmp_path, whole, weights)
+
+
+def test_a_run_whose_validation_failed_goes_on_without(make_config, tmp_path, monkeypatch, weights):
+    def fails(*arguments):
+        raise OutOfMemoryError
+
+    undisturbed = weights(train(make_config(tmp_path / "whole", **LATE), progress=False))
+    parts = tmp_path / "parts"
+    monkeypatch.setattr(Validation, "curve", fails)
+    with pytest.raises(OutOfMemoryError):
+        train(make_config(parts, **LATE, validate_every=2), progress=False)
+    assert torch.load(parts / files.LAST, weights_only=True)["step"] == 2  # no checkpoint was due
+    assert weights(train(make_config(parts, **LATE), resume=True, progress=False)) == undisturbed
+    assert not torch.load(parts / files.LAST, weights_only=True)["awaits_validation"]
+
+
+def test_scores_are_calibrated_though_the_run_ended_before(make_config, tmp_path, monkeypatch):
+    def curve(*arguments):
+        if not failed:
+            failed.append(True)
+            raise OutOfMemoryError
+        return PrecisionRecall.from_outcomes([0.9, 0.8, 0.1] * 8, [True, False, False] * 8, faces=8)
+
+    failed = []
+    monkeypatch.setattr(Validation, "curve", curve)
+    config = make_config(tmp_path, **SHORT, calibrate=True)
+    with pytest.raises(OutOfMemoryError):
+        train(config, progress=False)
+    before = (tmp_path / files.WEIGHTS).read_bytes()
+    train(config, resume=True, progress=False)
+    assert "shift" in log_without_speed(tmp_path)[-1]
+    assert (tmp_path / files.WEIGHTS).read_bytes() != before
+    train(config, resume=True, progress=False)  # of a finished run
+    assert [name for line in log_without_speed(tmp_path) for name in line].count("shift") == 1
 
 
 def steps_logged(folder):
