@@ -39,11 +39,11 @@ class TrainingConfig:
         box_margins: how much larger than labelled the faces of `data` are learned, for labels drawn
             tighter than boxes are wanted: ``(sides, top, bottom)``, in widths of a box at its left
             and at its right, and in heights. Photos of the validation keep their labels.
-        cache: folder for the photos in decoded form, on a fast local disk: made once, and then
-            nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
+        cache: folder for the photos in decoded form, on a fast local disk of each machine: made
+            once, and then nothing has to be decoded. About 0.6 MB a photo of 400 x 400 pixels.
         cache_side: longest side of the photos in `cache`, in pixels.
-        corrupt_share: share of photos that may be unreadable; by default as
-            `s3fd.data.load_batches` says.
+        corrupt_share: share of photos that may be unreadable, of those to train on and of those to
+            validate on; by default as `s3fd.data.load_batches` says.
         model: ``"light"`` or ``"vgg16"``.
         imagenet: VGG16 weights in torchvision's layout to start ``vgg16`` from.
         weights: trained weights to start from, by the name of bundled ones or as a file, for a
@@ -93,7 +93,7 @@ class TrainingConfig:
             for rounding.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; by default CUDA where there is one.
         seed: of weights and data.
-        checkpoint_every: steps between checkpoints.
+        checkpoint_every: steps between checkpoints; there is one with every validation, too.
         validate_every: steps between validations; 0 for none.
         validation: dataset of the held-out photos, its split ``val``; by default that of `data`.
         validation_photos: of these, so many, evenly spread; 0 for all.

@@ -178,6 +178,14 @@ def test_settings_that_cannot_be_are_named(photos, change, message):
         batches(photos, **change)
 
 
+def test_a_scale_that_is_never_drawn_asks_for_no_images(photos):
+    recipe = Augmentation(scales=(1.0, 4.0), scale_shares=(1.0, 0.0))
+    assert len(batches(photos, augmentation=recipe, world=3)[0].counts) == 2
+    recipe = Augmentation(scales=(1.0, 4.0), scale_shares=(0.9, 0.1))
+    with pytest.raises(ValueError, match="some steps have 2 images, too few for 3 processes"):
+        batches(photos, augmentation=recipe, world=3)
+
+
 def test_photos_without_any_face_are_refused(photos):
     with pytest.raises(ValueError, match="expected photos with faces, got 1 without any"):
         batches(photos[:1])
