@@ -68,8 +68,8 @@ class Tile(ScaledImage):
         whole = (
             ((x1 > left + edge) | (left <= 0))
             & ((y1 > top + edge) | (top <= 0))
-            & ((x2 < right - edge) | (right >= width))
-            & ((y2 < bottom - edge) | (bottom >= height))
+            & ((x2 < right - edge) | (right > width - edge))  # right is the width, but for rounding
+            & ((y2 < bottom - edge) | (bottom > height - edge))
         )
         return found[whole & (sides.amax(dim=1) * scale < LARGEST)]
 

@@ -84,6 +84,8 @@ class Detections:
                     "convert it with torch.as_tensor"
                 )
             value = getattr(self, name).detach().to("cpu", torch.float32)
+            if value.is_inference() and not torch.is_inference_mode_enabled():
+                value = value.clone()  # which may be changed, and may take part in a training
             object.__setattr__(self, name, value)
         if self.boxes.dim() != 2 or self.boxes.shape[1] != 4:
             raise ValueError(f"boxes: expected [N, 4], got {list(self.boxes.shape)}")

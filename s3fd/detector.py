@@ -57,10 +57,10 @@ class FaceDetector:
     into memory; `detect_multiscale` looks closer.
 
     Images are shrunk by their own factor (antialiased; enlarged only for `min_face` and in
-    `detect_multiscale`), padded on the right and below with what the network sees as its mean colour, and go through the
-    network together. How much an image is padded depends on its own size alone, and only images of
-    one padded size share a batch: what is found in an image does not depend on the others, but for
-    rounding.
+    `detect_multiscale`), padded on the right and below with what the network sees as its mean
+    colour, and go through the network together. How much an image is padded depends on its own size
+    alone, and only images of one padded size share a batch: what is found in an image does not
+    depend on the others, but for rounding.
 
     The detector may be called from several threads.
 

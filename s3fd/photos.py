@@ -84,7 +84,10 @@ class PhotoSearch:
 
     def includes(self, file: Path) -> bool:
         """Whether a file that is there is one of these photos, by this name or another one."""
-        if not file.exists():
+        try:
+            if not file.exists():
+                return False
+        except OSError:  # its name is longer than one can be
             return False
         files, folders = self._folded
         path, folded = Path(os.path.realpath(file)), folded_path(file)

@@ -136,5 +136,18 @@ def test_every_small_face_is_whole_in_some_tile(height, width, factor, data):
     assert counted >= 1
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_face_at_the_border_of_a_shrunk_image_counts_whatever_is_rounded(axis):
+    for original in (*range(700, 1100, 7), 1000):
+        for shrunk in (*range(300, original, 41), 540):
+            sides = [(64, 64), (64, 64)]
+            sides[axis] = shrunk, original
+            size, whole = zip(*sides, strict=True)
+            looks = list(tiles(np.zeros((*size, 3), np.uint8), shrunk / original, whole))
+            height, width = whole
+            box = torch.tensor([[width - 20.0, height - 20.0, width, height]])
+            assert len(looks[-1].keep(Detections(box, torch.ones(1), whole))) == 1
+
+
 def test_tiles_overlap_by_more_than_a_face_that_counts():
     assert OVERLAP >= 2 * LARGEST

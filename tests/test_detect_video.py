@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from s3fd.commands import detect_report
 from s3fd.images.video import read_video
 from s3fd.models import pretrained_path
 
@@ -114,6 +115,33 @@ def test_a_copy_that_cannot_be_written_is_an_error_and_its_faces_are_kept(
     assert result.stderr.count("error: ") == 1
     assert len([line for line in result.stdout.splitlines() if '"frame"' in line]) == 6
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut-faces.jpg"]
+
+
+def test_a_copy_is_whole_before_the_line_of_another_file(run, clip, tmp_path, monkeypatch):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    whole = []
+
+    def noting(kind, text, *rest):
+        if "broken.jpg" in text:
+            whole.append((tmp_path / "out" / "clip-faces.mp4").is_file())
+        say(kind, text, *rest)
+
+    say = detect_report.say
+    monkeypatch.setattr(detect_report, "say", noting)
+    assert run("detect", clip, tmp_path / "broken.jpg", "--out", tmp_path / "out").exit_code == 1
+    assert whole == [True]
+
+
+def test_a_copy_with_too_long_a_name_is_an_error_and_the_others_are_done(run, tmp_path):
+    names = "x" * 248, "y"
+    for name in names:
+        (tmp_path / f"{name}.jpg").write_bytes(ASTRONAUT.read_bytes())
+    result = run("detect", tmp_path, "--out", tmp_path / "out", "--json", "-")
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 1
+    assert "can't be written (File name too long)" in " ".join(result.stderr.split())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["y-faces.jpg"]
+    assert result.stdout.count('"photo"') == 2
 
 
 def test_an_avi_has_a_copy_in_mp4(run, clip, tmp_path):

@@ -140,6 +140,18 @@ def test_numpy_gives_arrays():
     assert boxes.dtype == scores.dtype == np.float32
 
 
+def test_their_tensors_may_be_changed_and_trained_with_wherever_they_were_made():
+    with torch.inference_mode():
+        boxes, scores = torch.tensor([[0.0, 0, 2, 2]]), torch.ones(1)
+        assert Detections(boxes, scores, (8, 8)).boxes.is_inference()
+    faces = Detections(boxes, scores, (8, 8))
+    faces.boxes.mul_(2)
+    assert faces.boxes.tolist() == [[0, 0, 4, 4]]
+    weight = torch.ones(1, requires_grad=True)
+    (faces.scores * weight).sum().backward()
+    assert weight.grad is not None
+
+
 def test_they_cannot_be_changed():
     with pytest.raises(AttributeError):
         faces().scores = torch.zeros(2)

@@ -101,6 +101,7 @@ def test_a_photo_is_known_by_all_its_names(folder, tmp_path):
     assert search.includes(folder / "below" / ".." / "b.jpg")
     assert not search.includes(folder / "below" / ".hidden.jpg")
     assert not search.includes(folder / "gone.jpg")
+    assert not search.includes(folder / f"{'x' * 300}.jpg")  # longer than a name can be
     assert not search.includes(folder / "notes.txt")
 
 

@@ -145,6 +145,8 @@ class DetectReport:
 
     def fail(self, what: str, why: str) -> None:
         """Something that was asked for can't be done."""
+        if self._write_frame is not None and what != str(self._rows[-1].photo.path):
+            self._end_video()  # --resume takes what stands before another line for done
         say("error", f"{what}: {why}", self.console)
         if what not in self._lines:
             self.failures += 1

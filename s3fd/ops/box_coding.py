@@ -144,12 +144,18 @@ def _broadcast(name: str, values: Tensor, anchors: Tensor) -> tuple[Tensor, Tens
             dtype = torch.promote_types(dtype, anchors.dtype)
         if shape[-1] != 4 or len(shape) < 2 or anchors.device != values.device:
             _check(name, values, anchors)
-        if dtype != torch.float64 and torch.is_autocast_enabled(values.device.type):
+        if dtype != torch.float64 and _autocasts(values.device.type):
             dtype = torch.float32
     except Exception:
         explain(_check, name, values, anchors)
         raise
     return _flat(values, dtype, shape), _flat(anchors, dtype, shape), shape
+
+
+def _autocasts(device_type: str) -> bool:
+    """Whether a region of autocast is entered; some devices, such as meta, know none."""
+    available: bool = torch.amp.is_autocast_available(device_type)
+    return available and torch.is_autocast_enabled(device_type)
 
 
 def _in_shape(rows: Tensor, shape: torch.Size) -> Tensor:

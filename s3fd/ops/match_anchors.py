@@ -161,7 +161,8 @@ def _match(
     try:
         given = () if anchors is None else (anchors,)
         tensors = (*boxes, *(() if ignore is None else ignore))
-        in_lists = not (isinstance(boxes, Tensor) or isinstance(ignore, Tensor))
+        # What can be read once alone would be empty when it is packed; a tensor is no sequence.
+        in_lists = isinstance(boxes, Sequence) and isinstance(ignore, Sequence | None)
         if not (in_lists and is_checked_by_kernel(*given, *tensors)):
             _check(boxes, ignore, anchors)
         first = anchors if anchors is not None else boxes[0] if boxes else None

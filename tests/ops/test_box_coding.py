@@ -303,6 +303,16 @@ def test_cuda_gives_the_numbers_of_the_cpu() -> None:
     torch.testing.assert_close(boxes.cpu(), decode_boxes(deltas, anchors))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+@pytest.mark.parametrize("function", [encode_boxes, decode_boxes])
+def test_tensors_without_values_give_their_shape(
+    function: Callable[..., Tensor], dtype: torch.dtype
+) -> None:
+    values = torch.zeros(2, 3, 4, dtype=dtype, device="meta")
+    result = function(values, values[0])
+    assert (result.shape, result.dtype, result.device.type) == ((2, 3, 4), dtype, "meta")
+
+
 BOXES = torch.zeros(2, 3, 4)
 
 

@@ -241,7 +241,11 @@ def test_what_keep_best_can_be_is_said(keep_best: Any) -> None:
 
 @pytest.mark.parametrize("name", ["boxes", "ignore"])
 @pytest.mark.parametrize(
-    "value", [torch.zeros(2, 4), torch.zeros(0, 4), torch.zeros(1, 2, 4), np.zeros((2, 4)), 5]
+    "value",
+    [
+        *(torch.zeros(2, 4), torch.zeros(0, 4), torch.zeros(1, 2, 4), np.zeros((2, 4)), 5),
+        *(iter([torch.zeros(1, 4)]), {"a": torch.zeros(1, 4)}.values()),
+    ],
 )
 def test_what_is_no_list_of_tensors_is_named(name: str, value: Any) -> None:
     anchors, _ = scattered(0)
