@@ -31,7 +31,7 @@ from benchmarks.weights_report import Measured, hard_photos, sets_of, table
 from s3fd import Detections
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import MAX_SIZE
-from s3fd.evaluation import evaluate_detector
+from s3fd.evaluation import PrecisionRecall, evaluate_detector
 from s3fd.files import whole_file
 from s3fd.images import UInt8Array
 from s3fd.images.resize import resized
@@ -48,12 +48,11 @@ class Trial:
     scale: float = 1.0
     hardship: str = HARDSHIPS[0].name
 
-    def average_precision(self, peer: Peer) -> float:
+    def curve(self, peer: Peer) -> PrecisionRecall:
         """Of one detector."""
         before = next(each.before for each in HARDSHIPS if each.name == self.hardship)
         found = evaluate_detector(before(_enlarging(peer, self.scale)), self.photos).detections
-        measured = Measured(self.name, 1.0, self.photos, [faces.numpy() for faces in found])
-        return measured.curve.average_precision
+        return Measured(self.name, 1.0, self.photos, [faces.numpy() for faces in found]).curve
 
 
 def _enlarging(peer: Peer, scale: float) -> Find:
@@ -101,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for trial in wanted:
         print(f"measuring {trial.name}", flush=True)
-        faces = sum(len(photo.boxes) for photo in trial.photos)
-        precisions = [f"{trial.average_precision(peer):.3f}" for peer in peers]
-        rows.append((trial.name, f"{len(trial.photos)}", f"{faces}", *precisions))
+        curves = [trial.curve(peer) for peer in peers]
+        precisions = [f"{curve.average_precision:.3f}" for curve in curves]
+        rows.append((trial.name, f"{len(trial.photos)}", f"{curves[0].faces}", *precisions))
     lines = list(table(("photos", "number", "faces", *(peer.name for peer in peers)), rows))
     print("\n".join(lines))
     if page is not None:
