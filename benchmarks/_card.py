@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+from s3fd.files import whole_file
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -18,3 +21,14 @@ def into_card(card: str, lines: Iterable[str]) -> str:
     if not begin or not end:
         raise ValueError(f"card: expected a line {BEGIN!r} and after it a line {END!r}")
     return "\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"])
+
+
+def write_card(file: Path, card: str, lines: Iterable[str]) -> None:
+    """Writes a card that was read before with other figures, whole or not at all.
+
+    Raises:
+        ValueError: as `into_card`.
+    """
+    text = into_card(card, lines)
+    with whole_file(file) as opened:
+        opened.write(text.encode())

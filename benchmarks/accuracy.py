@@ -29,14 +29,13 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line, positive
-from benchmarks._card import into_card
+from benchmarks._card import write_card
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import MAX_SIZE
 from s3fd.evaluation import average_precision
 from s3fd.evaluation.photos import LOWEST_SCORE
-from s3fd.files import whole_file
 from s3fd.images import UInt8Array, read_image
 
 Find: TypeAlias = Callable[[UInt8Array], Detections]
@@ -170,9 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = list(lines(peers, photos, _repeated(options)))
     print("\n".join(table))
     if card is not None:
-        text = into_card(card, ["", *table, ""])
-        with whole_file(options.readme) as file:
-            file.write(text.encode())
+        write_card(options.readme, card, ["", *table, ""])
     return 0
 
 

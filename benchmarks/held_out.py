@@ -24,7 +24,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import into_card
+from benchmarks._card import write_card
 from benchmarks._hardships import HARDSHIPS, Find
 from benchmarks.accuracy import Peer, add_peers, peers_of
 from benchmarks.weights_report import Measured, hard_photos, sets_of, table
@@ -32,7 +32,6 @@ from s3fd import Detections
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import MAX_SIZE
 from s3fd.evaluation import PrecisionRecall, evaluate_detector
-from s3fd.files import whole_file
 from s3fd.images import UInt8Array
 from s3fd.images.resize import resized
 
@@ -106,9 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = list(table(("photos", "number", "faces", *(peer.name for peer in peers)), rows))
     print("\n".join(lines))
     if page is not None:
-        text = into_card(page, ["", *lines, ""])
-        with whole_file(options.page) as file:
-            file.write(text.encode())
+        write_card(options.page, page, ["", *lines, ""])
     return 0
 
 
