@@ -25,7 +25,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import into_card
+from benchmarks._card import write_card
 from benchmarks._measure import machine
 from benchmarks.weights_report import table
 from s3fd import FaceDetector
@@ -138,9 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.page is None:
         print("\n".join(lines))
         return 0
-    page = into_card(options.page.read_text(encoding="utf-8"), lines)
-    with whole_file(options.page) as file:
-        file.write(page.encode())
+    write_card(options.page, options.page.read_text(encoding="utf-8"), lines)
     return 0
 
 
