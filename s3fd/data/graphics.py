@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,17 @@ from PIL import Image, ImageDraw, ImageFont
 from s3fd.data.augmentation import Sample
 from s3fd.data.plans import pixels_of
 
-# A typeface becomes others by its weight, width and slant.
-_LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
 _SHARE_OF_LETTERS = 0.6
+# Of the letters: a page as printers set it, crisp, upright and full. The others are signs.
+_PAGES = 0.5
+_LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
+# In a hundred letters of English so many are an e.
+_PROSE = (
+    "eeeeeeeeeeeettttttttaaaaaaaaoooooooiiiiiiinnnnnnnsssssshhhhhhrrrrrrddddllllcccuuummm"
+    "wwffggyyppbbvk.,"
+)
+_SPACES_OF_PROSE = 0.17
+_CAPITALS = 0.15  # of the lines
 _SMALLEST_LETTERS = 8.0
 _LARGEST_LETTERS = 0.6  # of the side of a picture
 _MOST_SHAPES = 60
@@ -80,36 +88,88 @@ def with_graphics(
     return replace(ground, image=np.asarray(image))
 
 
-def _letters(
-    image: Image.Image, rng: np.random.Generator, typefaces: Sequence[Path] = ()
-) -> Image.Image:
-    """A sign, or a page: lines of one typeface that go over the edges."""
-    side = image.width
-    size = _between(_SMALLEST_LETTERS, _LARGEST_LETTERS * side, rng)
+@dataclass(frozen=True)
+class _Setting:
+    """How letters are set: at first as a typeface has them, and as a page is full of them.
+
+    Attributes:
+        size: of the letters, in pixels.
+        top: where the first line begins.
+        apart: from a line to the next.
+        lines: how many.
+        width: 1 as they are, less for narrow ones.
+        slant: how far they lean.
+        bold: how much their strokes grow at each side.
+    """
+
+    size: float
+    top: float
+    apart: float
+    lines: int
+    width: float = 1.0
+    slant: float = 0.0
+    bold: int = 0
+
+
+def _page(side: int, rng: np.random.Generator) -> _Setting:
+    size = _size(side, rng)
+    apart = size * rng.uniform(1.1, 1.5)
+    top = rng.uniform(-size / 2, size / 2)
+    return _Setting(size, top, apart, lines=math.ceil((side - top) / apart))
+
+
+def _sign(side: int, rng: np.random.Generator) -> _Setting:
+    """A few lines, perhaps, whose typeface becomes another by its weight, width and slant."""
+    size = _size(side, rng)
     width, slant = math.exp(rng.uniform(-0.5, 0.4)), rng.uniform(-0.3, 0.3)
     bold = int(rng.integers(0, 1 + math.ceil(size / 12)))
     apart = size * rng.uniform(1.0, 2.0)
     lines = int(rng.integers(1, 2 + int(side / apart)))
+    top = rng.uniform(-size / 2, max(0.0, side - lines * apart))
+    return _Setting(size, top, apart, lines, width, slant, bold)
+
+
+def _size(side: int, rng: np.random.Generator) -> float:
+    return _between(_SMALLEST_LETTERS, _LARGEST_LETTERS * side, rng)
+
+
+def _letters(
+    image: Image.Image, rng: np.random.Generator, typefaces: Sequence[Path] = ()
+) -> Image.Image:
+    """A page, or a sign: lines of one typeface that go over the edges."""
+    side = image.width
+    of_page = rng.random() < _PAGES
+    setting = (_page if of_page else _sign)(side, rng)
+    words = _prose if of_page else _words
     # The letters lie on a sheet of their own, for all of the picture once it has been distorted.
-    sheet = Image.new("L", (math.ceil(side / width), side))
+    sheet = Image.new("L", (math.ceil(side / setting.width), side))
     pen = ImageDraw.Draw(sheet)
     typeface = typefaces[int(rng.random() * len(typefaces))] if typefaces else None
-    font = _font(round(size), typeface)
-    top = rng.uniform(-size / 2, max(0.0, side - lines * apart))
-    for line in range(lines):
-        words = _words(math.ceil(3 * sheet.width / size), rng)
-        place = rng.uniform(-size, size), top + line * apart
-        pen.text(place, words, fill=255, font=font, stroke_width=bold)
-    inverse = (1 / width, slant, -slant * side / 2 / width, 0, 1, 0)
+    font = _font(round(setting.size), typeface)
+    for line in range(setting.lines):
+        text = words(math.ceil(3 * sheet.width / setting.size), rng)
+        place = rng.uniform(-setting.size, setting.size), setting.top + line * setting.apart
+        pen.text(place, text, fill=255, font=font, stroke_width=setting.bold)
+    lean = setting.slant
+    inverse = (1 / setting.width, lean, -lean * side / 2 / setting.width, 0, 1, 0)
     shares = sheet.transform(image.size, Image.Transform.AFFINE, inverse, _BILINEAR)
     image = image.copy()
     image.paste(_colour(rng), mask=shares)
     return image
 
 
+def _prose(length: int, rng: np.random.Generator) -> str:
+    text = _spaced(_PROSE, length, _SPACES_OF_PROSE, rng)
+    return text.upper() if rng.random() < _CAPITALS else text
+
+
 def _words(length: int, rng: np.random.Generator) -> str:
-    letters = rng.choice(list(_LETTERS), length)
-    letters[rng.random(len(letters)) < rng.uniform(0, 0.3)] = " "
+    return _spaced(_LETTERS, length, rng.uniform(0, 0.3), rng)
+
+
+def _spaced(alphabet: str, length: int, spaces: float, rng: np.random.Generator) -> str:
+    letters = rng.choice(list(alphabet), length)
+    letters[rng.random(len(letters)) < spaces] = " "
     return "".join(letters)
 
 

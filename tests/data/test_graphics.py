@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s3fd.data import AnnotatedImage, Augmentation, augmentation
-from s3fd.data.graphics import _letters, _shapes, typefaces, with_graphics
+from s3fd.data import AnnotatedImage, Augmentation, augmentation, graphics
+from s3fd.data.graphics import _letters, _prose, _shapes, typefaces, with_graphics
 from s3fd.data.samples import TrainingSamples
 
 PICTURES = 60
@@ -68,6 +68,42 @@ def test_letters_reach_every_part_of_a_picture():
         picture = np.asarray(_letters(grey(), np.random.default_rng(seed)))
         touched |= (picture != 128).any(axis=2)
     assert touched.mean() > 0.95
+
+
+def test_half_of_the_letters_are_pages_from_top_to_bottom_as_a_typeface_has_them(monkeypatch):
+    def drawn(pages):
+        monkeypatch.setattr(graphics, "_PAGES", pages)
+        pictures = (_letters(grey(), np.random.default_rng(seed)) for seed in range(PICTURES))
+        return [np.asarray(picture) for picture in pictures]
+
+    by_default, pages, signs = drawn(graphics._PAGES), drawn(1.0), drawn(0.0)
+    are_pages = [
+        (picture == page).all() and not (picture == sign).all()
+        for picture, page, sign in zip(by_default, pages, signs, strict=True)
+    ]
+    assert 0.3 < np.mean(are_pages) < 0.7
+
+    def filled(pictures):
+        """Of how many pictures each third, from top to bottom, has letters."""
+        return np.mean(
+            [
+                all((part != 128).any() for part in np.array_split(picture, 3))
+                for picture in pictures
+            ]
+        )
+
+    assert filled(pages) > 0.9 > 0.7 > filled(signs)
+
+
+def test_prose_has_letters_as_often_as_english_and_some_lines_of_capitals():
+    rng = np.random.default_rng(0)
+    lines = [_prose(100, rng) for _ in range(400)]
+    text = "".join(lines)
+    letters = text.lower().replace(" ", "")
+    assert 0.10 < letters.count("e") / len(letters) < 0.14
+    assert 0.06 < letters.count("a") / len(letters) < 0.10
+    assert 0.10 < np.mean([line.isupper() for line in lines]) < 0.20
+    assert 0.14 < text.count(" ") / len(text) < 0.20
 
 
 def matplotlib_fonts():
