@@ -1,4 +1,4 @@
-"""Pages of letters, in typefaces that no training has seen: nothing in them is a face."""
+"""Pages of letters, in typefaces that no training has seen, and of shapes: none is a face."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _TYPEFACES = (
 _SIZE = 640, 480
 _LETTERS = 24.0, 192.0  # pixels
 _LEAST_CONTRAST = 200  # over the three colours
+_SHAPES = 5, 40
+_ACROSS = 10.0, 240.0  # pixels
 
 
 def pages(count: int, seed: int = 1) -> Iterator[UInt8Array]:
@@ -45,3 +47,38 @@ def pages(count: int, seed: int = 1) -> Iterator[UInt8Array]:
             words = " ".join(rng.choice(vocabulary, 12))
             pen.text((10, top), words, fill=tuple(ink.tolist()), font=font)
         yield np.asarray(page)
+
+
+def pages_of_shapes(count: int, seed: int = 1) -> Iterator[UInt8Array]:
+    """Discs, rings, boxes, frames, polygons and strokes of many colours, here and there."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        page = Image.new("RGB", _SIZE, _colour(rng))
+        pen = ImageDraw.Draw(page)
+        for _ in range(rng.integers(*_SHAPES)):
+            _draw_shape(pen, rng)
+        yield np.asarray(page)
+
+
+def _draw_shape(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    width = np.exp(rng.uniform(*np.log(_ACROSS)))
+    height = width * np.exp(rng.uniform(-0.5, 0.5))
+    x, y = rng.uniform(0, _SIZE)
+    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    fill = _colour(rng) if rng.random() < 0.5 else None
+    outline, stroke = _colour(rng), 1 + int(rng.integers(0, 1 + width / 6))
+    match int(rng.integers(4)):
+        case 0:
+            pen.ellipse(box, fill, outline, stroke)
+        case 1:
+            pen.rectangle(box, fill, outline, stroke)
+        case 2:
+            circle = (x, y, min(width, height) / 2)
+            sides, turn = int(rng.integers(3, 9)), rng.uniform(0, 360)
+            pen.regular_polygon(circle, sides, turn, fill, outline)
+        case _:
+            pen.arc(box, *sorted(rng.uniform(0, 360, 2)), outline, stroke)
+
+
+def _colour(rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(rng.integers(0, 256, 3).tolist())

@@ -4,10 +4,11 @@
     python benchmarks/weights_report.py --weights runs/light/model.safetensors --card card.md ...
 
 Average precision by set and by size of the faces, what thresholds keep, what is left of it in
-photos that were turned, darkened and the like, how far scores are from probabilities, and the time
-that a photo takes. A photo's set is its name up to the first "-". The card keeps what it says
-outside the two marks. `--plot` draws scores against precision, and `--trials` what is found in hard
-copies of the bundled photo.
+photos that were turned, darkened and the like, what is found where there is no face, how many faces
+that fill a picture are found, how far scores are from probabilities, and the time that a photo
+takes. A photo's set is its name up to the first "-". The card keeps what it says outside the two
+marks. `--plot` draws scores against precision, and `--trials` what is found in hard copies of the
+bundled photo.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ if __package__ in (None, ""):
 from benchmarks._arguments import command_line
 from benchmarks._card import into_card
 from benchmarks._hardships import HARDSHIPS
+from benchmarks._large_faces import SIDE, SIZES, large_faces
 from benchmarks._measure import machine
-from benchmarks._pages import pages
+from benchmarks._pages import pages, pages_of_shapes
 from benchmarks._trials import draw_trials
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
@@ -144,9 +146,25 @@ def measure_without_faces(
         part = Measured("", 1.0, *zip(*empty, strict=True)) if empty else None
         scores = part.curve.outcomes()[0] if part else np.empty(0)
         yield "photos", len(empty), scores
-    _say("pages of letters")
-    answers = [detector(page, score_threshold=_THRESHOLDS[0]) for page in pages(_PAGES)]
-    yield "pages of letters", _PAGES, np.concatenate([faces.numpy()[1] for faces in answers])
+    for kind, drawn in (("letters", pages), ("shapes", pages_of_shapes)):
+        name = f"pages of {kind}"
+        _say(name)
+        answers = [detector(page, score_threshold=_THRESHOLDS[0]) for page in drawn(_PAGES)]
+        yield name, _PAGES, np.concatenate([faces.numpy()[1] for faces in answers])
+
+
+def measure_large_faces(
+    detector: FaceDetector, photos: Sequence[AnnotatedImage]
+) -> Iterator[tuple[int, int, float]]:
+    """For each size of faces that fill their picture their number, and the share that is found."""
+    for size in SIZES if photos else ():
+        _say(f"faces of {size} px")
+        found, boxes = [], []
+        for picture, box in large_faces(photos, size):
+            found.append(detector(picture).numpy())
+            boxes.append(box[None])
+        if boxes:
+            yield size, len(boxes), average_precision(found, boxes).at(SCORE_THRESHOLD).recall
 
 
 def _times(scale: float, picture: UInt8Array) -> Size:
@@ -185,6 +203,7 @@ def figures(
     measured: Sequence[Measured],
     together: Measured | None,
     hard: Sequence[Measured],
+    large: Sequence[tuple[int, int, float]],
     detector: FaceDetector,
 ) -> Iterator[str]:
     """The lines of the card's measured part."""
@@ -226,6 +245,15 @@ def figures(
         yield from table(
             ("photos", "number", "faces", "AP at IoU 0.5", "at 0.6", "precision", "recall"),
             ([name, *rest] for name, _, *rest in (_set_row(part, threshold) for part in hard)),
+        )
+        yield ""
+    if large:
+        yield f"Faces of these photos, cut out so that they have so many pixels of {SIDE} x {SIDE},"
+        yield f"and the share that is found at the default threshold, {threshold:g}, at IoU 0.5:"
+        yield ""
+        yield from table(
+            ("pixels", "faces", "found"),
+            ([str(size), str(count), f"{share:.3f}"] for size, count, share in large),
         )
         yield ""
     yield "Share of right detections among those of a score, photos as they are; where the share"
@@ -329,7 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured = list(_all(detector, options))
     together = _pooled(_held_out(measured))
     hard = list(measure_hardships(detector, hard_photos(options.photos)))
-    lines = figures(measured, together, hard, detector)
+    large = list(measure_large_faces(detector, together.photos if together else ()))
+    lines = figures(measured, together, hard, large, detector)
     text = into_card(card.read_text(encoding="utf-8"), lines)
     with whole_file(card) as file:
         file.write(text.encode())

@@ -59,6 +59,7 @@ def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_pa
         assert f"| {name} | 1 | 1 | 1.0000 |" in text
     assert "| photos | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
     assert "| pages of letters | 100 | " in text
+    assert "| pages of shapes | 100 | " in text
     assert Image.open(plot).width > 100
     assert Image.open(trials).width > 1000
 
@@ -72,6 +73,56 @@ def test_pages_are_of_letters_in_many_sizes():
     # Letters of 24 px have about eight times as many edges as those of 192 px.
     edges = [(np.diff(page.astype(int), axis=1) != 0).any(axis=2).mean() for page in pages]
     assert max(edges) > 3 * min(edges)
+
+
+def test_pages_of_shapes_follow_from_their_seed_and_are_few_and_many():
+    draw = runpy.run_path(str(RUN.with_name("_pages.py")))["pages_of_shapes"]
+    pages = list(draw(30))
+    assert all(page.shape == (480, 640, 3) for page in pages)
+    assert all((page == again).all() for page, again in zip(pages, draw(30), strict=True))
+    covered = []
+    for page in pages:
+        colours, counts = np.unique(page.reshape(-1, 3), axis=0, return_counts=True)
+        assert len(colours) > 3
+        covered.append(1 - counts.max() / counts.sum())
+    assert min(covered) < 0.1
+    assert max(covered) > 0.4
+
+
+LARGE = runpy.run_path(str(RUN.with_name("_large_faces.py")))
+
+
+def test_a_large_face_is_cut_out_with_its_box_and_enlarged(tmp_path):
+    """A bright face in the corner of a photo, 100 wide and 144 high: 120 px."""
+    pixels = np.zeros((400, 500, 3), np.uint8)
+    pixels[0:144, 10:110] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    boxes = np.array([[10, 0, 110, 144], [300, 300, 350, 350]], np.float32)  # the second is small
+    photo = LARGE["AnnotatedImage"](tmp_path / "a.png", 500, 400, boxes)
+    for size in LARGE["SIZES"]:
+        ((picture, box),) = LARGE["large_faces"]([photo], size)
+        assert picture.shape == (1024, 1024, 3)
+        scale = size / 120
+        # The square is moved into the photo, whose corner it then has.
+        assert box[1] == 0
+        assert box[2] - box[0] == pytest.approx(100 * scale, abs=size / 50)
+        assert box[3] == pytest.approx(min(1024, 144 * scale), abs=size / 50)
+        bright = np.flatnonzero(picture[0, :, 0] > 127)
+        assert [bright[0], bright[-1] + 1] == pytest.approx([box[0], box[2]], abs=size / 50)
+
+
+def test_large_faces_are_counted_that_are_found(report, tmp_path):
+    Image.open(ASTRONAUT).resize((1024, 1024)).save(tmp_path / "large.png")
+    box = 2 * np.array([FACE], np.float32)
+    photo = report["AnnotatedImage"](tmp_path / "large.png", 1024, 1024, box)
+    detector = report["FaceDetector"].from_pretrained()
+    rows = list(report["measure_large_faces"](detector, [photo]))
+    assert [row[:2] for row in rows] == [(512, 1), (716, 1), (870, 1), (1024, 1)]
+    assert rows[0][2] == 1.0
+    black = report["AnnotatedImage"](tmp_path / "black.png", 1024, 1024, box)
+    Image.new("RGB", (1024, 1024)).save(black.path)
+    assert [row[2] for row in report["measure_large_faces"](detector, [black])] == [0.0] * 4
+    assert list(report["measure_large_faces"](detector, [])) == []
 
 
 def test_the_cost_of_small_faces_is_measured_by_setting(photos, tmp_path, report):
