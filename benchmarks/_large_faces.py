@@ -30,7 +30,7 @@ def large_faces(
         (photo, box)
         for photo in photos
         for box in photo.boxes
-        if _SMALLEST <= _side(box) <= least * min(photo.width, photo.height)
+        if _SMALLEST <= _side(box) <= least * min(photo.width or 0, photo.height or 0)
     ]
     for number in np.linspace(0, len(faces) - 1, min(_MOST, len(faces))).round().astype(int):
         photo, box = faces[number]

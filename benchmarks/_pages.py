@@ -77,7 +77,8 @@ def _draw_shape(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
             sides, turn = int(rng.integers(3, 9)), rng.uniform(0, 360)
             pen.regular_polygon(circle, sides, turn, fill, outline)
         case _:
-            pen.arc(box, *sorted(rng.uniform(0, 360, 2)), outline, stroke)
+            start, end = sorted(rng.uniform(0, 360, 2).tolist())
+            pen.arc(box, start, end, outline, stroke)
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, ...]:
