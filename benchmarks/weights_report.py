@@ -32,7 +32,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import into_card
+from benchmarks._card import write_card
 from benchmarks._hardships import HARDSHIPS
 from benchmarks._large_faces import SIDE, SIZES, large_faces
 from benchmarks._measure import machine
@@ -359,9 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hard = list(measure_hardships(detector, hard_photos(options.photos)))
     large = list(measure_large_faces(detector, together.photos if together else ()))
     lines = figures(measured, together, hard, large, detector)
-    text = into_card(card.read_text(encoding="utf-8"), lines)
-    with whole_file(card) as file:
-        file.write(text.encode())
+    write_card(card, card.read_text(encoding="utf-8"), lines)
     if options.plot is not None:
         plot_scores(measured, together, options.plot)
     if options.trials is not None:

@@ -1,41 +1,30 @@
 """The reports on weights and on small faces: what figures mean, and that the rest is left alone."""
 
-import json
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from labelled_photos import ASTRONAUT, FACE, write_two_sets
 from PIL import Image
 
 from s3fd import Detections
-from s3fd.models import pretrained_path
 
 RUN = Path(__file__).parents[1] / "benchmarks" / "weights_report.py"
 if not RUN.is_file():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
-ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
-FACE = [180.0, 65, 266, 184]
 
 
 @pytest.fixture(scope="module")
 def report():
     card = runpy.run_path(str(RUN.with_name("_card.py")))
-    return runpy.run_path(str(RUN)) | {name: card[name] for name in ("BEGIN", "END")}
+    return runpy.run_path(str(RUN)) | {name: card[name] for name in ("BEGIN", "END", "into_card")}
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """One photo of a set "space" with its face, and one of a set "empty"."""
-    Image.open(ASTRONAUT).save(tmp_path / "space-1.png")
-    Image.new("RGB", (200, 100)).save(tmp_path / "empty-1.png")
-    entries = [
-        {"image": "space-1.png", "width": 512, "height": 512, "boxes": [FACE], "split": "val"},
-        {"image": "empty-1.png", "width": 200, "height": 100, "boxes": [], "split": "val"},
-    ]
-    (tmp_path / "annotations.json").write_text(json.dumps({"images": entries}))
-    return tmp_path
+    return write_two_sets(tmp_path)
 
 
 def test_the_figures_take_the_place_of_the_old_ones_alone(report, photos, tmp_path):

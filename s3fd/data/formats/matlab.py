@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from s3fd.data.formats.matlab5 import read_mat_5
+from s3fd.data.formats.matlab5 import objects, read_mat_5
 from s3fd.messages import one_line
 
 
@@ -41,14 +41,6 @@ def read_mat(file: Path, *names: str) -> dict[str, Any]:
         raise ValueError(f"{file}: can't be read as a MATLAB file ({one_line(error)})") from error
 
 
-def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """An object array; numpy alone would look into arrays among the values."""
-    array = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        array[index] = value
-    return array.reshape(shape)
-
-
 def _read_7_3(file: Path, names: Collection[str]) -> dict[str, Any]:
     import h5py
 
@@ -69,7 +61,7 @@ def _node(content: Any, node: Any) -> Any:
         return "".join(map(chr, values.ravel()))
     if values.dtype.kind == "O":
         cells = [_node(content, content[reference]) for reference in values.ravel()]
-        return _objects(cells, values.shape)
+        return objects(cells).reshape(values.shape)
     return values
 
 
@@ -82,9 +74,10 @@ def _struct(content: Any, group: Any) -> np.ndarray:
         for field in fields.values()
     )
     if not several or not fields:
-        return _objects([{name: _node(content, field) for name, field in fields.items()}], (1, 1))
+        single = {name: _node(content, field) for name, field in fields.items()}
+        return objects([single]).reshape(1, 1)
     columns = {name: _node(content, field) for name, field in fields.items()}
-    shape = next(iter(columns.values())).shape
+    shape: tuple[int, ...] = next(iter(columns.values())).shape
     count = int(np.prod(shape))
     rows = [{name: column.ravel()[i] for name, column in columns.items()} for i in range(count)]
-    return _objects(rows, shape)
+    return objects(rows).reshape(shape)

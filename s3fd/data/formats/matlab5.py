@@ -126,7 +126,7 @@ def _head(elements: _Elements) -> _Array:
 
 def _content(elements: _Elements, head: _Array, order: _Order) -> Any:
     if head.kind == _CELL:
-        return _shaped(_objects(_several(elements, head.size, order)), head.shape)
+        return _shaped(objects(_several(elements, head.size, order)), head.shape)
     if head.kind in (_STRUCT, _OBJECT):
         return _struct(elements, head, order)
     if head.kind == _TEXT:
@@ -169,7 +169,7 @@ def _struct(elements: _Elements, head: _Array, order: _Order) -> np.ndarray[Any,
     width = len(names)
     rows = [dict(zip(names, values[i * width : (i + 1) * width], strict=True))
             for i in range(head.size)]  # fmt: skip
-    return _shaped(_objects(rows), head.shape)
+    return _shaped(objects(rows), head.shape)
 
 
 def _text(elements: _Elements, head: _Array) -> str:
@@ -178,10 +178,10 @@ def _text(elements: _Elements, head: _Array) -> str:
         units = list(bytes(content).decode())
     else:
         units = list(map(chr, elements.numbers(number, content).tolist()))
-    return "".join(_shaped(_objects(units), head.shape).ravel().tolist())
+    return "".join(_shaped(objects(units), head.shape).ravel().tolist())
 
 
-def _objects(values: list[Any]) -> np.ndarray[Any, Any]:
+def objects(values: list[Any]) -> np.ndarray[Any, Any]:
     """An object array; numpy alone would look into arrays among the values."""
     array = np.empty(len(values), dtype=object)
     for index, value in enumerate(values):
