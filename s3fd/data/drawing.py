@@ -74,25 +74,25 @@ class PatchDrawing:
         shares = self.recipe.collage
         count = int(self.rng.choice(len(shares) + 1, p=[1 - sum(shares), *shares])) + 1
         if self.rng.random() < self.recipe.plain:
-            small = self._tile(photo, self.size // int(self.rng.integers(2, 6)), needs_face=True)
+            small = self._single(photo, self.size // int(self.rng.integers(2, 6)))
             if small is not None:
                 return augmentation.place(small, augmentation.plain(self.size, self.rng), self.rng)
         elif count == 1:
-            single = self._single(photo)
+            single = self._single(photo, self.size)
             if single is not None:
                 return single
         return self._collage(photo, max(2, count))
 
-    def _single(self, photo: AnnotatedImage) -> Sample | None:
+    def _single(self, photo: AnnotatedImage, size: int) -> Sample | None:
         """A patch of the photo that keeps a face; of others, if the run has no collages."""
         if sum(self.recipe.collage):
-            return self._tile(photo, self.size, needs_face=True)
+            return self._tile(photo, size, needs_face=True)
         for _ in range(_ATTEMPTS):
-            tile = self._tile(photo, self.size, needs_face=True)
+            tile = self._tile(photo, size, needs_face=True)
             if tile is not None:
                 return tile
             photo = self._another()
-        return self._tile(photo, self.size)
+        return self._tile(photo, size)
 
     def _collage(self, photo: AnnotatedImage, count: int) -> Sample:
         chosen = [photo, *(self._another() for _ in range(count * count - 1))]
@@ -115,7 +115,9 @@ class PatchDrawing:
         return self.reader.first_readable(chain([photo], iter(self._another, None)), make)
 
     def _colours(self) -> FloatArray | None:
-        return colour_distortion(self.rng, self.recipe.grey) if self.recipe.colour else None
+        if not self.recipe.colour:
+            return None
+        return colour_distortion(self.rng, self.recipe.grey, self.recipe.sepia)
 
     def _patch(self, photo: OpenPhoto, size: int) -> Patch:
         measures = photo.width, photo.height, photo.boxes

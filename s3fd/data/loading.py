@@ -7,7 +7,9 @@ import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +21,8 @@ from s3fd.images import ImageError
 CORRUPT_SHARE = 0.01
 _CORRUPT_IN_A_SMALL_SET = 10
 _NICENESS = 10
+# What each of several processes has skipped is told to all of them after so many steps.
+_STEPS_BETWEEN_TALES = 20
 
 
 class CorruptPhotosError(ValueError):
@@ -35,6 +39,7 @@ def load_batches(
     low_priority: bool = False,
     corrupt_share: float | None = None,
     say: Callable[[str], object] | None = None,
+    gather: Callable[[object], list[Any]] | None = None,
 ) -> Iterator[Batch]:
     """The batches of a run from a step on, made by worker processes.
 
@@ -55,6 +60,8 @@ def load_batches(
         corrupt_share: the share of the photos that may be unreadable, from 0 to 1. None: 0.01, and
             ten photos in a small set, but never more than half of a set.
         say: takes the messages; None: `warnings.warn`.
+        gather: of several processes that share a run's steps: gives all of them what each has
+            passed. They count and say the same then, and all end if one of them does.
 
     Raises:
         CorruptPhotosError: (a ValueError) more photos than that can't be read.
@@ -66,7 +73,7 @@ def load_batches(
         raise ValueError(f"start: expected 0 to the {len(batches)} steps of batches, got {start}")
     if render_on is not None:
         render_on = resolve_device(render_on)
-    watch = _Watch(len(batches.photos), corrupt_share, say or _warn)
+    watch = _Watch(len(batches.photos), corrupt_share, say or _warn, gather)
     loader = DataLoader(
         batches if render_on is None else _Plans(batches),
         batch_size=None,
@@ -86,13 +93,14 @@ def load_batches(
             cause = re.sub(r"(?s).*\n[\w.]*Error: ", "", str(error).rstrip())
             raise CorruptPhotosError(cause) from None
         batch = drawn if render_on is None else drawn.batch
-        watch.see(batch)
-        if in_first_epoch and batches.first_position(step + 1) >= len(batches.photos):
+        shown_once = batches.first_position(step + 1) >= len(batches.photos)
+        ends = step + 1 == len(batches)
+        counts_faces = in_first_epoch and (shown_once or ends)
+        watch.see(batch, last=ends or counts_faces)
+        if counts_faces:
             in_first_epoch = False
             watch.count_faces()
         yield batch if render_on is None else drawn.render(render_on)
-    if in_first_epoch:
-        watch.count_faces()
 
 
 class _Plans(Dataset[PlannedBatch]):
@@ -162,20 +170,47 @@ class SkippedPhotos:
             )
 
 
+@dataclass
+class _Seen:
+    """What one process has seen lately."""
+
+    skipped: dict[str, str] = field(default_factory=dict)
+    faces: int = 0
+    tiny: int = 0
+
+
 class _Watch:
     """What has come to light about the photos of a run."""
 
     def __init__(
-        self, photos: int, corrupt_share: float | None, say: Callable[[str], object]
+        self,
+        photos: int,
+        corrupt_share: float | None,
+        say: Callable[[str], object],
+        gather: Callable[[object], list[Any]] | None,
     ) -> None:
         self._skipped = SkippedPhotos(photos, corrupt_share, say)
         self._say = say
-        self._faces = self._tiny = 0
+        self._gather = gather
+        self._lately = _Seen()
+        self._steps = self._faces = self._tiny = 0
 
-    def see(self, batch: Batch) -> None:
-        self._skipped.add(batch.skipped)
-        self._faces += sum(batch.counts)
-        self._tiny += batch.tiny
+    def see(self, batch: Batch, *, last: bool) -> None:
+        """Notes a step; after the last one all that was seen is known."""
+        self._lately.skipped |= batch.skipped
+        self._lately.faces += sum(batch.counts)
+        self._lately.tiny += batch.tiny
+        self._steps += 1
+        if self._gather is None or last or self._steps % _STEPS_BETWEEN_TALES == 0:
+            self._tell()
+
+    def _tell(self) -> None:
+        lately, self._lately = self._lately, _Seen()
+        seen: list[_Seen] = [lately] if self._gather is None else self._gather(lately)
+        self._faces += sum(each.faces for each in seen)
+        self._tiny += sum(each.tiny for each in seen)
+        for each in seen:
+            self._skipped.add(each.skipped)
 
     def count_faces(self) -> None:
         if self._tiny:

@@ -144,7 +144,7 @@ def read_photos(
         raise TypeError(f"classes: expected a list of names, got {shown(classes)}")
     if form is not None and form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {shown(form)}")
-    found = form or _form_of(root)
+    found = form or form_of(root)
     if classes and not FORMS[found].has_classes:
         raise ValueError(f"classes: the labels of {root} are in the form {found}, which has none")
     try:
@@ -221,7 +221,7 @@ FORMS: dict[str, Form] = {
 """The forms of labels, in the order in which they are looked for."""
 
 
-def _form_of(root: Path) -> str:
+def form_of(root: Path) -> str:
     """Finds out the form of the labels from the names of files and, for JSON, from the start."""
     for name, form in FORMS.items():
         if form.holds(root):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import reprlib
-import sys
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -22,7 +21,6 @@ from torch import Tensor
 DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 VARIANCES = (0.1, 0.2)  # SSD's, and the default of all that takes some
 _INT64_MAX = 2**63 - 1
-_FLOAT_MAX = sys.float_info.max
 _EXACT = 2**53  # up to it a float holds every integer
 _MOST_PADDED_ROWS = 2**31 - 1
 _TRACED = (
@@ -168,7 +166,10 @@ def is_positive(value: Any) -> bool:
 
 
 def _is_held(value: Any) -> bool:
-    return bool(-_FLOAT_MAX <= value <= _FLOAT_MAX)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def check_weights(name: str, value: Tensor, why: str) -> None:

@@ -153,9 +153,9 @@ def decode_detections(
         RuntimeError: meta tensors without ``padded``, as with any operator whose output's size
             depends on data.
 
-    On CUDA an image takes 24 bytes of memory for each of its anchors, and 8 more for every further
-    class, whatever is found. On devices without a kernel of their own (all but the CPU and CUDA) it
-    runs its PyTorch twin.
+    On CUDA an image takes 24 bytes of memory for each of its anchors, 8 more for every further
+    class, and some for each of its ``candidates``, whatever is found. On devices without a kernel
+    of their own (all but the CPU and CUDA) it runs its PyTorch twin.
 
     Example:
         >>> import torch

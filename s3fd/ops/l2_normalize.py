@@ -34,8 +34,8 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
         arguments; the same gradient whatever the number of threads. Features whose squares float32
         can't hold (from about 1e19 on) make a norm of infinity, and so an output of 0.
         A pixel whose channels are all 0 stays 0; its gradient is ``weight * 1e10`` times that of
-        the output: finite, and 0 behind a ReLU. NaN and infinity make their pixel NaN. An empty map
-        gives an empty map.
+        the output: finite but in float16, and 0 behind a ReLU. NaN and infinity make their pixel
+        NaN. An empty map gives an empty map.
 
     Raises:
         TypeError: an argument is no floating-point tensor.

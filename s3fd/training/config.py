@@ -32,7 +32,8 @@ class TrainingConfig:
         data: dataset of photos with faces, in one of the forms of `s3fd.data.read_photos`.
         out: folder for checkpoints, the log and the weights.
         form: of the labels in `data`, by name; found out by default.
-        classes: names of the classes in `data` that are faces; by default "face".
+        classes: names of the classes that are faces in `data`, and in `validation` where its labels
+            have classes; by default "face".
         distractors: what an earlier network found in the photos of `data`, at one size of them or
             several: JSON Lines of ``s3fd detect --json``. What meets no label there is shown as
             background, as often as `augmentation` says.

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.constants import default_pg_timeout
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from s3fd.devices import resolve_device
@@ -19,6 +21,9 @@ from s3fd.messages import shown
 from s3fd.training.attempt import fresh_store
 
 _Value = TypeVar("_Value")
+
+# The others wait while the first process of a machine decodes a whole data set.
+_PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,16 @@ class Processes:
         rank: number of this process, from 0; the first one writes all files.
         size: how many there are.
         local_rank: number of this process on its machine, from 0.
+        patient: the group in which they wait for what may take hours.
+        store: of torchrun's agent, which outlives the processes that it restarts.
     """
 
     device: torch.device
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    patient: dist.ProcessGroup | None = None
+    store: Store | None = None
 
     @property
     def is_first(self) -> bool:
@@ -55,6 +64,28 @@ class Processes:
         values: list[Any] = [None] * self.size
         dist.gather_object(value, values if self.is_first else None)
         return values if self.is_first else []
+
+    def gather_to_all(self, value: _Value, *, patient: bool = False) -> list[_Value]:
+        """What every process passed, by rank, on all of them.
+
+        Args:
+            value: what can be pickled.
+            patient: wait for hours, if need be.
+        """
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self.patient if patient else None)
+        return values
+
+    def has_begun(self, run: str) -> bool:
+        """Whether torchrun has restarted this process, after the dead ones had begun that run."""
+        return self.store is not None and is_restart() and self.store.check([_begun(run)])
+
+    def note_begun(self, run: str) -> None:
+        """Lets those that torchrun will start when this process is dead know of the run."""
+        if self.store is not None:
+            self.store.set(_begun(run), "")
 
     def on_first(self, function: Callable[[], _Value]) -> _Value:
         """Calls a function on the first process alone, and gives its result to all.
@@ -80,19 +111,14 @@ class Processes:
 
         What it raises is raised on all of them.
         """
-        if self.size == 1:
-            function()
-            return
         error: Exception | None = None
         if self.local_rank == 0:
             try:
                 function()
             except Exception as raised:
                 error = raised
-        errors: list[Exception | None] = [None] * self.size
-        dist.all_gather_object(errors, error)
-        for error in filter(None, errors):
-            raise error
+        for raised_there in filter(None, self.gather_to_all(error, patient=True)):
+            raise raised_there
 
 
 @contextmanager
@@ -128,11 +154,18 @@ def join_processes(device: str | None) -> Iterator[Processes]:
         rank=rank,
         world_size=size,
     )
+    patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    while isinstance(store, PrefixStore):  # torch hides from each attempt what others have written
+        store = store.underlying_store
     try:
-        yield Processes(own, rank, size, local_rank)
+        yield Processes(own, rank, size, local_rank, patient, store)
         dist.barrier()  # nobody leaves while another one still talks to it
     finally:
         dist.destroy_process_group()
+
+
+def _begun(run: str) -> str:
+    return f"s3fd begun {run}"
 
 
 def is_restart() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from s3fd.data import Batch
 from s3fd.models import S3FD
+from s3fd.models.checkpoint import empty_model
 from s3fd.training.distributed import Processes
 from s3fd.training.loss import DetectionLoss
 from s3fd.training.precision import Precision
@@ -46,6 +47,9 @@ class StepGradient:
     parts: int = 1
     box_weight: float = 4.0
     memory_format: torch.memory_format = torch.channels_last
+    _map_sizes: dict[tuple[int, int], list[tuple[int, int]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __call__(self, batch: Batch) -> Tensor:
         """Adds the gradient to that of the parameters, times the scale of `precision`.
@@ -73,10 +77,19 @@ class StepGradient:
 
     def _match(self, batch: Batch) -> Tensor:
         height, width = batch.images.shape[-2:]
-        feature_sizes = self.model.grid.feature_sizes((height, width))
-        return self.loss.match(
-            feature_sizes, _boxes(batch), batch.ignore.split(batch.ignore_counts)
-        )
+        sizes = self._sizes_of_maps(height, width)
+        return self.loss.match(sizes, _boxes(batch), batch.ignore.split(batch.ignore_counts))
+
+    def _sizes_of_maps(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Height and width of every level, asked of the network itself.
+
+        Published copies of VGG16 round them otherwise than their anchors' strides would.
+        """
+        if (height, width) not in self._map_sizes:
+            model = empty_model(self.model.config).eval()
+            logits, _ = model(torch.empty(1, 3, height, width, device="meta"))
+            self._map_sizes[height, width] = [(x.shape[-2], x.shape[-1]) for x in logits]
+        return self._map_sizes[height, width]
 
     def _losses(self, batch: Batch, matched: Tensor) -> Tensor:
         with self.precision.autocast():

@@ -18,7 +18,7 @@ from s3fd.evaluation.calibration import Calibration, fit_calibration
 from s3fd.memory import keep_freed_memory
 from s3fd.training import files
 from s3fd.training.config import TrainingConfig
-from s3fd.training.distributed import Processes, is_restart, join_processes
+from s3fd.training.distributed import Processes, join_processes
 from s3fd.training.events import Events, check_tensorboard
 from s3fd.training.log import RunLog
 from s3fd.training.meter import FloatEntry, Meter
@@ -67,15 +67,18 @@ def train(
         if processes.device.type == "cpu":
             keep_freed_memory()
         goes_on = processes.on_first(
-            lambda: _continues(config, resume=resume, auto_resume=auto_resume or is_restart())
+            lambda: _continues(config, processes, resume=resume, auto_resume=auto_resume)
         )
         return _Loop(config, processes, progress=progress).run(resume=goes_on)
 
 
-def _continues(config: TrainingConfig, *, resume: bool, auto_resume: bool) -> bool:
+def _continues(
+    config: TrainingConfig, processes: Processes, *, resume: bool, auto_resume: bool
+) -> bool:
     """Whether there is a checkpoint to go on from, if that was asked for."""
     there = (config.out / files.LAST).is_file()
-    if auto_resume:
+    run = str(config.out.resolve())
+    if auto_resume or processes.has_begun(run):
         return there
     if resume and not there:
         raise FileNotFoundError(
@@ -85,6 +88,7 @@ def _continues(config: TrainingConfig, *, resume: bool, auto_resume: bool) -> bo
         raise FileExistsError(
             f"out: {config.out} holds a run already; continue it with --resume, or name another"
         )
+    processes.note_begun(run)
     return resume
 
 
@@ -201,6 +205,7 @@ class _Loop:
             low_priority=device.type == "cpu",
             corrupt_share=self.config.corrupt_share,
             say=self.line.say if self.processes.is_first else _silent,
+            gather=self.processes.gather_to_all if self.processes.size > 1 else None,
         )
 
     def _advance(self, batch: Batch, waited: float) -> None:

@@ -154,7 +154,8 @@ class DetectionLoss:
     ) -> Tensor:
         """The mean over all images, those without positives among them."""
         mined = self._mined_of_empty(matched)  # [B]
-        margin = (logits[..., 1] - logits[..., 0]).to(class_loss.dtype)  # [B, A]
+        logits = logits.to(class_loss.dtype)
+        margin = logits[..., 1] - logits[..., 0]  # [B, A]
         margin = margin.where(matched == -1, -torch.inf)
         hardest = margin.topk(min(self.empty_negatives, margin.shape[1]), dim=1).values  # [B, K]
         rank = torch.arange(hardest.shape[1], device=hardest.device)  # [K]

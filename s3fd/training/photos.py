@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from s3fd.data import AnnotatedImage, PhotoSet, read_photos
+from s3fd.data import FORMS, AnnotatedImage, PhotoSet, read_photos
 from s3fd.data.formats.form import NoSplitError
+from s3fd.data.photo_set import form_of
 from s3fd.training.config import TrainingConfig
 from s3fd.training.distractors import with_distractors
 
@@ -54,7 +55,7 @@ class RunPhotos:
         if not config.validate_every:
             return training, None
         if config.validation is not None:
-            validation = read_photos(config.validation, "val", classes=config.classes)
+            validation = read_photos(config.validation, "val", classes=_its_classes(config))
         elif training.split is None:
             training, validation = training.hold_out()
         else:
@@ -87,6 +88,14 @@ class RunPhotos:
             why = f", held out since the labels have no {missing}" if lent else ""
             lines.append(f"validation{why}: {self.validation.summary()}")
         return lines
+
+
+def _its_classes(config: TrainingConfig) -> Sequence[str]:
+    """Those of the classes of `data` that the labels of `validation` can be asked for."""
+    assert config.validation is not None
+    if not config.validation.exists():
+        return ()  # which `read_photos` says
+    return config.classes if FORMS[form_of(config.validation)].has_classes else ()
 
 
 def with_margins(photos: list[AnnotatedImage], margins: Sequence[float]) -> list[AnnotatedImage]:

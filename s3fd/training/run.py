@@ -181,7 +181,9 @@ class Run:
             ) from error
         if photos != self.photos:
             raise ValueError(
-                f"{path} belongs to a run with {shown(photos)} photos; data has {self.photos}"
+                f"{path} belongs to a run with {shown(photos)} photos; data has {self.photos}; "
+                "go on with the same data and, where its labels have no split 'val', with "
+                "validate_every and validation as they were, since photos are held out for these"
             )
         if self.step > self.config.steps:
             raise ValueError(

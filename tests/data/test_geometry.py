@@ -194,3 +194,20 @@ def test_boxes_lie_where_their_pixels_are_in_every_kind_of_training_image(
               for size, known in zip(sizes, (True, False), strict=True)]  # fmt: skip
     sample = drawn(kind, photos, recipe, seed)
     assert_what_is_red_is_labelled(sample, turned=turned)
+
+
+@pytest.mark.parametrize("kind", ["patch", "face", "photo"])
+def test_sepia_is_for_every_crop(kind):
+    photos = [marked((64, 48), (0.2, 0.2, 0.6, 0.6) * 2)]
+    recipes = (Augmentation(crop=kind, grey=0.0, sepia=share) for share in (0.0, 1.0))
+    plain, sepia = (drawn(PatchDrawing, photos, recipe, 3).image for recipe in recipes)
+    assert (plain != sepia).any()
+
+
+def test_a_run_without_collages_lays_one_patch_on_a_plain_ground():
+    """Faces of 8 px that seldom stay large enough: then another patch is taken."""
+    photos = [marked((400, 300), (0.0,) * 8), marked((96, 96), (1.0,) * 8)]
+    for seed in range(60):
+        sample = drawn(PatchDrawing, photos, Augmentation(plain=1.0), seed)
+        assert 1 <= len(sample.boxes) <= 2
+        assert len(sample.boxes) + len(sample.ignore) <= 2

@@ -97,6 +97,32 @@ def test_a_set_of_which_nothing_can_be_read_ends_in_one_line(wider, workers):
         collected(run, workers=workers)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_that_share_the_steps_count_and_say_the_same(wider, workers):
+    """Each of two takes its rows of every step; what they pass is given to both."""
+    _, said_by_one = collected(batches(wider, steps=20))
+
+    def run(rank, gather, **settings):
+        part = batches(wider, steps=20, rank=rank, world=2)
+        return collected(part, workers=workers, gather=gather, **settings)
+
+    def passed_by(rank):
+        passed = []
+        run(rank, lambda own: passed.append(own) or [own])
+        return passed
+
+    def answer_to_all():
+        answers = iter(pairs)
+        return lambda _: list(next(answers))
+
+    pairs = list(zip(passed_by(0), passed_by(1), strict=True))
+    assert 1 < len(pairs) < 20
+    for rank in (0, 1):
+        assert sorted(run(rank, answer_to_all())[1]) == sorted(said_by_one)
+        with pytest.raises(CorruptPhotosError, match=r"3 of 12 .* at most 2 may"):
+            run(rank, answer_to_all(), corrupt_share=0.2)
+
+
 def test_faces_that_are_too_small_are_counted_once(wider):
     boxes = np.array([[10, 10, 60, 60], [80, 40, 86, 46], [90, 40, 96, 46]], np.float32)
     photos = [dataclasses.replace(photo, boxes=boxes) for photo in read_photos(wider.root).photos]

@@ -1,6 +1,7 @@
 """What error messages say about what was passed."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_four_variances_are_told_what_they_would_be_as_two(function) -> None:
 def test_variances_are_positive_and_finite(bad: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="variances: expected two positive numbers"):
         encode_boxes(torch.zeros(1, 4), torch.zeros(1, 4), bad)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int64, float, int])
+def test_numbers_of_numpy_are_numbers(kind: type) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert AnchorGrid((16,), (kind(16),)).anchors([(1, 1)]).tolist() == [[0, 0, 16, 16]]
+        whole = issubclass(kind, int | np.integer)
+        for bad in ("0", "-1") if whole else ("0", "-1", "inf", "nan"):
+            with pytest.raises(ValueError, match=r"sizes\[0\]: expected .* positive and finite"):
+                AnchorGrid((16,), (kind(bad),))
+
+
+def test_an_integer_that_no_float_holds_is_not_finite() -> None:
+    assert not _checks.is_positive(10**400)
+    assert _checks.is_positive(10**300)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

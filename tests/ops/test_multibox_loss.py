@@ -277,6 +277,11 @@ def test_the_kernel_itself_refuses_what_it_could_not_read() -> None:
     arguments[7] = arguments[7].clamp(min=1000)
     with pytest.raises(RuntimeError, match="names a box"):
         BACKWARD(*arguments)
+    for dtype in (torch.int64, torch.bool):
+        arguments = list(backward_arguments())
+        arguments[1] = arguments[1].to(dtype)
+        with pytest.raises(RuntimeError, match="expected a floating-point tensor, got"):
+            BACKWARD(*arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -101,6 +101,9 @@ def test_the_command_runs_under_torchrun_and_one_process_speaks(data, tmp_path):
     assert ended.stderr.count("step 2/2") == 1
     assert ended.stdout.count("wrote") == 1
     assert len((tmp_path / files.LOG).read_text().splitlines()) == 2
-    again = torchrun(*arguments)
+    # A process that torchrun restarts goes on with a run of its own job alone.
+    before = (tmp_path / files.LAST).read_bytes()
+    again = torchrun(*arguments, "--set", "steps=3", restarts=1)
     assert again.returncode == 1
+    assert (tmp_path / files.LAST).read_bytes() == before
     assert "continue it with --resume" in again.stderr

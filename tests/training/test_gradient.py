@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -59,3 +61,17 @@ def test_the_losses_are_those_of_the_paper(batch):
     (plain[0] + 4 * plain[1]).backward()
     for expected, got in zip(model.parameters(), whole, strict=True):
         torch.testing.assert_close(got, expected.grad)
+
+
+@pytest.mark.parametrize("options", [{"fc6_padding": 3, "pools": "floor"}, {"pools": "third_ceil"}])
+def test_published_networks_whose_maps_are_smaller_than_the_grid_are_trained(batch, options):
+    torch.manual_seed(0)
+    model = S3FD("vgg16", **options).eval()
+    images = torch.zeros(1, 3, 72, 72, dtype=torch.uint8)
+    sizes = [(x.shape[-2], x.shape[-1]) for x in model(model.preprocess(images))[0]]
+    assert sizes != model.grid.feature_sizes((72, 72))
+    larger = replace(batch, images=torch.nn.functional.pad(batch.images, (0, 8, 0, 8)))
+    losses, whole = gradients(model, larger, parts=2)
+    assert torch.isfinite(losses).all()
+    assert (losses > 0).all()
+    assert all(torch.isfinite(gradient).all() for gradient in whole)

@@ -87,6 +87,21 @@ def test_the_counts_before_the_network_are_those_of_the_loss(negative_ratio):
     assert loss.counts(matched).tolist() == counts.tolist()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_images_without_a_face_are_computed_in_float32_whatever_the_maps_are(dtype):
+    grid = AnchorGrid.s3fd()
+    loss = DetectionLoss(grid, empty_negatives=5)
+    sizes = grid.feature_sizes((64, 64))
+    matched = loss.match(sizes, [NOTHING], [NOTHING])
+    # Differences of up to 80 000, which float16 does not hold.
+    logits = [(torch.rand(1, 2, h, w) * 80_000 - 40_000).to(dtype) for h, w in sizes]
+    deltas = [torch.zeros(1, 4, h, w, dtype=dtype) for h, w in sizes]
+    answers = [loss([x.to(kind) for x in logits], deltas, [NOTHING], matched)
+               for kind in (dtype, torch.float32)]  # fmt: skip
+    assert torch.isfinite(answers[0]).all()
+    torch.testing.assert_close(*answers, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_images_without_a_face_give_their_hardest_backgrounds(dtype):
     grid = AnchorGrid.s3fd()

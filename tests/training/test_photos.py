@@ -72,6 +72,19 @@ def test_the_classes_that_are_faces_can_be_named(make_config, unsplit, tmp_path)
     assert all(len(photo.boxes) for photo in photos.validation.photos)
 
 
+def test_classes_are_not_asked_of_a_validation_whose_labels_have_none(
+    make_config, unsplit, data, tmp_path
+):
+    file = unsplit / "annotations.json"
+    file.write_text(file.read_text().replace('"face"', '"head"'))
+    settings = {"data": unsplit, "validate_every": 1, "classes": ("head",)}
+    photos = RunPhotos.from_config(make_config(tmp_path / "run", validation=data, **settings))
+    assert all(len(photo.boxes) for photo in photos.training.photos)
+    assert len(photos.validation.photos) == 4
+    with pytest.raises(FileNotFoundError, match="gone does not exist"):
+        RunPhotos.from_config(make_config(tmp_path, validation=tmp_path / "gone", **settings))
+
+
 def test_photos_that_are_trained_on_are_not_validated_on(make_config, unsplit, tmp_path):
     config = make_config(tmp_path / "run", data=unsplit, validation=unsplit, validate_every=1)
     with pytest.raises(ValueError, match="validation: 30 of 30 photos are trained on too"):
