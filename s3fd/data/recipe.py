@@ -43,7 +43,7 @@ class Augmentation:
         quarter_turns: share of patches that are turned by 90, 180 or 270 degrees, likewise.
         blur: share of patches that lose their fine detail, likewise.
         noise: share of patches that get noise, likewise.
-        jpeg: share of patches that are compressed to a quality of 20 to 80, likewise.
+        jpeg: share of patches that are compressed to a quality of 10 to 80, likewise.
         dark: share of patches that get a bad light, likewise.
         occlusion: share of patches in which something covers a part of a face, likewise.
         cut: share of patches whose edge cuts a part off a face, likewise.

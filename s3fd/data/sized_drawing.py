@@ -44,6 +44,9 @@ _MIRRORED = 0.15
 _MOST_BLUR = 8.0
 # The side of a face as one could print it after the blur; some are a little smaller than wanted.
 _LEAST_DETAIL = 8.0
+# Of the brightness: down to a room by candlelight.
+_GAINS = (0.25, 1.0)
+_QUALITIES = (10, 81)
 # Of a face, by what covers a larger one beside it. That one itself loses no more than half.
 _MOST_COVERED = 0.5
 # Turned by more, a head is as good as lying, which `quarter_turns` covers.
@@ -240,11 +243,12 @@ class SizedDrawing:
             seen = sides >= 0.75 * _LEAST_DETAIL * factor
             boxes, ignore = boxes[seen], np.concatenate([ignore, boxes[~seen]])
         if wears[2]:
-            image = do(wear.darken, image, rng.uniform(0.6, 2.5), rng.uniform(0.5, 1.0))
+            gain = math.exp(rng.uniform(*np.log(_GAINS)))
+            image = do(wear.darken, image, rng.uniform(0.6, 2.5), gain)
         if wears[3]:
             deviation = rng.uniform(2.0, 20.0)
             begin = wear.noise_place(math.prod(image.shape), rng)
             image = do(wear.add_noise, image, deviation, begin)
         if wears[4]:
-            image = do(wear.compress, image, int(rng.integers(20, 81)))
+            image = do(wear.compress, image, int(rng.integers(*_QUALITIES)))
         return Sample(image, boxes, ignore, tile.tiny)
