@@ -19,8 +19,10 @@ from torch import Tensor
 
 from s3fd import interchange
 from s3fd.drawing import Box, cut_boxes, draw_boxes
+from s3fd.file_kinds import JPEG_LONGEST, JPEG_SUFFIXES
 from s3fd.files import write_picture
 from s3fd.images import ChannelOrder, ImageLike, Source, UInt8Array, open_rgb
+from s3fd.images.errors import reason
 from s3fd.messages import shown
 from s3fd.settings import check_choice
 
@@ -128,7 +130,7 @@ class Detections:
             TypeError: neither a number, nor numbers, nor a mask.
         """
         if isinstance(index, slice):
-            return self._chosen(torch.tensor(range(len(self))[index], dtype=torch.long))
+            return self._chosen(_numbers(range(len(self))[index], torch.long))
         chosen = _numbers_or_mask(index)
         if chosen.dim() == 0 and chosen.dtype != torch.bool:
             x1, y1, x2, y2 = self.boxes[int(chosen)].tolist()
@@ -211,8 +213,8 @@ class Detections:
         """
         try:
             faces = values["faces"]
-            boxes = torch.tensor([face["box"] for face in faces], dtype=torch.float32)
-            scores = torch.tensor([face["score"] for face in faces], dtype=torch.float32)
+            boxes = _numbers([face["box"] for face in faces], torch.float32)
+            scores = _numbers([face["score"] for face in faces], torch.float32)
             size = (values["height"], values["width"])
             return cls(boxes.reshape(-1, 4) if not faces else boxes, scores, size)
         except (KeyError, TypeError, ValueError) as error:
@@ -264,8 +266,9 @@ class Detections:
             channel_order: of an array or tensor.
 
         Returns:
-            An upright RGB image. Lines and labels grow with it; a label is left out where it would
-            be larger than the face.
+            An upright RGB image. Lines and labels grow with it; a line takes an eighth of its
+            box's shorter side at most (and a pixel at least), and a label is left out where it
+            would be larger than the face.
 
         Raises:
             ValueError: the image has another size, or none is at hand; or a coordinate of a box is
@@ -293,7 +296,8 @@ class Detections:
 
         Raises:
             TypeError: the path is none; the image comes after it.
-            ValueError: as `draw`, or Pillow writes no files with this suffix.
+            ValueError: as `draw`, or Pillow writes no files with this suffix, or none of this size:
+                a side of a JPEG has at most 65 500 pixels.
             FileNotFoundError: the folder does not exist.
         """
         if not isinstance(path, str | os.PathLike):
@@ -302,8 +306,24 @@ class Detections:
         kind = Image.registered_extensions().get(path.suffix.lower(), "")
         if kind not in Image.SAVE:  # some are only read
             raise ValueError(f"path: expected a name such as faces.jpg or faces.png, got {path}")
+        height, width = self.image_size
+        if path.suffix.lower() in JPEG_SUFFIXES and max(height, width) > JPEG_LONGEST:
+            raise ValueError(
+                f"path: a JPEG has at most {JPEG_LONGEST} pixels a side, and this picture "
+                f"{width} x {height}; name it {path.with_suffix('.png').name}"
+            )
         picture = self.draw(image, channel_order=channel_order)
-        write_picture(picture, path, kind, quality=92)
+        try:
+            write_picture(picture, path, kind, quality=92)
+        except (FileNotFoundError, MemoryError):
+            raise
+        except Exception as error:
+            if getattr(error, "errno", None) is not None:  # of the disk, not of Pillow
+                raise
+            raise ValueError(
+                f"path: Pillow can't write {width} x {height} pixels as {path.suffix} "
+                f"({reason(error)}); name it {path.with_suffix('.png').name}"
+            ) from error
 
     def crops(
         self,
@@ -343,9 +363,11 @@ class Detections:
         return [face.box for face in self]
 
     def _opened(self, image: ImageLike | None, channel_order: ChannelOrder) -> Image.Image:
-        if image is None:
-            image, channel_order = self._own_image(), "RGB"
-        picture = open_rgb(image, channel_order=channel_order)
+        if image is None and self.image is not None:
+            picture = Image.fromarray(self.image)  # which was doubted when it was read
+        else:
+            given = self._photo() if image is None else image
+            picture = open_rgb(given, channel_order=channel_order)
         if (picture.height, picture.width) != self.image_size:
             height, width = self.image_size
             raise ValueError(
@@ -354,15 +376,19 @@ class Detections:
             )
         return picture
 
-    def _own_image(self) -> ImageLike:
-        if self.image is not None:
-            return self.image
+    def _photo(self) -> Path:
+        """The photo that they were found in."""
         if self.source is not None and self.source.path and self.source.frame is None:
             return self.source.path
         raise ValueError(
             "image: expected the one that these faces were found in, which was not kept; pass it, "
             "or find faces with detector.stream(..., keep_images=True)"
         )
+
+
+def _numbers(values: Sequence[Any], dtype: torch.dtype) -> Tensor:
+    """Where the boxes are: torch's default device may be another."""
+    return torch.tensor(values, dtype=dtype, device="cpu")
 
 
 def _numbers_or_mask(index: object) -> Tensor:

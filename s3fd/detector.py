@@ -74,7 +74,7 @@ class FaceDetector:
             elsewhere. Boxes and scores are float32 in any.
 
     Raises:
-        TypeError: the model is no network: `from_pretrained` takes names and files.
+        TypeError: the model is no `S3FD`: `from_pretrained` takes names and files.
         ValueError: there is no such device here, or no such precision.
 
     Example:
@@ -107,6 +107,7 @@ class FaceDetector:
             precision: as for `FaceDetector`.
 
         Raises:
+            TypeError: it is no name and no path; a network is what `FaceDetector` itself takes.
             FileNotFoundError: neither bundled weights nor a file have this name.
             ValueError: the file is not one of S3FD's (see `s3fd.models.load_checkpoint`), or there
                 is no such device here, or no such precision.
@@ -318,8 +319,9 @@ class FaceDetector:
         Args:
             source: a photo, a folder (all photos in and below it), a glob, a video, the number of a
                 camera, a batch, or a list, generator or other iterable of images and names of
-                files, folders, globs and videos. Of a camera, frames are left out while the network
-                is busy. Videos and cameras need PyAV (``pip install 's3fd[video]'``).
+                files, folders, globs and videos. Only text is a glob, where no file has that very
+                name; a `pathlib.Path` is one file or folder. Of a camera, frames are left out while
+                the network is busy. Videos and cameras need PyAV (``pip install 's3fd[video]'``).
             on_error: what is to become of images that can't be read: ``"raise"`` their error, after
                 the results of those before; ``"skip"`` them with an `ImageWarning`; or something to
                 call with their `s3fd.images.Source` and the error, in the order of the images. What
@@ -382,7 +384,7 @@ class FaceDetector:
             if not keep_images:
                 return search.prepare(image, network), None
             pixels = image.read()
-            kept = replace(image, image=pixels, channel_order="RGB")
+            kept = replace(image, image=pixels, is_read=True)
             return search.prepare(kept, network), pixels
 
         def work(

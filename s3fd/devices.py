@@ -50,10 +50,12 @@ def resolve_device(device: Device) -> torch.device:
         if isinstance(device, torch.dtype):
             text += "; a detector is given its precision where it is made: precision='float16'"
         raise ValueError(text) from None
-    if str(resolved) in available or (resolved.type == "cuda" and not resolved.index):
-        if resolved.type == "cuda" and "cuda:0" not in available:
-            raise ValueError(f"device: {resolved} can't be used: {why_no_cuda()}; use 'cpu'")
-        return resolved
+    if resolved.type == "cuda" and not resolved.index and "cuda:0" not in available:
+        raise ValueError(f"device: {resolved} can't be used: {why_no_cuda()}; use 'cpu'")
+    kinds = {torch.device(name).type for name in available}
+    if str(resolved) in available or (resolved.type in kinds and not resolved.index):
+        # Of kinds other than CUDA there is one device, whether one calls it 0 or not.
+        return resolved if resolved.type == "cuda" else torch.device(resolved.type)
     raise ValueError(f"device: expected one of {available}, got {str(resolved)!r}")
 
 

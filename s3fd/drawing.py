@@ -17,15 +17,17 @@ _COLOUR = (57, 255, 20)
 def draw_boxes(picture: Image.Image, boxes: Sequence[Box], labels: Sequence[str]) -> None:
     """Draws boxes with labels into a picture, the first one on top.
 
-    Lines and labels grow with the picture; a label is left out where it would be larger than the
-    box.
+    Lines and labels grow with the picture. A line takes an eighth of its box's shorter side at
+    most, and one pixel at least; a label is left out where it would be larger than the box.
     """
     draw = ImageDraw.Draw(picture)
     longest = max(picture.size)
     line = max(1, round(longest / 400))
     font = ImageFont.load_default(size=max(10, round(longest / 60)))
     for box, label in reversed(list(zip(boxes, labels, strict=True))):
-        draw.rectangle(_outline(box, picture.size), outline=_COLOUR, width=line)
+        left, top, right, bottom = outline = _outline(box, picture.size)
+        thin = max(1, min(right - left, bottom - top) // 8)
+        draw.rectangle(outline, outline=_COLOUR, width=min(line, thin))
         _draw_label(draw, box, label, font, line)
 
 

@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 JPEG_SUFFIXES = frozenset([".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"])
+JPEG_LONGEST = 65_500
+"""Pixels of a side that a JPEG has at most, as libjpeg writes it."""
 RAW_SUFFIXES = frozenset(
     [
         *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf"),

@@ -33,11 +33,11 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
         FileNotFoundError: its folder does not exist.
         OSError: it can't be written, such as for lack of space; the message names it.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # as it was given: /dev/stdout leads to no path
         with naming(path), path.open("wb") as file:
             yield file
         return
+    path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
     temporary = path.with_name(f"{_beginning(path)}{secrets.token_hex(8)}.tmp")

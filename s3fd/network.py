@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -49,6 +49,11 @@ class Network:
         shapes = (shape for level in model.grid.shapes for shape in level)
         self.smallest_anchor = min(max(shape) for shape in shapes)
         self._freed = FreedMemory(_RETURN_MEMORY_EVERY)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes the attributes of one that was pickled or copied, in whatever process."""
+        compute_alone_in_forks()
+        self.__dict__.update(state)
 
     def to(self, device: torch.device) -> None:
         """Moves it to another device."""

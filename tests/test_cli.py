@@ -16,10 +16,13 @@ from s3fd import FaceDetector, __version__
 from s3fd.commands.detect_ray import _Problems
 from s3fd.commands.detect_report import DetectReport
 from s3fd.commands.json_lines import JsonLines
+from s3fd.commands.options import UsageError
+from s3fd.commands.output_files import check_output_file
 from s3fd.models import pretrained_path
 from s3fd.photos import Note, PhotoSearch
 from s3fd.training import TrainingConfig
 
+ACCESS = os.access
 ASTRONAUT = pretrained_path("light").parent.parent / "assets" / "astronaut.jpg"
 
 
@@ -166,6 +169,77 @@ def test_mistakes_have_one_message_and_an_exit_code(run, arguments, code, messag
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--max-size", "3000000000"], "--max-size"),
+        (["--multi-scale", "--max-pixels", "10000000000000000000"], "--max-pixels"),
+    ],
+)
+def test_a_number_out_of_its_range_leaves_the_earlier_file(run, tmp_path, options, name):
+    file = tmp_path / "faces.jsonl"
+    file.write_text("earlier")
+    result = run("detect", ASTRONAUT, "--json", file, *options)
+    assert result.exit_code == 2
+    assert f"error: Invalid value for {name}: expected" in result.stderr
+    assert file.read_text() == "earlier"
+
+
+def test_what_is_read_is_never_overwritten(run, photos, tmp_path):
+    model = shutil.copy(pretrained_path("light"), tmp_path / "model.safetensors")
+    read = [model, photos / "face.jpg", tmp_path / "clip.mp4"]
+    read[-1].write_text("video")
+    before = [file.read_bytes() for file in read]
+    blank = photos / "deep" / "blank.png"
+    for file in read:
+        result = run("detect", blank, "--model", model, "--json", file)
+        assert result.exit_code == 2
+        assert f"--json: {file} is " in result.stderr
+    (tmp_path / "same.bin").symlink_to(model)
+    result = run(
+        "export", tmp_path / "same.bin", "--format", "openvino", "-o", tmp_path / "same.xml"
+    )
+    assert result.exit_code == 2
+    assert "--out: " in result.stderr
+    assert [file.read_bytes() for file in read] == before
+
+
+def only_writable(monkeypatch, *files):
+    """Takes the permission to write to all else away, which root always has."""
+
+    def allowed(path, mode):
+        is_one = any(str(path) == str(file) for file in files)
+        return ACCESS(path, mode) and (is_one or not mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", allowed)
+
+
+def test_json_needs_the_permission_of_its_file_alone(run, photos, tmp_path, monkeypatch):
+    """A device, a pipe and a file of ``detect`` are written to as they are."""
+    blank, file = photos / "deep" / "blank.png", tmp_path / "faces.jsonl"
+    file.write_text("")
+    only_writable(monkeypatch, os.devnull, file)
+    for json_file in (os.devnull, file):
+        assert run("detect", blank, "--json", json_file).exit_code == 0
+    assert file.read_text().count("\n") == 1
+    for json_file in (tmp_path / "new.jsonl", tmp_path / "folder" / ".." / "new.jsonl"):
+        assert run("detect", blank, "--json", json_file).exit_code == 2
+    only_writable(monkeypatch, tmp_path)
+    refused = run("detect", blank, "--json", file)
+    assert (refused.exit_code, f"no permission to write to {file}" in refused.stderr) == (2, True)
+
+
+def test_a_file_that_is_replaced_needs_the_permission_of_its_folder(tmp_path, monkeypatch):
+    file = tmp_path / "report.json"
+    file.write_text("")
+    only_writable(monkeypatch, tmp_path)
+    check_output_file(file, "--json")
+    only_writable(monkeypatch, file, os.devnull)
+    check_output_file(Path(os.devnull), "--json")
+    with pytest.raises(UsageError, match="no permission to write in"):
+        check_output_file(file, "--json")
 
 
 def test_nothing_is_left_half_written(run, tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def test_a_copy_with_too_long_a_name_is_an_error_and_the_others_are_done(run, tm
     assert result.stderr.count("error: ") == 1
     assert "can't be written (File name too long)" in " ".join(result.stderr.split())
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["y-faces.jpg"]
-    assert result.stdout.count('"photo"') == 2
+    assert result.stdout.count('"photo"') == 1, "with --resume the other one would be tried again"
 
 
 def test_an_avi_has_a_copy_in_mp4(run, clip, tmp_path):

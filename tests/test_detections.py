@@ -1,5 +1,6 @@
 """What was found in an image."""
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -104,6 +105,15 @@ def test_faces_are_sorted_and_equal_ones_stay_in_their_order(by, reverse, order)
     assert row().sorted(by, reverse=reverse) == row()[order]
 
 
+def test_torchs_default_device_does_not_matter():
+    expected, empty = row(), nothing()
+    with torch.device("meta"):
+        assert expected[:2] == expected[[0, 1]] == expected[[True, True, False, False]]
+        assert expected.sorted("left") == expected
+        assert Detections.from_dict(expected.to_dict()) == expected
+        assert Detections.from_dict(empty.to_dict()) == empty
+
+
 def test_an_order_that_does_not_exist_is_named():
     with pytest.raises(ValueError, match="by: expected 'score', 'area', 'left' or 'top', got 'x'"):
         row().sorted("x")
@@ -169,6 +179,18 @@ def test_drawing_marks_the_border_of_a_box_in_a_copy():
         assert drawn.getpixel(pixel) == (10, 20, 30)
 
 
+@pytest.mark.parametrize("side", [3, 9, 16, 40, 300])
+def test_lines_leave_three_quarters_of_a_face_free(side):
+    image = Image.new("RGB", (4032, 3024))
+    box = torch.tensor([[100.0, 100.0, 100.0 + side, 200.0 + side]])
+    drawn = Detections(box, torch.tensor([0.9]), (3024, 4032)).draw(image)
+    row = np.asarray(drawn)[150, 100 : 100 + side].any(axis=1)
+    assert row[0]
+    assert row[-1]
+    assert row.sum() <= max(2, side // 4)
+    assert row.sum() == 20 or side < 300  # of the longest side of the picture, two four-hundredths
+
+
 def test_crops_hold_their_boxes_and_end_at_the_border():
     image = Image.new("RGB", (64, 48))
     assert [crop.size for crop in faces().crops(image)] == [(17, 24), (6, 5)]
@@ -231,6 +253,33 @@ def test_the_drawn_picture_is_saved_as_its_name_says(tmp_path, name):
             faces().save(tmp_path / other, image)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         faces().save(tmp_path / "gone" / name, image)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("pano.jpg", (65501, 2), "a JPEG has at most 65500 pixels a side, .* 65501 x 2"),
+        ("pano.MPO", (2, 70000), "a JPEG has at most 65500 pixels a side, .* 2 x 70000"),
+        ("pano.webp", (16384, 2), r"can't write 16384 x 2 pixels as \.webp \(.*16383"),
+        ("pano.gif", (70000, 2), r"can't write 70000 x 2 pixels as \.gif"),
+    ],
+)
+def test_a_picture_that_is_too_large_for_its_kind_of_file_is_named(tmp_path, name, size, message):
+    found, image = nothing(size[::-1]), Image.new("RGB", size)
+    with pytest.raises(ValueError, match=rf"path: .*{message}.*; name it pano\.png"):
+        found.save(tmp_path / name, image)
+    assert list(tmp_path.iterdir()) == []
+    found.save(tmp_path / "pano.png", image)
+    assert Image.open(tmp_path / "pano.png").size == size
+
+
+def test_an_error_of_the_disk_is_not_one_of_the_name(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        faces().save(tmp_path / "drawn.png", Image.new("RGB", (64, 48)))
 
 
 def test_what_is_no_path_is_refused_before_the_picture_is_drawn(tmp_path):

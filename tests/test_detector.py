@@ -1,6 +1,7 @@
 """From images of any kind and size to boxes in their own pixels."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -152,6 +153,14 @@ def test_the_warmup_runs_what_it_is_asked_to(detector):
     assert detector.model.batches == [(3, 3, 128, 224)]
 
 
+def test_torchs_default_device_does_not_matter():
+    image = np.zeros((40, 50, 3), np.uint8)
+    with torch.device("meta"):
+        detector = FaceDetector.from_pretrained("light", device="cpu")
+        assert len(detector(image)) == len(detector(image, min_face=10)) == 0
+        assert len(detector.detect_multiscale(image, max_pixels=9999)) == 0
+
+
 def test_a_file_of_weights_is_loaded(tmp_path):
     save_checkpoint(S3FD("light"), tmp_path / "mine.safetensors")
     detector = FaceDetector.from_pretrained(tmp_path / "mine.safetensors", device="cpu")
@@ -201,6 +210,19 @@ def test_a_batch_may_be_larger_than_any_memory(detector, size):
             "precision: expected 'auto', 'float32'",
         ),
         (lambda d: FaceDetector("light"), TypeError, "model: expected a network, got str; .*pretr"),
+        (
+            lambda d: FaceDetector(torch.nn.DataParallel(S3FD())),
+            TypeError,
+            r"model: expected an S3FD, got DataParallel; pass the network inside it \(\.module\)",
+        ),
+        (lambda d: FaceDetector(torch.nn.Linear(1, 1)), TypeError, "an S3FD, got Linear$"),
+        (
+            lambda d: FaceDetector.from_pretrained(S3FD()),
+            TypeError,
+            r"name_or_path: expected .*, got S3FD; FaceDetector\(model\) takes a network",
+        ),
+        (lambda d: FaceDetector.from_pretrained(None), TypeError, "name_or_path: .* NoneType$"),
+        (lambda d: FaceDetector.from_pretrained(b"light"), TypeError, "name_or_path: .* bytes$"),
         (lambda d: FaceDetector.from_pretrained("heavy"), FileNotFoundError, "heavy"),
         (lambda d: FaceDetector.from_pretrained(__file__), ValueError, "expected a safetensors"),
         (lambda d: FaceDetector(FindsBrightSquares(), "abacus"), ValueError, "device: expected"),
@@ -212,10 +234,13 @@ def test_bad_arguments_are_named(detector, call, error, message):
 
 
 FORKS = """
-import os, numpy, torch
-from s3fd import FaceDetector
+import os, pickle, sys, numpy, torch
 torch.set_num_threads(2)
-detector = FaceDetector.from_pretrained("light", device="cpu")
+if sys.argv[1:]:
+    detector = pickle.load(open(sys.argv[1], "rb"))
+else:
+    from s3fd import FaceDetector
+    detector = FaceDetector.from_pretrained("light", device="cpu")
 image = numpy.zeros((128, 128, 3), numpy.uint8)
 detector(image)
 child = os.fork()
@@ -227,8 +252,14 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_process_that_is_forked_after_a_detection_does_not_hang():
-    process = subprocess.Popen([sys.executable, "-c", FORKS], start_new_session=True)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_process_that_is_forked_after_a_detection_does_not_hang(tmp_path, pickled):
+    command = [sys.executable, "-c", FORKS]
+    if pickled:
+        detector = FaceDetector.from_pretrained("light", device="cpu")
+        (tmp_path / "detector").write_bytes(pickle.dumps(detector))
+        command.append(str(tmp_path / "detector"))
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         assert process.wait(timeout=300) == 0
     finally:

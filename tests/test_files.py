@@ -44,6 +44,16 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout here")
+def test_a_pipe_that_has_no_path_is_written_to_as_it_is():
+    code = (
+        "from pathlib import Path; from s3fd.files import whole_file\n"
+        "with whole_file(Path('/dev/stdout')) as file: file.write(b'new')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert run.stdout == b"new"
+
+
 def begin_and_die(path):
     with whole_file(path) as file:
         file.write(b"half")

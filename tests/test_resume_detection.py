@@ -190,6 +190,31 @@ def test_photos_whose_names_are_no_text_are_gone_on_with(run, photos, tmp_path):
     assert file.read_bytes() == before
 
 
+def test_a_photo_whose_copy_the_disk_did_not_take_is_done_again(run, photos, tmp_path, monkeypatch):
+    file, save = tmp_path / "faces.jsonl", s3fd.Detections.save
+
+    def full(faces, path):
+        if "128" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        return save(faces, path)
+
+    arguments = ["detect", photos, "--out", tmp_path / "out", "--json", file]
+    monkeypatch.setattr(s3fd.Detections, "save", full)
+    for more in ([], ["--resume"]):
+        result = run(*arguments, *more)
+        assert result.exit_code == 1
+        assert "128-faces.jpg can't be written (No space left on device)" in result.stderr
+        assert "2 errors" in result.stdout, "the other photo can't be read"
+        assert not [record for record in read(file) if "128" in record["photo"]]
+    monkeypatch.undo()
+    result = run(*arguments, "--resume")
+    assert result.exit_code == 1
+    assert "5 done before, 1 error" in result.stdout
+    (record,) = [record for record in read(file) if "128" in record["photo"]]
+    assert Path(record["drawn"]).is_file()
+    assert "faces" in record
+
+
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
 def test_a_line_that_the_disk_takes_in_part_is_an_error_and_gone_on_with(run, tmp_path):
     import resource

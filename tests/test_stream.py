@@ -118,6 +118,23 @@ def test_lists_may_hold_images_files_folders_and_globs(detector, folder, face):
     check_same([results[i] for i in (1, 3, 4, 5)], [detector(face)] * 4)
 
 
+def test_only_text_is_a_glob(detector, tmp_path, face):
+    face.save(tmp_path / "p1.png")
+    missing = tmp_path / "p[1].png"
+    (found,) = detector.stream(str(missing))
+    assert found.source.path == tmp_path / "p1.png"
+    for source in (missing, [missing]):
+        with pytest.raises(FileNotFoundError, match=r"p\[1\]\.png: there is no .* globs, as text"):
+            next(detector.stream(source))
+    face.crop((0, 0, 100, 128)).save(missing)
+    for source in (missing, str(missing), [missing]):
+        (found,) = detector.stream(source)
+        assert found.source.path == missing
+    (tmp_path / "q[1]").mkdir()
+    face.save(tmp_path / "q[1]" / "0.png")
+    assert [len(faces) for faces in detector.stream(tmp_path / "q[1]")] == [1]
+
+
 def test_an_array_of_names_or_of_pictures_is_a_list(detector, folder, face):
     paths = good(folder)[:2]
     expected = [detector(path) for path in paths]
@@ -180,6 +197,13 @@ def test_an_error_of_the_generator_comes_after_the_results_of_what_it_gave(detec
         next(results)
 
 
+def test_a_tensor_without_memory_for_its_pixels_is_skipped_as_others_are(detector, face):
+    sparse = torch.zeros(3, 40, 50).to_sparse()
+    with pytest.warns(ImageWarning, match=r"skipped: source\[1\]: .*\.to_dense\(\)"):
+        found = list(detector.stream(iter([face, sparse, face]), on_error="skip"))
+    assert [len(faces) for faces in found] == [1, 1]
+
+
 def test_a_long_generator_is_taken_as_it_is_needed(detector):
     taken = 0
 
@@ -225,6 +249,23 @@ def test_images_are_kept_where_that_is_asked_for(detector, folder, face):
     (faces,) = detector.stream(folder / "1.png")
     assert faces.image is None
     assert faces.draw() == faces.draw(folder / "1.png")
+
+
+@pytest.mark.parametrize("multi_scale", [False, True])
+@pytest.mark.parametrize("kind", ["file", "picture", "array"])
+def test_a_dark_photo_is_told_once(detector, tmp_path, kind, multi_scale):
+    dark = np.ones((40, 50, 3), np.uint8)
+    picture = Image.fromarray(dark)
+    picture.save(tmp_path / "dark.png")
+    image = {"file": tmp_path / "dark.png", "picture": picture, "array": dark}[kind]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        (faces,) = detector.stream([image], keep_images=True, multi_scale=multi_scale)
+        assert faces.draw().size == (50, 40)
+        assert faces.crops() == []
+    (warning,) = told
+    name = str(tmp_path / "dark.png") if kind == "file" else "source[0]"
+    assert str(warning.message).startswith(f"{name}: nearly black")
 
 
 def test_several_scales_are_searched_where_that_is_asked_for(detector, face):

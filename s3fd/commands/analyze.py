@@ -64,10 +64,11 @@ def analyze_matching(
             for more.
         bins_per_octave: Bins of the plot and of JSON, from a scale to its double.
     """
-    outputs.check()
+    outputs.check(data)
     from s3fd.analysis import RULES, MatchingRule, count_matched_anchors, read_faces
 
     images = read_faces(data, split)
+    outputs.check_photos(Path(image.name) for image in images)
     fixed = [MatchingRule(f"both, N = {n}", top_n=n) for n in dict.fromkeys(top_n or [])]
     rules = [*RULES, *fixed]
     matched = count_matched_anchors(
@@ -129,7 +130,7 @@ def analyze_receptive_field(
         samples: Random inputs for each level.
         seed: Of inputs and random weights.
     """
-    outputs.check()
+    outputs.check(model)
     from s3fd.analysis import Predictions, receptive_fields
 
     network, weights = _network(model, random_weights, seed, device)
@@ -175,13 +176,14 @@ def _network(model: str, random_weights: bool, seed: int, device: str | None) ->
     """The network that is meant, and where its weights are from."""
     import torch
 
-    from s3fd.models import S3FD, load_checkpoint, pretrained_path
+    from s3fd.models import S3FD, load_checkpoint
+    from s3fd.models.checkpoint import weights_path
 
     place = device_of(device)
     options: dict[str, Any] = {"backbone": model}
     if model != "vgg16":
         try:
-            path = Path(model) if Path(model).is_file() else pretrained_path(model)
+            path = weights_path(model)
             network = load_checkpoint(path)
         except (OSError, ValueError) as error:
             raise UsageError("--model", str(error)) from None

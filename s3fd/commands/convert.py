@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from s3fd.commands.options import UsageError, option
-from s3fd.commands.outputs import File, check_output_file, write_line
+from s3fd.commands.output_files import check_output_file
+from s3fd.commands.outputs import File, write_line
 
 
 def convert(
@@ -29,9 +29,7 @@ def convert(
     """
     if out.suffix != ".safetensors":
         raise UsageError("OUT", f"expected a name that ends in .safetensors, got {out}")
-    if any(os.path.realpath(file) == os.path.realpath(out) for file in (weights, prototxt) if file):
-        raise UsageError("OUT", f"{out} is read, too; files of others are never overwritten")
-    check_output_file(out, "OUT")
+    check_output_file(out, "OUT", [weights, prototxt])
     from s3fd.models import load_checkpoint, save_checkpoint
     from s3fd.models.box_margins import fold_box_margins
 

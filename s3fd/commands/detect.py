@@ -24,7 +24,8 @@ from s3fd.commands.options import (
     number,
     option,
 )
-from s3fd.commands.outputs import Folder, JsonFile, check_json_file, progress_bar
+from s3fd.commands.output_files import check_output_file, json_path
+from s3fd.commands.outputs import Folder, JsonFile, progress_bar
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
 from s3fd.file_kinds import VIDEO_SUFFIXES
 from s3fd.files import why_not_writable
@@ -85,7 +86,7 @@ def detect(
             f"{out} is searched for photos, and a later run would take the copies for some; take "
             "another folder",
         )
-    check_json_file(json_file, search)
+    check_output_file(json_path(json_file), "--json", [model], photos=search, in_place=True)
     found = iter(search)
     first = list(islice(found, _COUNTED))
     more = len(first) == _COUNTED

@@ -143,14 +143,21 @@ class DetectReport:
         """Something that keeps nothing from being done."""
         say("note", text, self.console)
 
-    def fail(self, what: str, why: str) -> None:
-        """Something that was asked for can't be done."""
+    def fail(self, what: str, why: str, *, try_again: bool = False) -> None:
+        """Something that was asked for can't be done.
+
+        Args:
+            what: a photo, a video, or what was given in place of one.
+            why: it can't.
+            try_again: whether ``--resume`` does it once more: then it gets no line.
+        """
         if self._write_frame is not None and what != str(self._rows[-1].photo.path):
             self._end_video()  # --resume takes what stands before another line for done
         say("error", f"{what}: {why}", self.console)
         if what not in self._lines:
             self.failures += 1
-            self._lines.write(json.dumps({"photo": what, "error": why}))
+            if not try_again:
+                self._lines.write(json.dumps({"photo": what, "error": why}))
 
     def add(self, photo: Photo, faces: Detections) -> None:
         """The faces of a photo, or of the next frame of a video."""
@@ -169,7 +176,7 @@ class DetectReport:
                 row.drawn.parent.mkdir(parents=True, exist_ok=True)
                 faces.save(row.drawn)
             except OSError as error:
-                self._cannot_write(row, error)
+                self._cannot_write(row, error, try_again=True)
                 return
         row.add(faces)
         self._begin(row)
@@ -227,12 +234,12 @@ class DetectReport:
         with suppress(type(error), OSError, ValueError):
             self._copy.__exit__(type(error), error, error.__traceback__)
 
-    def _cannot_write(self, row: _Row, error: Exception) -> None:
+    def _cannot_write(self, row: _Row, error: Exception, *, try_again: bool = False) -> None:
         text = str(error)
         if not text.startswith(f"{row.drawn}: "):
             why = getattr(error, "strerror", None) or text
             text = f"{row.drawn} can't be written ({why})"
-        self.fail(str(row.photo.path), text)
+        self.fail(str(row.photo.path), text, try_again=try_again)
         row.drawn = None
 
     def _write_record(self, place: dict[str, Any], row: _Row) -> None:

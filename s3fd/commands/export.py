@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from s3fd.commands.options import AtLeastOne, Share, UsageError, option
-from s3fd.commands.outputs import check_output_file, write_line
+from s3fd.commands.output_files import check_output_file
+from s3fd.commands.outputs import write_line
 from s3fd.defaults import IOU_THRESHOLD, SCORE_THRESHOLD
 
 Format: TypeAlias = Literal["onnx", "openvino", "torch"]
@@ -44,9 +45,9 @@ def export(
     if out.suffix != _SUFFIXES[kind]:
         expected = f"a name that ends in {_SUFFIXES[kind]} for --format {kind}"
         raise UsageError("--out", f"expected {expected}, got {out}")
-    check_output_file(out, "--out")
+    check_output_file(out, "--out", [model])
     if kind == "openvino":
-        check_output_file(out.with_suffix(".bin"), "--out")
+        check_output_file(out.with_suffix(".bin"), "--out", [model])
     _check_options_of_formats(kind, pixels, image_size, batch_size, precision)
     from s3fd.models import load_checkpoint
     from s3fd.models.checkpoint import weights_path

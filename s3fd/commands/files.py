@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3fd.file_kinds import JPEG_SUFFIXES, VIDEO_FORMATS
+from s3fd.file_kinds import JPEG_LONGEST, JPEG_SUFFIXES, VIDEO_FORMATS
 from s3fd.photos import Photo, PhotoSearch, folded_path
-
-_JPEG_LONGEST = 65500
 
 
 class ResultNames:
@@ -33,7 +31,7 @@ class ResultNames:
 
     def picture(self, photo: Photo, size: tuple[int, int]) -> Path:
         """A new name for this photo of a height and width: JPEGs stay JPEGs, others become PNG."""
-        jpeg = photo.path.suffix.lower() in JPEG_SUFFIXES and max(size) <= _JPEG_LONGEST
+        jpeg = photo.path.suffix.lower() in JPEG_SUFFIXES and max(size) <= JPEG_LONGEST
         return self._new(photo, ".jpg" if jpeg else ".png")
 
     def video(self, video: Photo) -> Path:

@@ -123,18 +123,19 @@ class DetectorOptions:
     def settings(
         self, *, score_threshold: float, iou_threshold: float = IOU_THRESHOLD
     ) -> dict[str, Any]:
-        """The arguments of `FaceDetector.stream` that are meant."""
+        """The arguments of `FaceDetector.stream` that are meant; a mistake is a usage error."""
         scales: dict[str, Any] = {"max_size": self.max_size or None}
         if self.multi_scale:
             scales = {"max_pixels": self.max_pixels, "keep_single": not self.drop_single}
-        return {
-            "multi_scale": self.multi_scale,
+        settings = {
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
             "min_face": self.min_face or None,
             "batch_size": self.batch_size,
             **scales,
         }
+        _check_settings(settings, multi_scale=self.multi_scale)
+        return {"multi_scale": self.multi_scale, **settings}
 
     def record(self) -> dict[str, Any]:
         """The options that have an effect, for the record of a run."""
@@ -160,3 +161,14 @@ class DetectorOptions:
         }.items():
             if given and not self.multi_scale:
                 raise UsageError(name, "has an effect with --multi-scale alone")
+
+
+def _check_settings(settings: dict[str, Any], *, multi_scale: bool) -> None:
+    """Refuses numbers that are in the range of their option and out of that of a search."""
+    from s3fd.search import chosen_search
+
+    try:
+        chosen_search(settings, multi_scale=multi_scale)
+    except ValueError as error:
+        name, _, why = str(error).partition(": ")
+        raise UsageError(f"--{name.replace('_', '-')}", why) from None

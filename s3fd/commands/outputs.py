@@ -4,7 +4,6 @@
 # the classes that extend it.
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,10 +16,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from s3fd.commands.options import RESULTS, UsageError, option
-from s3fd.files import whole_file, why_not_writable
+from s3fd.commands.options import RESULTS, option
+from s3fd.commands.output_files import (
+    check_files_differ,
+    check_no_photo,
+    check_output_file,
+    check_plot,
+    json_path,
+)
+from s3fd.files import whole_file
 from s3fd.messages import one_line
-from s3fd.photos import PhotoSearch
 
 
 def _check_dash(_: Any, file: str | None) -> None:
@@ -54,11 +59,26 @@ class Outputs:
     json_file: JsonFile = None
     plot: File = None
 
-    def check(self) -> None:
-        """Finds what would keep them from being written before any work is done."""
-        check_json_file(self.json_file)
+    def check(self, *inputs: str | Path | None) -> None:
+        """Finds what would keep them from being written before any work is done.
+
+        Args:
+            inputs: files that the command reads, and folders with labels or photos; None for none.
+        """
+        files = self._files()
+        for name, file in files.items():
+            check_output_file(file, name, inputs)
         if self.plot is not None:
-            _check_plot(self.plot)
+            check_plot(self.plot)
+        check_files_differ(files)
+
+    def check_photos(self, photos: Iterable[Path]) -> None:
+        """Refuses to replace a photo; to be called as soon as the labels have named them."""
+        check_no_photo(self._files(), photos)
+
+    def _files(self) -> dict[str, Path | None]:
+        """Those that are asked for, by option."""
+        return {"--json": json_path(self.json_file), "--plot": self.plot}
 
     def publish(self, record: dict[str, Any], table: Table) -> None:
         """Prints the table, or the record instead, and writes the record."""
@@ -120,44 +140,3 @@ def progress_bar(what: str, *, console: Console | None = None, shown: bool = Tru
         transient=True,
         disable=not shown,
     )
-
-
-def check_json_file(json_file: str | None, photos: PhotoSearch | None = None) -> None:
-    """Finds what would keep ``--json`` from being written before any work is done.
-
-    Args:
-        json_file: a path, ``-`` for the standard output, or None.
-        photos: that it must not replace.
-    """
-    if json_file is not None and json_file != "-":
-        check_output_file(Path(json_file), "--json", photos)
-
-
-def check_output_file(file: Path | None, option: str, photos: PhotoSearch | None = None) -> None:
-    """Finds what would keep the file of an option from being written before any work is done.
-
-    Args:
-        file: to be written; None for none.
-        option: its name, such as ``--json``.
-        photos: that it must not replace.
-    """
-    if file is None:
-        return
-    path = Path(os.path.realpath(file))
-    if path.is_dir():
-        raise UsageError(option, f"{file} is a folder")
-    if photos is not None and photos.includes(path):
-        raise UsageError(option, f"{file} is one of the photos, which are never overwritten")
-    if not path.parent.is_dir():
-        raise UsageError(option, f"there is no folder {path.parent}")
-    if why_not := why_not_writable(path.parent):
-        raise UsageError(option, why_not)
-
-
-def _check_plot(file: Path) -> None:
-    from s3fd.evaluation.plots import check_plot_files
-
-    try:
-        check_plot_files(file)
-    except (ImportError, ValueError) as error:
-        raise UsageError("--plot", str(error)) from None

@@ -157,6 +157,8 @@ def check_plot_files(files: str | Path | Sequence[str | Path]) -> None:
     for path in _paths(files):
         if path.suffix.lower() not in _SUFFIXES:
             raise ValueError(f"{path}: expected a name that ends in {', '.join(_SUFFIXES)}")
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder")
         if not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         if why_not := why_not_writable(path.parent):
@@ -217,11 +219,16 @@ def _style(index: int, own: bool) -> dict[str, Any]:
 
 
 def _label(curve: Curve) -> str:
-    # A leading underscore would keep a curve out of the legend; a $ would begin a formula.
-    name = curve.name.replace("$", r"\$").lstrip("_")
+    # A leading underscore would keep a curve out of the legend.
+    name = _plain(curve.name).lstrip("_")
     if curve.value is None or math.isnan(curve.value):
         return name
     return f"{curve.value:.3f}  {name}"
+
+
+def _plain(text: str) -> str:
+    """As matplotlib draws it: a $ would begin a formula, and what is no text end the drawing."""
+    return text.replace("$", r"\$").encode(errors="backslashreplace").decode()
 
 
 def _add_legend(axes: Any, place: Mapping[str, Any]) -> None:
@@ -265,7 +272,7 @@ def _save(
                 axes.set_ylabel("")
             _add_legend(axes, place)
         if title:
-            figure.suptitle(title, fontsize=10)
+            figure.suptitle(_plain(title), fontsize=10)
         for path in _paths(files):
             form = path.suffix.lower().removeprefix(".")
             metadata = {"png": {"Software": "s3fd"}, "svg": {"Date": None}}

@@ -97,7 +97,7 @@ class ResultTable:
         is_json = path.suffix == ".json"
         text = json.dumps(self.to_dict(), indent=2) + "\n" if is_json else self.markdown()
         with whole_file(path) as opened:
-            opened.write(text.encode())
+            opened.write(text.encode(errors="backslashreplace"))  # a name may be no text
 
 
 def _known(figure: float | None) -> float | None:

@@ -22,7 +22,7 @@ def from_tensor(tensor: Tensor, name: str, *, bgr: bool = False) -> UInt8Array:
             f"{name}: expected a tensor {expected}, got {list(tensor.shape)}"
             + _hint(tensor.dim(), "permute", channels_last)
         )
-    tensor = tensor.detach()
+    tensor = tensor.detach().resolve_conj().resolve_neg()  # NumPy knows neither
     if tensor.is_floating_point():
         tensor = tensor.float()
     return from_array(tensor.cpu().permute(1, 2, 0).numpy(), name, "tensor", expected, bgr=bgr)

@@ -52,7 +52,7 @@ def open_file(path: str | os.PathLike[str], name: str | None = None) -> tuple[Im
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
-        hint = "; FaceDetector.stream takes globs" if glob.has_magic(path) else ""
+        hint = "; FaceDetector.stream takes globs, as text" if glob.has_magic(path) else ""
         raise FileNotFoundError(f"{label}: there is no such file{hint}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{label}: can't be opened ({reason(error)})") from error

@@ -54,41 +54,40 @@ class SourcedImage:
         image: itself, or what keeps it from being read.
         name: the argument to name in errors.
         channel_order: of an array or tensor.
+        is_read: whether `image` is what `s3fd.images.read_image` gives, which nobody has to doubt
+            (again): dark photos were told, and videos fade to black.
     """
 
     source: Source
     image: ImageLike | Exception
     name: str | None = None
     channel_order: ChannelOrder = "RGB"
+    is_read: bool = False
 
     def read(self) -> UInt8Array:
         """Its pixels, as `s3fd.images.read_image` gives them, from any thread."""
-        if self._frame is not None:
-            return self._frame
+        if self.is_read:
+            return cast(UInt8Array, self.image)
         return read_image(self._there(), self.name, channel_order=self.channel_order)
 
     def read_scaled(self, size_of: SizeOf) -> Scaled:
         """Its pixels in another size, as `s3fd.images.read_scaled` gives them."""
-        if self._frame is not None:
-            return scaled_pixels(self._frame, size_of)
+        if self.is_read:
+            return scaled_pixels(cast(UInt8Array, self.image), size_of)
         return read_scaled(self._there(), size_of, self.name, channel_order=self.channel_order)
 
     @property
     def weight(self) -> int:
         """The bytes that it takes while it waits to be read."""
-        if isinstance(self.image, np.ndarray | Tensor):
+        if isinstance(self.image, Tensor):
+            return self.image.numel() * self.image.element_size()  # sparse ones have no nbytes
+        if isinstance(self.image, np.ndarray):
             return self.image.nbytes
         return len(self.image) if isinstance(self.image, bytes | bytearray | memoryview) else 0
 
     def stripped(self) -> SourcedImage:
         """What is known of it when it has been read: where it came from."""
-        return replace(self, image=b"")
-
-    @property
-    def _frame(self) -> UInt8Array | None:
-        """The pixels of a frame, which nobody has to doubt: videos fade to black."""
-        is_frame = self.source.frame is not None and isinstance(self.image, np.ndarray)
-        return cast(UInt8Array, self.image) if is_frame else None
+        return replace(self, image=b"", is_read=False)
 
     def _there(self) -> ImageLike:
         if isinstance(self.image, Exception):
@@ -177,12 +176,12 @@ def _claimed(
     the same array again, with other pixels: such things are read or copied at once.
     """
     path: Path | None = None
-    claimed = image
+    claimed, is_read = image, False
     try:
         if isinstance(image, str | os.PathLike):
             path = Path(image) if isinstance(os.fspath(image), str) else None
         elif isinstance(image, Image.Image):
-            claimed, channel_order = read_image(image, name), "RGB"
+            claimed, is_read = read_image(image, name), True
         elif is_file(image):
             claimed = read_open_file(image, name)
         elif changing and isinstance(image, np.ndarray):
@@ -193,9 +192,8 @@ def _claimed(
             claimed = bytes(image)
     except Exception as error:
         claimed = error
-    return SourcedImage(
-        Source(index, path), cast(ImageLike | Exception, claimed), name, channel_order
-    )
+    source, claimed = Source(index, path), cast(ImageLike | Exception, claimed)
+    return SourcedImage(source, claimed, name, channel_order, is_read)
 
 
 def _files(given: str | os.PathLike[str], numbers: Iterator[int]) -> Iterator[SourcedImage]:
@@ -204,7 +202,8 @@ def _files(given: str | os.PathLike[str], numbers: Iterator[int]) -> Iterator[So
     if there and path.suffix.lower() in VIDEO_SUFFIXES:
         yield from _frames(path, numbers)
         return
-    if there or not os.fspath(given):
+    missing = not isinstance(given, str) and not os.path.lexists(given)  # text may be a glob
+    if there or missing or not os.fspath(given):
         yield SourcedImage(Source(next(numbers), path), given)
         return
     for found in PhotoSearch([os.fspath(given)]):
@@ -230,7 +229,7 @@ def _frames(video: Path | int, numbers: Iterator[int]) -> Iterator[SourcedImage]
         try:
             for latest in ahead:
                 source = Source(next(numbers), path, latest.number, latest.time)
-                yield SourcedImage(source, latest.pixels)
+                yield SourcedImage(source, latest.pixels, is_read=True)
         except Exception as error:
             number = 0 if latest is None else latest.number + 1
             yield SourcedImage(Source(next(numbers), path, number), error)

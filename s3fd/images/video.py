@@ -31,6 +31,9 @@ _ONE_FILE = {
 # is damaged without a word. Where frames come unevenly, theirs may say how long each stands.
 _PAUSE = 0.25
 
+_UNSAID = 2  # FFmpeg's number for a colour matrix of which a file does not tell
+_HIGH_DEFINITION = 720  # rows
+
 
 class Frame(NamedTuple):
     """A picture of a video.
@@ -96,6 +99,14 @@ def start_time(stream: VideoStream) -> Fraction:
     return (stream.start_time or 0) * (stream.time_base or Fraction(0))
 
 
+def colour_matrix(rows: int) -> str:
+    """That of a video which tells of none, as players take it; the name is that of FFmpeg's scaler.
+
+    BT.709 is the matrix of high definition, BT.601 that of before.
+    """
+    return "ITU709" if rows >= _HIGH_DEFINITION else "ITU601"
+
+
 def read_camera(index: int) -> Generator[Frame, None, None]:
     """The frames of a camera, with the seconds since it was opened.
 
@@ -159,7 +170,8 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
                     if frame.duration and seconds - end > _PAUSE:
                         lost += seconds - end
                     end = seconds + float((frame.duration or 0) * (frame.time_base or 0))
-                yield Frame(number, seconds, _upright(frame))
+                matrix = colour_matrix(frame.height) if frame.colorspace == _UNSAID else None
+                yield Frame(number, seconds, _upright(frame, matrix))
                 number += 1
     except FFmpegError as error:
         raise ImageError(f"{name}: damaged after {number} frames ({reason(error)})") from None
@@ -168,9 +180,15 @@ def _upright_frames(container: InputContainer, name: str) -> Generator[Frame, No
     _warn(name, damaged, lost, end, *_length(container, stream, start))
 
 
-def _upright(frame: VideoFrame) -> UInt8Array:
-    """The pixels of a frame, turned counterclockwise as it asks for, by right angles."""
-    pixels: UInt8Array = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+def _upright(frame: VideoFrame, matrix: str | None = None) -> UInt8Array:
+    """The pixels of a frame, turned counterclockwise as it asks for, by right angles.
+
+    Args:
+        frame: of a video or a camera.
+        matrix: of its colours; None for what it says, or else for BT.601, as cameras have it.
+    """
+    rgb = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
+    pixels: UInt8Array = np.asarray(rgb, dtype=np.uint8)
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 

@@ -17,7 +17,7 @@ from s3fd.file_kinds import VIDEO_FORMATS
 from s3fd.files import whole_file
 from s3fd.images.errors import ImageError, ImageWarning, reason
 from s3fd.images.types import UInt8Array
-from s3fd.images.video import open_video, pyav, start_time
+from s3fd.images.video import colour_matrix, open_video, pyav, start_time
 
 if TYPE_CHECKING:
     from av import AudioStream, VideoStream
@@ -29,6 +29,7 @@ __all__ = ["copied_video"]
 # encoder of H.264, takes none below 1 / 65 535.
 _TICK = Fraction(1, 60_000)
 _BITS_PER_PIXEL = 0.15  # of each frame: faces stay as sharp as they were
+_TAGS = {"ITU709": 1, "ITU601": 6}  # of colour matrices, in files: BT.709, SMPTE 170M
 
 
 @contextmanager
@@ -44,14 +45,15 @@ def copied_video(
                 write(faces.draw(), faces.source.time)
 
     Args:
-        source: the video that sound and frame rate are taken from.
+        source: the video that sound, frame rate and the shape of the pixels are taken from.
         target: appears when it is complete; its suffix is one of
             `s3fd.file_kinds.VIDEO_FORMATS`.
 
     Yields:
         What takes a picture, a PIL image or uint8 ``[H, W, 3]`` in RGB, upright and all of one
         size, and its time in seconds, as the source's `s3fd.images.Source` has it; None for one
-        frame after the last. What is no such picture is a ValueError.
+        frame after the last. What is no such picture is a ValueError. Where the source's pixels are
+        no squares, those of the copy are not, either; a .webm, which can't say so, is stretched.
 
     Raises:
         FileNotFoundError: there is no such video, or no folder for the copy.
@@ -89,20 +91,21 @@ class _Copy:
     """The streams of a copy.
 
     Args:
-        original: gives the sound.
+        original: gives the sound, and the shape and the kind of colours of the pixels.
         container: of the copy.
         name: of the copy, for warnings.
     """
 
     def __init__(self, original: InputContainer, container: OutputContainer, name: str) -> None:
         self._container = container
-        self._rate = original.streams.video[0].average_rate or Fraction(25)
+        self._original = original.streams.video[0]
+        self._rate = self._original.average_rate or Fraction(25)
         self._video: VideoStream | None = None
         self._audio: AudioStream | None = None
         self._last = -1  # the time of the last picture, in ticks
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
-        self._start = start_time(original.streams.video[0])
+        self._start = start_time(self._original)
         if not original.streams.audio:
             return
         sound = original.streams.audio[0]
@@ -124,11 +127,14 @@ class _Copy:
             )
         even = [(0, length % 2) for length in pixels.shape[:2]]  # as encoders want it
         frame = VideoFrame.from_ndarray(np.pad(pixels, (*even, (0, 0)), mode="edge"), "rgb24")
+        if self._video is None:
+            self._video = self._encoder(frame.width, frame.height)
+        matrix = colour_matrix(self._video.height)
+        size = self._video.width, self._video.height
+        frame = frame.reformat(*size, "yuv420p", dst_colorspace=matrix)
         after = 0 if self._last < 0 else self._last + round(1 / (self._rate * _TICK))
         frame.pts = after if seconds is None else max(self._last + 1, round(seconds / _TICK))
         frame.time_base, self._last = _TICK, frame.pts
-        if self._video is None:
-            self._video = self._encoder(frame.width, frame.height)
         self._copy_sound(self._last * _TICK)
         self._container.mux(self._video.encode(frame))
 
@@ -142,10 +148,26 @@ class _Copy:
         video: VideoStream = self._container.add_stream(  # type: ignore[assignment]
             self._container.default_video_codec, rate=self._rate
         )
+        aspect = self._pixel_aspect(upright=height > width)
+        if self._container.format.name == "webm":  # neither its codec nor PyAV can tell a player
+            width, height = _stretched(width, height, aspect)
+            aspect = Fraction(1)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.codec_context.time_base = _TICK
+        context, original = video.codec_context, self._original.codec_context
+        context.time_base, context.sample_aspect_ratio = _TICK, aspect
+        context.colorspace = _TAGS[colour_matrix(height)]
+        context.color_primaries, context.color_trc = original.color_primaries, original.color_trc
         video.bit_rate = round(_BITS_PER_PIXEL * width * height * self._rate)
         return video
+
+    def _pixel_aspect(self, *, upright: bool) -> Fraction:
+        """Width by height of the pixels, of pictures that are higher than wide, or not.
+
+        Those of the original lie on their side if its frames do, and are to be turned.
+        """
+        original = self._original
+        aspect = original.sample_aspect_ratio or Fraction(1)  # 0 or None: unknown
+        return aspect if upright == (original.height > original.width) else 1 / aspect
 
     def _copy_sound(self, until: Fraction | None) -> None:
         """Copies the packets of sound that begin before a time, or all that are left."""
@@ -163,3 +185,10 @@ class _Copy:
             packet.dts, packet.pts = packet.dts - offset, (packet.pts or packet.dts) - offset
             packet.stream = self._audio
             self._container.mux(packet)
+
+
+def _stretched(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """An even size in which square pixels show the same shape: wider or higher."""
+    if aspect > 1:
+        return 2 * round(width * aspect / 2), height
+    return width, 2 * round(height / aspect / 2)

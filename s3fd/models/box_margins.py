@@ -29,9 +29,11 @@ def fold_box_margins(model: S3FD, margins: Sequence[float]) -> None:
             the bottom, in heights.
 
     Raises:
-        ValueError: margins that are not three numbers from 0 to 1.
+        ValueError: margins that are not three numbers from 0 to 1, or the model is one after
+            `S3FD.fuse`.
     """
     check_box_margins(margins)
+    model.head.check_apart()
     sides, top, bottom = margins
     down = (bottom - top) / 2
     change = torch.tensor(
@@ -40,7 +42,8 @@ def fold_box_margins(model: S3FD, margins: Sequence[float]) -> None:
             down / _OF_CENTRE,
             math.log1p(2 * sides) / _OF_SIZE,
             math.log1p(top + bottom) / _OF_SIZE,
-        ]
+        ],
+        device="cpu",  # whatever torch's default is
     )
     for layer in model.head.deltas:
         assert isinstance(layer, nn.Conv2d)

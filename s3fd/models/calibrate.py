@@ -23,12 +23,13 @@ def fold_calibration(model: S3FD, *, shift: float, scale: float) -> None:
         scale: above 0.
 
     Raises:
-        ValueError: a number that is not as described.
+        ValueError: a number that is not as described, or the model is one after `S3FD.fuse`.
     """
     if not (math.isfinite(shift) and math.isfinite(scale) and scale > 0):
         raise ValueError(
             f"shift and scale: expected finite numbers, scale above 0, got {shift} and {scale}"
         )
+    model.head.check_apart()
     for layer, shapes in zip(model.head.logits, model.grid.num_shapes, strict=True):
         assert isinstance(layer, nn.Conv2d)
         assert layer.bias is not None

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from s3fd.messages import shown
 from s3fd.models.caffe import is_caffemodel, read_caffe_model
@@ -111,7 +112,8 @@ def load_checkpoint(
         'BGR'
     """
     if is_caffemodel(Path(path)):
-        caffe = read_caffe_model(Path(path), None if prototxt is None else Path(prototxt))
+        with torch.device("cpu"):  # whatever torch's default is
+            caffe = read_caffe_model(Path(path), None if prototxt is None else Path(prototxt))
         return _filled(empty_model(caffe.config), path, "a network of Caffe's", *caffe[1:])
     if prototxt is not None:
         raise ValueError(f"prototxt: expected None where the weights are no .caffemodel, {path}")
@@ -146,8 +148,15 @@ def weights_path(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of bundled weights of this name, or else the file that is there.
 
     Raises:
+        TypeError: it is no name and no path.
         FileNotFoundError: neither bundled weights nor a file have this name.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        hint = "; FaceDetector(model) takes a network" * isinstance(name_or_path, nn.Module)
+        raise TypeError(
+            "name_or_path: expected the name of bundled weights or the path of a file, got "
+            f"{type(name_or_path).__name__}{hint}"
+        )
     try:
         return pretrained_path(os.fspath(name_or_path))
     except ValueError as error:

@@ -53,6 +53,18 @@ class MultiBoxHead(nn.Module):
         deltas = [conv(x) for conv, x in zip(self.deltas, features, strict=True)]
         return logits, deltas
 
+    def check_apart(self) -> None:
+        """Refuses to have its layers changed where `fuse` has joined them.
+
+        Raises:
+            ValueError: it has.
+        """
+        if self.joined:
+            raise ValueError(
+                "model: expected one whose head is not joined, got one after fuse(), as a "
+                "detector's is; change the model that it was made of"
+            )
+
     def fuse(self) -> None:
         """Makes one convolution of the two of each level; its maps are float32 in any precision.
 

@@ -114,9 +114,9 @@ def _converted_input(
     The two are exactly the same but for the padding, which stands for the mean of each.
     """
     weight = weight.double()
-    ours = torch.tensor(config.mean, dtype=torch.float64)
-    theirs = 255.0 * torch.tensor(mean, dtype=torch.float64)
-    deviation = 255.0 * torch.tensor(std, dtype=torch.float64)
+    ours = weight.new_tensor(config.mean)
+    theirs = 255.0 * weight.new_tensor(mean)
+    deviation = 255.0 * weight.new_tensor(std)
     if config.channel_order == "BGR":
         weight, theirs, deviation = weight.flip(1), theirs.flip(0), deviation.flip(0)
     factor = 1.0 / (deviation * config.scale)

@@ -171,14 +171,26 @@ def inference_copy(model: S3FD) -> S3FD:
     """A copy in float32 without batch norms and gradients: the model itself may be trained on.
 
     Raises:
-        TypeError: it is no network, but the name of one, or a detector.
+        TypeError: it is no network, but the name of one, or a detector; or another network, such as
+            one that an `S3FD` lies in.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"model: expected a network, got {type(model).__name__}; that of a name or a file is "
             "s3fd.models.load_checkpoint(path), or FaceDetector.from_pretrained(name_or_path).model"
         )
+    if not _finds_faces(model):
+        inside = _finds_faces(getattr(model, "module", None))
+        raise TypeError(
+            f"model: expected an S3FD, got {type(model).__name__}"
+            + "; pass the network inside it (.module)" * inside
+        )
     return deepcopy(model).float().fuse().requires_grad_(False)
+
+
+def _finds_faces(model: object) -> bool:
+    """Whether it is an `S3FD`, or has what a detector needs of one."""
+    return all(hasattr(model, name) for name in ("preprocess", "fuse", "grid"))
 
 
 def _backbone(config: ModelConfig) -> LightBackbone | VGG16Backbone | MobileNetV2Backbone:

@@ -14,7 +14,6 @@ from typing import NamedTuple, cast
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from s3fd.files import whole_file
@@ -165,10 +164,10 @@ def listing(names: Iterable[str], limit: int = 5) -> str:
 
 def _read_safetensors(path: Path) -> Weights:
     try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-            metadata = dict(file.metadata() or {})
+        data = path.read_bytes()  # safe_open takes no name that is not UTF-8
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = dict(header.get("__metadata__") or {})
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise ValueError(
             f"{path}: truncated, damaged or no file of weights ({_reason(error)}); {_REMEDY}"

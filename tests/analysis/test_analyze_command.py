@@ -132,6 +132,40 @@ def test_weights_are_those_of_the_name_or_random(run, two_levels):
     assert not np.array_equal(light, one)
 
 
+def test_bundled_weights_go_before_a_file_of_their_name(run, two_levels, tmp_path, monkeypatch):
+    (tmp_path / "light").write_text("no weights")
+    monkeypatch.chdir(tmp_path)
+    result = run("analyze", "receptive-field", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["weights"].endswith("light.safetensors")
+
+
+def test_what_is_read_is_never_overwritten(run, faces, tmp_path):
+    labels, photo = tmp_path / "labels" / "annotations.json", tmp_path / "labels" / "a.png"
+    labels.parent.mkdir()
+    entry = {"image": "a.png", "width": 80, "height": 60, "boxes": [[1, 1, 9, 9]], "ignore": []}
+    labels.write_text(json.dumps({"images": [entry]}))
+    Image.new("RGB", (80, 60)).save(photo)
+    model = tmp_path / "model.safetensors"
+    model.write_text("weights")
+    read = [faces, labels, photo, model]
+    before = [file.read_bytes() for file in read]
+    for arguments in [
+        ["matching", "--data", faces, "--json", faces],
+        ["matching", "--data", labels.parent, "--json", labels],
+        ["matching", "--data", labels.parent, "--plot", photo],
+        ["receptive-field", "--model", model, "--json", model],
+    ]:
+        result = run("analyze", *arguments)
+        assert result.exit_code == 2, result.output
+        assert "never overwritten" in result.stderr
+    assert [file.read_bytes() for file in read] == before
+    report = ["--json", labels.parent / "report.json", "--plot", labels.parent / "plot.png"]
+    for _ in range(2):
+        result = run("analyze", "matching", "--data", labels.parent, *report)
+        assert result.exit_code == 0, result.output
+
+
 def test_wrong_arguments_are_named_before_any_work(run, faces, tmp_path, monkeypatch):
     data = ["matching", "--data", faces]
     for arguments, message in [

@@ -243,11 +243,19 @@ def test_the_bundled_weights_find_fddbs_faces(shared):
 def test_wrong_arguments_are_named_before_any_work(run, wider):
     truth = ["--ground-truth", wider / "truth"]
     found = ["--predictions", wider / "found"]
+    labels, text = wider / "truth" / "wider_face_val.mat", wider / "found/0--Parade/parade_1.txt"
+    before = labels.read_bytes(), text.read_bytes()
     for arguments, message in [
         (truth, "give the one or the other"),
         ([*truth, *found, "--model", "light"], "give the one or the other"),
         ([*truth, "--model", "light"], "need the photos"),
         ([*truth, *found, "--gallery", wider / "worst.html"], "need the photos"),
+        ([*truth, *found, "--photos", wider / "photos"], "with --model and --gallery alone"),
+        ([*truth, *found, "--max-size", 512], "--max-size: has no effect with --predictions"),
+        ([*truth, *found, "--multi-scale"], "--multi-scale: has no effect with --predictions"),
+        ([*truth, *found, "--device", "cpu"], "--device: has no effect with --predictions"),
+        ([*truth, *found, "--json", labels], "--json: "),
+        ([*truth, *found, "--markdown", text], "--markdown: "),
         ([*truth, *found, "--plot", wider / "curves.txt"], "expected a name that ends in"),
         ([*truth, *found, "--markdown", wider], "is a folder"),
         ([*truth, *found, "--json", wider / "no" / "a.json"], "there is no folder"),
@@ -255,6 +263,40 @@ def test_wrong_arguments_are_named_before_any_work(run, wider):
         result = run("evaluate", "wider-face", *arguments)
         assert result.exit_code == 2, result.output
         assert message in result.output
+    assert (labels.read_bytes(), text.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "mine.safetensors"], "give the one or the other"),
+        (["--model", "light"], "give the one or the other"),
+        (["--min-face", 5], "--min-face: has no effect with --predictions"),
+        (["--precision", "float32"], "--precision: has no effect with --predictions"),
+    ],
+)
+def test_what_says_how_to_find_faces_is_refused_beside_predictions(run, tmp_path, options, message):
+    found = ["--predictions", tmp_path / "found.txt"]
+    for command in (["fddb", "--data", tmp_path], ["pascal-voc", "--ground-truth", tmp_path]):
+        result = run("evaluate", *command, *found, *options)
+        assert result.exit_code == 2, result.output
+        assert message in result.stderr
+
+
+def test_predictions_and_photos_are_never_overwritten(run, tmp_path):
+    (tmp_path / "faces.txt").write_text("a 10 10 29 29\n")
+    found, photo = tmp_path / "found.jsonl", tmp_path / "photos" / "a.png"
+    found.write_text('{"photo": "a.png", "faces": []}\n')
+    photo.parent.mkdir()
+    Image.new("RGB", (80, 60)).save(photo)
+    before = found.read_bytes(), photo.read_bytes()
+    arguments = ["pascal-voc", "--ground-truth", tmp_path / "faces.txt", "--predictions", found]
+    gallery = ["--photos", photo.parent, "--gallery", tmp_path / "worst.html"]
+    for outputs in (["--json", found], [*gallery, "--plot", photo]):
+        result = run("evaluate", *arguments, *outputs)
+        assert result.exit_code == 2, result.output
+        assert "never overwritten" in result.stderr
+    assert (found.read_bytes(), photo.read_bytes()) == before
 
 
 def test_predictions_that_are_not_there_are_an_error(run, wider):

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 
 import pytest
 import torch
@@ -202,3 +204,95 @@ def test_wrong_arguments_are_named_before_any_work(run, annotations, tmp_path):
         assert result.exit_code == 2, result.output
         assert message in result.output
     assert not list(tmp_path.glob("*result*"))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("data", "outputs", "message"),
+    [
+        ("annotations.json", ["--json", "annotations.json"], "--json: {} is read, too"),
+        ("annotations.json", ["--gallery", "link.html"], "--gallery: {} is read, too"),
+        ("", ["--json", "annotations.json"], "--json: {} lies in"),
+        ("", ["--markdown", "more/labels.TXT"], "--markdown: {} lies in"),
+        ("", ["--gallery", "1.png"], "--gallery: {} is a photo or a video"),
+        ("", ["--json", "more/clip.mp4"], "--json: {} is a photo or a video"),
+        ("", ["--plot", "1.png"], "--plot: {} is one of the photos"),
+        ("", ["--markdown", "hard-link"], "--markdown: {} is one of the photos"),
+        ("", ["--json", "random.safetensors"], "--json: {} is read, too"),
+        ("", ["--plot", "folder.png"], "--plot: {} is a folder"),
+        ("", ["--json", "new", "--gallery", "more/../new"], "--gallery: {} is the file of --json"),
+        ("", ["--plot", "new.png", "--markdown", "new.png"], "is the file of --plot, too"),
+    ],
+)
+def test_what_is_read_is_never_overwritten(
+    run, annotations, model, monkeypatch, data, outputs, message
+):
+    (annotations / "more").mkdir()
+    (annotations / "folder.png").mkdir()
+    (annotations / "more" / "labels.TXT").write_text("0 0.5 0.5 0.2 0.2")
+    (annotations / "more" / "clip.mp4").write_text("video")
+    (annotations / "link.html").symlink_to(annotations / "annotations.json")
+    os.link(annotations / "1.png", annotations / "hard-link")
+    shutil.copy(model, annotations)
+    before = contents(annotations)
+    monkeypatch.setattr("s3fd.commands.evaluate.annotations.DetectorRun", None)
+    paths = [part if part.startswith("--") else annotations / part for part in outputs]
+    result = run(
+        *("evaluate", "annotations", "--data", annotations / data),
+        *("--model", annotations / model.name, *paths),
+    )
+    assert result.exit_code == 2, result.output
+    assert message.format(paths[-1]) in result.stderr
+    assert contents(annotations) == before
+
+
+def test_the_same_command_replaces_its_own_files(run, annotations, model):
+    outputs = ["--json", annotations / "a.json", "--markdown", annotations / "a.md"]
+    outputs += ["--gallery", annotations / "a.html", "--plot", annotations / "a.png"]
+    for _ in range(2):
+        result = run("evaluate", "annotations", "--data", annotations, "--model", model, *outputs)
+        assert result.exit_code == 0, result.output
+
+
+def test_all_files_may_go_where_nothing_is_kept(run, annotations, model):
+    outputs = ["--json", os.devnull, "--markdown", os.devnull, "--gallery", os.devnull]
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model, *outputs)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names that are no text")
+def test_names_that_are_no_text_are_escaped(run, tmp_path, model):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.png")
+    for folder, suffix in (("images", "png"), ("labels", "txt")):
+        try:
+            (tmp_path / folder / f"caf\udce9.{suffix}").write_bytes(
+                (tmp_path / "a.png").read_bytes() if suffix == "png" else b"0 0.5 0.5 0.2 0.2"
+            )
+        except OSError:
+            pytest.skip("this file system has names of text alone")
+    (tmp_path / "a.png").unlink()
+    files = {name: tmp_path / f"out.{name}" for name in ("html", "md", "svg", "json")}
+    outputs = ["--gallery", files["html"], "--markdown", files["md"], "--plot", files["svg"]]
+    named = ["--name", "$caf\udce9", "--json", files["json"]]
+    result = run("evaluate", "annotations", "--data", tmp_path, "--model", model, *outputs, *named)
+    assert result.exit_code == 0, result.output
+    assert r"caf\udce9.png" in files["html"].read_text()
+    assert r"$caf\udce9" in files["md"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--max-size", 3_000_000_000], "--max-size"),
+        (["--multi-scale", "--max-pixels", 10**19], "--max-pixels"),
+    ],
+)
+def test_settings_out_of_their_range_are_usage_errors(run, annotations, model, options, name):
+    result = run("evaluate", "annotations", "--data", annotations, "--model", model, *options)
+    assert result.exit_code == 2, result.output
+    assert f"{name}: expected" in result.stderr

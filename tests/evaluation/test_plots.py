@@ -112,6 +112,14 @@ def test_names_are_shown_as_they_are(tmp_path, drawn):
     assert [text.replace("\\", "") for text in legend(drawn[0])] == names
 
 
+@pytest.mark.parametrize("text", ["caf\udce9", r"$\wrong$"])
+def test_titles_and_names_may_be_any_text(tmp_path, text):
+    for suffix in ("png", "svg", "pdf"):
+        file = tmp_path / f"plot.{suffix}"
+        plot_precision_recall(file, {"": [Curve(text, [0.5], [0.5])]}, title=text)
+        assert file.stat().st_size
+
+
 def test_curves_of_both_kinds_are_taken():
     measured = PrecisionRecall.from_outcomes([0.9, 0.8], [True, False], 2)
     own = Curve.from_precision_recall("mine", measured)
@@ -127,6 +135,9 @@ def test_what_can_not_be_written_is_known_before_the_work(tmp_path, monkeypatch)
         check_plot_files([tmp_path / "plot.png", tmp_path / "plot.gif"])
     with pytest.raises(ValueError, match="there is no folder"):
         check_plot_files(tmp_path / "no" / "plot.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.png is a folder"):
+        check_plot_files(tmp_path / "folder.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 's3fd\[eval\]'"):
         check_plot_files(tmp_path / "plot.png")

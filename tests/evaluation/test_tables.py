@@ -61,3 +61,10 @@ def test_curves_of_a_plot_make_a_table():
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="expected 2 figures of 'a', got 1"):
         ResultTable(("x", "y"), (("a", (1.0,)),))
+
+
+def test_a_name_that_is_no_text_is_escaped(tmp_path):
+    table = ResultTable(("easy",), (("caf\udce9", (0.5,)),))
+    for name in ("table.md", "table.json"):
+        table.write(tmp_path / name)
+        assert r"caf\udce9" in (tmp_path / name).read_text(encoding="utf-8")

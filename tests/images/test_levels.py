@@ -160,7 +160,8 @@ def test_a_dark_picture_and_a_frame_of_a_fade_are_not_doubted(tmp_path):
     dark[50, 50] = 2
     Image.fromarray(dark).save(tmp_path / "dark.png")
     fade = np.ones((70, 90, 3), np.uint8)
-    frame = SourcedImage(Source(0, tmp_path / "clip.mp4", frame=0, time=0.0), fade)
+    source = Source(0, tmp_path / "clip.mp4", frame=0, time=0.0)
+    frame = SourcedImage(source, fade, is_read=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for image in (dark, dark / 255, tmp_path / "dark.png"):

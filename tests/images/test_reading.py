@@ -195,3 +195,13 @@ def test_a_drawing_that_a_program_would_have_to_run_is_refused(tmp_path, name):
         read_image(tmp_path / name)
     with pytest.raises(ImageError, match="image: an EPS drawing"):
         read_image((tmp_path / name).read_bytes())
+
+
+def test_a_tensor_that_is_negative_in_name_alone_is_read():
+    """As torch gives the imaginary part of a conjugate."""
+    pixels = torch.from_numpy(RAMP).permute(2, 0, 1) / 255
+    negated = torch.complex(torch.zeros_like(pixels), -pixels).conj().imag
+    assert negated.is_neg()
+    np.testing.assert_array_equal(read_image(negated), RAMP)
+    with pytest.raises(TypeError, match=r"image: expected uint8 .* tensor of complex64"):
+        read_image(pixels.to(torch.complex64).conj())

@@ -60,6 +60,20 @@ def test_frames_are_turned_upright(tmp_path, rotation):
     np.testing.assert_allclose(read.pixels.astype(int), expected, atol=12)
 
 
+@pytest.mark.parametrize(("rows", "matrix"), [(576, "ITU601"), (720, "ITU709")])
+def test_colours_are_those_of_the_size_where_a_video_does_not_tell(tmp_path, rows, matrix):
+    colour = (39, 199, 58)
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, rows, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.full((rows, 64, 3), colour, np.uint8), "rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace=matrix)
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    (read,) = read_video(tmp_path / "clip.mkv")
+    np.testing.assert_allclose(read.pixels[rows // 2, 32].astype(int), colour, atol=4)
+
+
 def test_a_video_without_its_end_gives_the_frames_before_with_a_warning(tmp_path):
     times = range(0, 8000, 40)
     whole = write_video(tmp_path / "whole.mkv", times).read_bytes()

@@ -15,6 +15,7 @@ av = pytest.importorskip("av", reason="the extra `video`, for which PyAV is need
 
 from s3fd.images.video_copy import copied_video  # noqa: E402
 
+GREEN = (39, 199, 58)
 TIMES = [0, 40, 80, 200, 240, 900]  # in ms: not at equal distances
 
 
@@ -46,6 +47,26 @@ def write_video(path, codec="aac", size=(64, 48), rotation=0):
         audio.sample_rate, audio.pts = 16000, 0
         container.mux(sound.encode(audio))
         container.mux(sound.encode())
+        container.mux(video.encode())
+    return path
+
+
+def write_green(path, size=(64, 48), *, matrix="ITU601", tags=(2, 2, 2), aspect=1, rotation=0):
+    """Three frames of one colour; of what nothing is told, the number is 2."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        context = video.codec_context
+        context.sample_aspect_ratio = Fraction(aspect)
+        context.colorspace, context.color_primaries, context.color_trc = tags
+        if rotation:
+            video.set_display_rotation(rotation)
+        for number in range(3):
+            pixels = np.full((size[1], size[0], 3), GREEN, np.uint8)
+            picture = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace=matrix)
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(picture))
         container.mux(video.encode())
     return path
 
@@ -89,6 +110,53 @@ def test_turned_videos_are_written_upright_and_odd_sizes_grow_by_a_pixel(tmp_pat
             write(frame.pixels[1:], frame.time)
     copies = list(read_video(tmp_path / "drawn.mp4"))
     assert [copy.pixels.shape for copy in copies] == [(64, 48, 3)] * len(TIMES)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("rotation", "aspect"), [(0, Fraction(4, 3)), (180, Fraction(4, 3)), (90, Fraction(3, 4))]
+)
+def test_pixels_keep_their_shape(tmp_path, suffix, rotation, aspect):
+    source = write_green(tmp_path / "clip.mp4", aspect="4/3", rotation=rotation)
+    copy_as_it_is(source, tmp_path / f"drawn{suffix}")
+    with av.open(str(tmp_path / f"drawn{suffix}")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == aspect
+
+
+@pytest.mark.parametrize(("aspect", "shape"), [("4/3", (48, 86, 3)), ("3/4", (64, 64, 3))])
+def test_a_webm_is_stretched_as_it_can_not_tell_the_shape_of_pixels(tmp_path, aspect, shape):
+    if not encoder_is_there("webm"):
+        pytest.skip("PyAV has no encoder for .webm")
+    source = write_green(tmp_path / "clip.mp4", aspect=aspect)
+    copy_as_it_is(source, tmp_path / "drawn.webm")
+    assert {frame.pixels.shape for frame in read_video(tmp_path / "drawn.webm")} == {shape}
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_FORMATS))
+@pytest.mark.parametrize(
+    ("size", "matrix", "tag"),
+    [
+        ((64, 720), "ITU709", 1),
+        ((64, 720), "ITU601", 6),
+        ((64, 720), "ITU709", 2),
+        ((64, 48), "ITU709", 1),
+        ((64, 48), "ITU601", 2),
+    ],
+)
+def test_colours_are_those_that_players_show(tmp_path, suffix, size, matrix, tag):
+    """Whether they read what the file tells, or go by its size."""
+    if not encoder_is_there(VIDEO_FORMATS[suffix]):
+        pytest.skip(f"PyAV has no encoder for {suffix}")
+    source = write_green(tmp_path / "clip.mkv", size, matrix=matrix, tags=(tag, 9, 16))
+    copy_as_it_is(source, tmp_path / f"drawn{suffix}")
+    high = size[1] >= 720
+    with av.open(str(tmp_path / f"drawn{suffix}")) as container:
+        context = container.streams.video[0].codec_context
+        assert context.colorspace in ((1,) if high else (5, 6))  # two names of one matrix
+        assert (context.color_primaries, context.color_trc) == (9, 16)
+        frame = next(container.decode(video=0))
+        shown = frame.to_ndarray(format="rgb24", src_colorspace="ITU709" if high else "ITU601")
+    np.testing.assert_allclose(shown[24, 32].astype(int), GREEN, atol=5)
 
 
 def test_frames_without_a_time_follow_each_other_at_the_rate_of_the_video(tmp_path):

@@ -51,3 +51,19 @@ def test_margins_that_are_none_change_nothing(margins):
     with pytest.raises(ValueError, match="box_margins: expected those of the sides, the top"):
         fold_box_margins(model, margins)
     assert all(torch.equal(a, b.bias) for a, b in zip(before, model.head.deltas, strict=True))
+
+
+def test_a_joined_head_is_refused_with_a_remedy():
+    with pytest.raises(
+        ValueError, match=r"model: .*not joined, got .* fuse\(\).*that it was made of"
+    ):
+        fold_box_margins(S3FD("light").fuse(), (0.1, 0.1, 0.1))
+
+
+def test_torchs_default_device_does_not_matter():
+    models = S3FD("light"), S3FD("light")
+    fold_box_margins(models[0], (0.1, 0.2, 0.3))
+    with torch.device("meta"):
+        fold_box_margins(models[1], (0.1, 0.2, 0.3))
+    here, there = (model.head.deltas[0].bias for model in models)
+    assert torch.equal(here, there)

@@ -40,6 +40,13 @@ def test_the_log_odds_follow_the_line(options):
     assert all(torch.equal(a, b) for a, b in zip(boxes, same_boxes, strict=True))
 
 
+def test_a_joined_head_is_refused_with_a_remedy():
+    with pytest.raises(
+        ValueError, match=r"model: .*not joined, got .* fuse\(\).*that it was made of"
+    ):
+        fold_calibration(S3FD("light").fuse(), shift=1, scale=2)
+
+
 @pytest.mark.parametrize(
     ("shift", "scale"), [(0, 0), (0, -1), (float("nan"), 1), (0, float("inf"))]
 )

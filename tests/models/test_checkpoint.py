@@ -400,3 +400,13 @@ def test_the_checksums_of_torch_are_looked_at_where_there_are_any(tmp_path, comp
     if computed:
         with pytest.raises(ValueError, match=r"weights\.pth: truncated, damaged"):
             read_weights(path)
+
+
+def test_a_name_need_not_be_utf8(saved):
+    named = os.fsdecode(os.fsencode(saved.parent / "gru") + b"\xdf.safetensors")
+    try:
+        saved.replace(named)
+    except OSError:
+        pytest.skip("the file system takes no such names")
+    assert load_checkpoint(named).config.mean == (1.0, 2.0, 3.0)
+    assert read_weights(named).metadata["steps"] == "7"

@@ -37,9 +37,10 @@ def evaluate_annotations(
     from s3fd.data import read_photos
     from s3fd.evaluation.plots import Curve
 
-    outputs.check()
+    outputs.check(data, model)
     photo_set = read_photos(data, split, classes=classes or ())
     photos = photo_set.photos
+    outputs.check_photos(photo.path for photo in photos)
     which = f"split {split}"
     if photo_set.split is None:
         which = "all photos, since the labels have no splits"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from s3fd.commands.evaluate.options import EvaluationOutputs, Predictions
+from s3fd.commands.evaluate.options import EvaluationOutputs, Predictions, check_predictions
 from s3fd.commands.evaluate.report import (
     Report,
     curve_figures,
@@ -18,7 +18,7 @@ from s3fd.commands.evaluate.report import (
     warn_of_missing,
 )
 from s3fd.commands.evaluate.run import DetectorRun, as_predictions
-from s3fd.commands.options import DetectorOptions, Flag, Model, UsageError, option
+from s3fd.commands.options import DETECTOR, DetectorOptions, Flag, UsageError, option
 from s3fd.commands.outputs import File, say
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ def evaluate_fddb(
     annotations: File = None,
     predictions: Predictions = None,
     regress_ellipses: Flag = False,
-    model: Model = "light",
+    model: Annotated[
+        str | None,
+        option("NAME|FILE", group=DETECTOR, show_default=lambda _: "light"),
+    ] = None,
     options: DetectorOptions = DetectorOptions(),
     outputs: EvaluationOutputs = EvaluationOutputs(),
 ) -> None:
@@ -68,13 +71,17 @@ def evaluate_fddb(
         data: The folder that holds folds/ and images/.
         fold: One of the ten folds; repeat it for more.
         annotations: All photos' ellipses, instead of those of the folds.
+        model: Bundled weights, or a file of weights.
         regress_ellipses: Turn boxes into ellipses, as the other folds teach, before the ROC curves.
     """
     from s3fd.evaluation import evaluate_fddb as compare
     from s3fd.evaluation import read_fddb
 
-    outputs.check()
+    check_predictions(predictions, model, options)
+    model = model or "light"
+    outputs.check(data, annotations, predictions, model)
     listed = read_fddb(data, fold or None, annotations)
+    outputs.check_photos(photo.path for photo in listed)
     if not listed:
         raise FileNotFoundError(f"data: the lists in {data / 'folds'} name no photo")
     if predictions is not None:

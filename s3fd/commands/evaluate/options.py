@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
-from s3fd.commands.options import RESULTS, UsageError, option
-from s3fd.commands.outputs import File, Folder, Outputs, check_output_file
+from s3fd.commands.options import RESULTS, DetectorOptions, UsageError, option
+from s3fd.commands.outputs import File, Folder, Outputs
 
 Predictions: TypeAlias = Annotated[
     Path | None,
@@ -17,6 +17,8 @@ Predictions: TypeAlias = Annotated[
         "PATH", help="Detections made elsewhere, or by `s3fd detect --json`; instead of --model."
     ),
 ]
+
+_EITHER = "--predictions, --model"
 
 
 @Parameter(name="*", group=RESULTS)
@@ -37,11 +39,8 @@ class EvaluationOutputs(Outputs):
         option("TEXT", show_default=lambda _: "of the model or the predictions"),
     ] = None
 
-    def check(self) -> None:
-        """Finds what would keep them from being written before any work is done."""
-        super().check()
-        check_output_file(self.markdown, "--markdown")
-        check_output_file(self.gallery, "--gallery")
+    def _files(self) -> dict[str, Path | None]:
+        return {**super()._files(), "--markdown": self.markdown, "--gallery": self.gallery}
 
     def detector_name(self, source: str | Path) -> str:
         """What plots and tables call a detector: `name`, or that of where it is from.
@@ -71,9 +70,32 @@ class Source:
         """The one of the two that is given."""
         return self.predictions or self.model or ""
 
-    def check(self, gallery: Path | None) -> None:
-        """Refuses both of ``--predictions`` and ``--model``, and none; and missing photos."""
-        if (self.predictions is None) == (self.model is None):
-            raise UsageError("--predictions, --model", "give the one or the other")
-        if self.photos is None and (self.model is not None or gallery is not None):
+    def check(self, options: DetectorOptions, gallery: Path | None) -> None:
+        """Refuses none of ``--predictions`` and ``--model``, and what does not belong to the one.
+
+        Args:
+            options: those of the detector.
+            gallery: that is to be written, if any.
+        """
+        if self.predictions is None and self.model is None:
+            raise UsageError(_EITHER, "give the one or the other")
+        check_predictions(self.predictions, self.model, options)
+        needs_photos = self.model is not None or gallery is not None
+        if needs_photos and self.photos is None:
             raise UsageError("--photos", "--model and --gallery need the photos")
+        if self.photos is not None and not needs_photos:
+            raise UsageError("--photos", "has an effect with --model and --gallery alone")
+
+
+def check_predictions(
+    predictions: Path | None, model: str | None, options: DetectorOptions
+) -> None:
+    """Refuses what says how to find faces, where they have been found already."""
+    if predictions is None:
+        return
+    if model is not None:
+        raise UsageError(_EITHER, "give the one or the other")
+    for field in fields(options):
+        if getattr(options, field.name) != field.default:
+            name = f"--{field.name.replace('_', '-')}"
+            raise UsageError(name, "has no effect with --predictions, which are found already")

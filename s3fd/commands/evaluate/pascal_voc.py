@@ -45,10 +45,11 @@ def evaluate_pascal_voc(
     from s3fd.evaluation import evaluate_pascal_voc as compare
     from s3fd.evaluation import read_pascal_voc, read_pascal_voc_predictions
 
-    source.check(outputs.gallery)
-    outputs.check()
+    source.check(options, outputs.gallery)
+    outputs.check(ground_truth, source.predictions, source.model, source.photos)
     images = read_pascal_voc(ground_truth, label)
     files = _photo_files(images, source.photos)
+    outputs.check_photos(files)
     settings: dict[str, Any] = {"predictions": str(source.predictions)}
     start = time.perf_counter()
     missing: list[str] = []

@@ -68,7 +68,7 @@ class Report:
 
         table = ResultTable.from_curves(self.panels, self.caption)
         with whole_file(path) as file:
-            file.write(table.markdown().encode())
+            file.write(table.markdown().encode(errors="backslashreplace"))
 
     def _plot(self, path: Path) -> None:
         from s3fd.evaluation.plots import plot_precision_recall, plot_roc

@@ -52,8 +52,8 @@ def evaluate_wider_face(
     from s3fd.evaluation import evaluate_wider_face as compare
     from s3fd.evaluation import read_wider_face
 
-    source.check(outputs.gallery)
-    outputs.check()
+    source.check(options, outputs.gallery)
+    outputs.check(ground_truth, source.predictions, source.model, source.photos, published)
     others = _published(published)
     truth = read_wider_face(ground_truth)
     start = time.perf_counter()

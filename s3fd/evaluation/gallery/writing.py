@@ -80,7 +80,7 @@ def write_gallery(
     ]
     with whole_file(Path(file)) as opened:
         for part in render_page(title, summary, sections):
-            opened.write(part.encode())
+            opened.write(part.encode(errors="backslashreplace"))  # a name may be no text
 
 
 def _section(

@@ -39,6 +39,12 @@ def test_a_caffemodel_is_known_by_its_first_bytes_too(content, tmp_path):
     assert load(tmp_path, content, "weights.bin").config.backbone == "mobilenet_v2"
 
 
+def test_torchs_default_device_does_not_matter(content, tmp_path):
+    with torch.device("meta"):
+        model = load(tmp_path, content)
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
+
+
 def test_a_name_of_thousands_of_letters_is_shortened_in_the_message(caffe, layers, tmp_path):
     long = [*deepcopy(layers[:-1]), replace(layers[-1], name="9" * 5000, type="Swap")]
     for options in ({}, {"prototxt": tmp_path / "deploy.prototxt"}):
