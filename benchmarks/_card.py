@@ -23,12 +23,23 @@ def into_card(card: str, lines: Iterable[str]) -> str:
     return "\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"])
 
 
-def write_card(file: Path, card: str, lines: Iterable[str]) -> None:
-    """Writes a card that was read before with other figures, whole or not at all.
+def check_card(file: Path | None) -> None:
+    """Finds what would keep figures from being written into a card, before they are made.
 
     Raises:
+        OSError: it can't be read.
         ValueError: as `into_card`.
     """
-    text = into_card(card, lines)
+    if file is not None:
+        into_card(file.read_text(encoding="utf-8"), ())
+
+
+def write_card(file: Path, lines: Iterable[str]) -> None:
+    """Writes other figures into a card, whole or not at all; what people write meanwhile stays.
+
+    Raises:
+        OSError, ValueError: as `check_card`.
+    """
+    text = into_card(file.read_text(encoding="utf-8"), lines)
     with whole_file(file) as opened:
         opened.write(text.encode())

@@ -29,7 +29,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line, positive
-from benchmarks._card import write_card
+from benchmarks._card import check_card, write_card
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
@@ -162,14 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         peers = peers_of(options)
         photos = read_photos(options.fddb).photos[:: options.every]
-        card = None if options.readme is None else options.readme.read_text(encoding="utf-8")
+        check_card(options.readme)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     compare(peers, photos)
     table = list(lines(peers, photos, _repeated(options)))
     print("\n".join(table))
-    if card is not None:
-        write_card(options.readme, card, ["", *table, ""])
+    if options.readme is not None:
+        write_card(options.readme, ["", *table, ""])
     return 0
 
 

@@ -24,7 +24,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import write_card
+from benchmarks._card import check_card, write_card
 from benchmarks._hardships import HARDSHIPS, Find
 from benchmarks.accuracy import Peer, add_peers, peers_of
 from benchmarks.weights_report import Measured, hard_photos, sets_of, table
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         peers = peers_of(options, max_size=None)
         wanted = list(trials(options.photos, options.sets))
-        page = None if options.page is None else options.page.read_text(encoding="utf-8")
+        check_card(options.page)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     rows = []
@@ -104,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append((trial.name, f"{len(trial.photos)}", f"{curves[0].faces}", *precisions))
     lines = list(table(("photos", "number", "faces", *(peer.name for peer in peers)), rows))
     print("\n".join(lines))
-    if page is not None:
-        write_card(options.page, page, ["", *lines, ""])
+    if options.page is not None:
+        write_card(options.page, ["", *lines, ""])
     return 0
 
 

@@ -25,7 +25,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import write_card
+from benchmarks._card import check_card, write_card
 from benchmarks._measure import machine
 from benchmarks.weights_report import table
 from s3fd import FaceDetector
@@ -115,7 +115,12 @@ def plot(looks: Sequence[Look], file: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        check_card(options.page)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     photos = [
         photo
         for photo in read_photos(options.photos, "val").photos
@@ -138,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.page is None:
         print("\n".join(lines))
         return 0
-    write_card(options.page, options.page.read_text(encoding="utf-8"), lines)
+    write_card(options.page, lines)
     return 0
 
 

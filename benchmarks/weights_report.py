@@ -32,7 +32,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import write_card
+from benchmarks._card import check_card, write_card
 from benchmarks._hardships import HARDSHIPS
 from benchmarks._large_faces import SIDE, SIZES, large_faces
 from benchmarks._measure import machine
@@ -347,19 +347,24 @@ def plot_scores(measured: Sequence[Measured], together: Measured | None, file: P
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     if options.fddb is None and options.photos is None:
         print("error: nothing to measure on; name --fddb or --photos", file=sys.stderr)
         return 1
+    card = options.card or pretrained_path("light").with_suffix(".md")
+    try:
+        check_card(card)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     weights = options.weights or pretrained_path("light")
     detector = FaceDetector(load_checkpoint(weights))
-    card = options.card or pretrained_path("light").with_suffix(".md")
     measured = list(_all(detector, options))
     together = _pooled(_held_out(measured))
     hard = list(measure_hardships(detector, hard_photos(options.photos)))
     large = list(measure_large_faces(detector, together.photos if together else ()))
     lines = figures(measured, together, hard, large, detector)
-    write_card(card, card.read_text(encoding="utf-8"), lines)
+    write_card(card, lines)
     if options.plot is not None:
         plot_scores(measured, together, options.plot)
     if options.trials is not None:

@@ -187,6 +187,29 @@ def test_a_card_without_its_marks_is_refused(report, card):
         report["into_card"](card, [])
 
 
+@pytest.mark.parametrize("name", ["weights_report.py", "small_faces.py", "held_out.py"])
+def test_a_page_without_marks_is_refused_before_anything_is_measured(name, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("no marks")
+    main = runpy.run_path(str(RUN.with_name(name)))["main"]
+    option = "--card" if name == "weights_report.py" else "--page"
+    with pytest.raises(SystemExit):
+        main(["--photos", str(write_two_sets(tmp_path)), option, str(page)])
+    captured = capsys.readouterr()
+    assert "card: expected a line '<!-- figures: begin -->'" in captured.err
+    assert "measuring" not in captured.out
+
+
+def test_what_people_write_while_figures_are_made_stays(tmp_path):
+    card = runpy.run_path(str(RUN.with_name("_card.py")))
+    page = tmp_path / "page.md"
+    page.write_text(f"old\n{card['BEGIN']}\n{card['END']}\n")
+    card["check_card"](page)
+    page.write_text(f"new\n{card['BEGIN']}\n{card['END']}\n")
+    card["write_card"](page, ["figures"])
+    assert page.read_text() == f"new\n{card['BEGIN']}\nfigures\n{card['END']}\n"
+
+
 def test_nothing_to_measure_on_is_an_error(report, capsys):
     assert report["main"]([]) == 1
     assert "name --fddb or --photos" in capsys.readouterr().err
