@@ -30,6 +30,11 @@ inline ScalarType computed_in(const Tensor& tensor) {
   return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
+inline bool is_floating(ScalarType dtype) {
+  return dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+         dtype == ScalarType::BFloat16;
+}
+
 // function.template operator()<T>(), with the C++ type of a floating-point dtype.
 template <typename Function>
 auto dispatch_floating(ScalarType dtype, const char* name, Function&& function) {

@@ -49,7 +49,9 @@ inline void check_multibox_loss_results(const Tensor& class_gradient, const Tens
                   "s3fd::multibox_loss_backward: expected two scalars as gradients, and kept and "
                   "counts as multibox_loss returns them");
   for (const Tensor* gradient : {&class_gradient, &box_gradient})
-    dispatch_floating(gradient->scalar_type(), "multibox_loss_backward", []<typename T>() {});
+    STD_TORCH_CHECK(is_floating(gradient->scalar_type()),
+                    "s3fd::multibox_loss_backward: expected a floating-point tensor, got ",
+                    torch::headeronly::toString(gradient->scalar_type()));
   check_one_device("multibox_loss_backward", logits, class_gradient, box_gradient, kept, counts);
 }
 
