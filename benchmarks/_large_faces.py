@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from s3fd.data import AnnotatedImage
 from s3fd.images import UInt8Array, read_image
 from s3fd.images.resize import resized
+from s3fd.overlaps import areas
 
 SIDE = 1024  # of a picture
 SIZES = (512, 716, 870, 1024)  # of its face, the square root of its area
@@ -38,7 +39,7 @@ def large_faces(
 
 
 def _side(box: NDArray[np.float32]) -> float:
-    return float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
+    return float(np.sqrt(areas(box[None])[0]))
 
 
 def _cut(

@@ -53,6 +53,7 @@ from s3fd.files import whole_file, write_picture
 from s3fd.images import Size, UInt8Array
 from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
+from s3fd.overlaps import areas
 
 _FDDB = "FDDB"
 EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
@@ -96,8 +97,7 @@ class Measured:
 
 
 def _from_8_px(photo: AnnotatedImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    sides = photo.boxes[:, 2:] - photo.boxes[:, :2]
-    small = np.sqrt(sides.prod(axis=1)) < EDGES[0]
+    small = np.sqrt(areas(photo.boxes)) < EDGES[0]
     return photo.boxes[~small], np.concatenate([photo.ignore, photo.boxes[small]])
 
 

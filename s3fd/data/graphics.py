@@ -22,7 +22,7 @@ _SHARE_OF_LETTERS = 0.6
 # Of the letters: a page as printers set it, crisp, upright and full. The others are signs.
 _PAGES = 0.5
 _LETTERS = "eeeeaaaaooossccgdbpqtnmurilhfkvwxyzjEAOSCGDBPQRTNMUILHFKVWXYZJ0235689714?!&@%.,:-+=*#"
-# In a hundred letters of English so many are an e.
+# Each about as often as in a hundred letters of English.
 _PROSE = (
     "eeeeeeeeeeeettttttttaaaaaaaaoooooooiiiiiiinnnnnnnsssssshhhhhhrrrrrrddddllllcccuuummm"
     "wwffggyyppbbvk.,"
