@@ -106,6 +106,48 @@ def image_name(path: str, parts: int) -> str:
     return "/".join(pure.parts[-parts:])
 
 
+class ImageNames:
+    """The names of a file's images, for a benchmark in which the last part is to tell them apart.
+
+    One image may be named with and without its folders and its suffix, but two that differ in them
+    are not one.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._paths: dict[str, list[PurePath]] = {}
+
+    def name(self, path: str, where: str) -> str:
+        """What an image is called, without folders and suffix.
+
+        Args:
+            path: as it is written.
+            where: it is written, for the message.
+
+        Raises:
+            ValueError: another image is called so, too.
+        """
+        if path not in self._names:
+            name, full = image_name(path, 1), PurePath(path.replace("\\", "/"))
+            paths = self._paths.setdefault(name, [])
+            for other in paths:
+                if not _may_be_one(other, full):
+                    raise ValueError(
+                        f"{where}: {shortened(str(other))} and {shortened(path)} would both be "
+                        f"{shortened(name)}: folders and suffixes don't count; rename one of them"
+                    )
+            paths.append(full)
+            self._names[path] = name
+        return self._names[path]
+
+
+def _may_be_one(path: PurePath, other: PurePath) -> bool:
+    """Whether two paths of one name are perhaps of one photo: what both of them say is the same."""
+    folders = zip(reversed(path.parts[:-1]), reversed(other.parts[:-1]), strict=False)
+    suffixes = {path.suffix.lower(), other.suffix.lower()} & PHOTO_SUFFIXES
+    return len(suffixes) < 2 and all(one == its for one, its in folders)
+
+
 def check_finite(boxes: Boxes, scores: Scores, where: str) -> None:
     """Raises `ValueError` where a number is NaN or infinite."""
     for row in np.flatnonzero(~np.isfinite(scores)):

@@ -150,6 +150,20 @@ def test_pascal_voc_runs_a_model_over_photos_of_any_kind(run, tmp_path, suffix):
     assert json.loads(result.stdout)["images"] == 1
 
 
+def test_two_photos_of_one_image_are_refused(run, tmp_path):
+    (tmp_path / "faces.txt").write_text("a 10 10 29 29\n")
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "a.png", "b.jpg", "b.png"):  # b is no image of the ground truth
+        Image.new("RGB", (80, 60)).save(tmp_path / "photos" / name)
+    arguments = ("evaluate", "pascal-voc", "--ground-truth", tmp_path / "faces.txt")
+    photos = ("--model", "light", "--photos", tmp_path / "photos")
+    result = run(*arguments, *photos)
+    assert result.exit_code == 1
+    assert "a.jpg and a.png are of the image a; move one" in result.stderr.replace("\n", " ")
+    (tmp_path / "photos" / "a.png").unlink()
+    assert run(*arguments, *photos).exit_code == 0
+
+
 def test_fddb_reads_predictions_and_regresses_them_to_ellipses(run, tmp_path):
     (tmp_path / "folds").mkdir()
     lines = []

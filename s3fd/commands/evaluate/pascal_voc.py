@@ -120,8 +120,22 @@ def _photo_files(images: Sequence[PascalVocImage], photos: Path | None) -> list[
         return [Path(image.name) for image in images]
     if not photos.is_dir():
         raise FileNotFoundError(f"photos: there is no folder {photos}")
-    known = {p.stem: p for p in sorted(photos.iterdir()) if p.suffix.lower() in PHOTO_SUFFIXES}
-    return [known.get(image.name, photos / f"{image.name}.jpg") for image in images]
+    known: dict[str, list[Path]] = {}
+    for file in sorted(photos.iterdir()):
+        if file.suffix.lower() in PHOTO_SUFFIXES:
+            known.setdefault(file.stem, []).append(file)
+    return [_only(known.get(image.name, [photos / f"{image.name}.jpg"])) for image in images]
+
+
+def _only(photos: Sequence[Path]) -> Path:
+    """The photo of an image."""
+    first, *others = photos
+    if others:
+        raise ValueError(
+            f"photos: {first} and {others[0].name} are of the image {first.stem}; move one of them "
+            "elsewhere"
+        )
+    return first
 
 
 def _judged_photos(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from s3fd.data.formats.form import visible
 from s3fd.data.formats.pascal_voc import read_voc_file
 from s3fd.data.formats.text import numbered_lines, numbers
-from s3fd.evaluation.predictions import image_name
+from s3fd.evaluation.predictions import ImageNames
 from s3fd.messages import shortened
 
 
@@ -41,7 +41,8 @@ def read_pascal_voc(path: str | Path, label: str = "face") -> list[PascalVocImag
 
     Raises:
         FileNotFoundError: there is nothing at `path`, or the folder has no XML file.
-        ValueError: a file is malformed; the message names it, and the line.
+        ValueError: a file is malformed, or two images differ in their folders or suffixes alone;
+            the message names it, and the line.
     """
     root = Path(path)
     if root.is_dir():
@@ -51,10 +52,11 @@ def read_pascal_voc(path: str | Path, label: str = "face") -> list[PascalVocImag
         return [_image(file.stem, _faces(file, label)) for file in files]
     if not root.is_file():
         raise FileNotFoundError(f"ground_truth: {root} does not exist")
+    names = ImageNames()
     rows: dict[str, list[list[float]]] = {}
     for number, line in numbered_lines(root):
-        name, *fields = line.split()
-        faces = rows.setdefault(image_name(name, 1), [])
+        path, *fields = line.split()
+        faces = rows.setdefault(names.name(path, f"{root}:{number}"), [])
         if fields:
             values = numbers(" ".join(fields))
             is_face = len(values) in (4, 5) and values[4:] in ([], [0], [1])

@@ -10,8 +10,8 @@ import numpy as np
 
 from s3fd.data.formats.text import numbered_lines, numbers
 from s3fd.evaluation.predictions import (
+    ImageNames,
     Prediction,
-    image_name,
     in_order,
     is_json,
     predictions_file,
@@ -37,14 +37,16 @@ def read_pascal_voc_predictions(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line is malformed, has NaN or infinite numbers, or is of an image that is not
-            among `names`; the message names file and line.
+            among `names`, or of another one than an earlier line that differs in folder or suffix
+            alone; the message names file and line.
     """
     path = predictions_file(file)
     if is_json(path):
         return in_order(read_json_predictions(path, parts=1), names, str(path))
+    short = ImageNames()
     rows: dict[str, list[list[float]]] = {}
     for number, line in numbered_lines(path):
-        name, *fields = line.split()
+        photo, *fields = line.split()
         values = numbers(" ".join(fields))
         if len(values) != 5:
             raise ValueError(
@@ -52,7 +54,7 @@ def read_pascal_voc_predictions(
             )
         if not all(map(math.isfinite, values)):
             raise ValueError(f"{path}:{number}: expected finite numbers, got {shortened(line)}")
-        rows.setdefault(image_name(name, 1), []).append(values)
+        rows.setdefault(short.name(photo, f"{path}:{number}"), []).append(values)
     predictions = {}
     for name, found in rows.items():
         table = np.array(found, np.float64)

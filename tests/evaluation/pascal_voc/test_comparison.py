@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,6 +85,32 @@ def test_a_text_file_of_faces_is_read(tmp_path):
     assert [item.name for item in (a, b, c)] == ["a", "b", "c"]
     np.testing.assert_array_equal(a.boxes, [[1, 2, 30, 40], [5, 6, 7, 8]])
     assert (a.counted.tolist(), len(b.boxes), c.counted.tolist()) == ([True, False], 0, [True])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["2002/08/img_1.jpg", "2003/01/img_1.jpg"],
+        ["img_1.jpg", "img_1.png"],
+        ["img_1", "img_1.jpg", "08/img_1", "01/img_1"],
+    ],
+)
+def test_two_images_that_would_have_one_name_are_refused(tmp_path, names):
+    truth, found = tmp_path / "faces.txt", tmp_path / "found.txt"
+    truth.write_text("".join(f"{name} 1 1 10 10\n" for name in names))
+    found.write_text("".join(f"{name} 0.9 1 1 10 10\n" for name in names))
+    last = rf"txt:{len(names)}: \S+ and {re.escape(names[-1])} would both be img_1: .*; rename"
+    with pytest.raises(ValueError, match=f"faces.{last}"):
+        read_pascal_voc(truth)
+    with pytest.raises(ValueError, match=f"found.{last}"):
+        read_pascal_voc_predictions(found, ["img_1"])
+
+
+def test_an_image_may_be_named_in_full_and_in_short(tmp_path):
+    names = ["08/img_1.jpg", "img_1", "2002/08/img_1", "IMG/2002/08/img_1.JPG", "img_1.jpg"]
+    (tmp_path / "faces.txt").write_text("".join(f"{name} 1 1 10 10\n" for name in names))
+    (image,) = read_pascal_voc(tmp_path / "faces.txt")
+    assert (image.name, len(image.boxes)) == ("img_1", 5)
 
 
 @pytest.mark.parametrize("line", ["a 1 2 3", "a 1 2 3 4 2", "a 1 2 3 4 0 1", "a 1 2 3 x"])
