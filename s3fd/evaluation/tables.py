@@ -12,6 +12,7 @@ from typing import Any
 
 from s3fd.evaluation.plots import Curve
 from s3fd.files import whole_file
+from s3fd.messages import shown
 
 __all__ = ["ResultTable"]
 
@@ -52,12 +53,26 @@ class ResultTable:
 
     @classmethod
     def from_curves(cls, panels: Mapping[str, Sequence[Curve]], caption: str = "") -> ResultTable:
-        """The values of the curves of a plot, best first."""
-        names: dict[str, list[float | None]] = {}
-        for column, curves in enumerate(panels.values()):
-            for curve in curves:
-                names.setdefault(curve.name, [None] * len(panels))[column] = curve.value
+        """The values of the curves of a plot, best first.
+
+        Another detector with the name of one that was measured is called "(other)" besides.
+
+        Raises:
+            ValueError: a panel has two curves of one name, both of them measured or neither.
+        """
         own = frozenset(curve.name for curves in panels.values() for curve in curves if curve.own)
+        names: dict[str, list[float | None]] = {}
+        for column, (panel, curves) in enumerate(panels.items()):
+            seen: set[str] = set()
+            for curve in curves:
+                name = curve.name if curve.own or curve.name not in own else f"{curve.name} (other)"
+                if name in seen:
+                    raise ValueError(
+                        f"panels: {shown(panel)} has two curves that are called {shown(name)}; "
+                        "give each a name of its own"
+                    )
+                seen.add(name)
+                names.setdefault(name, [None] * len(panels))[column] = curve.value
         rows = tuple((name, tuple(figures)) for name, figures in names.items())
         return cls(tuple(panels), rows, caption, own).sorted()
 

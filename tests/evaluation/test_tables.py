@@ -58,6 +58,24 @@ def test_curves_of_a_plot_make_a_table():
     assert table.own == {"mine"}
 
 
+def test_another_detector_of_the_measured_ones_name_keeps_its_own_line():
+    panels = {
+        "Easy": [Curve("SFD", [0], [1], 0.6, own=True)],
+        "Hard": [Curve("SFD", [0], [1], 0.7, own=True), Curve("SFD", [0], [1], 0.859)],
+    }
+    table = ResultTable.from_curves(panels)
+    assert table.rows == (("SFD (other)", (None, 0.859)), ("SFD", (0.6, 0.7)))
+    assert "| **SFD** | **0.6000** | **0.7000** |" in table.markdown().splitlines()
+    assert [row["own"] for row in table.to_dict()["rows"]] == [False, True]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_two_curves_of_one_name_in_one_panel_are_refused(own):
+    curves = [Curve("SFD", [0], [1], value, own=own) for value in (0.7, 0.8)]
+    with pytest.raises(ValueError, match=r"panels: 'Hard' has two curves .* called 'SFD'"):
+        ResultTable.from_curves({"Hard": curves})
+
+
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="expected 2 figures of 'a', got 1"):
         ResultTable(("x", "y"), (("a", (1.0,)),))

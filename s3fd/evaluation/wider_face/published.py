@@ -1,26 +1,29 @@
 """Curves that the WIDER FACE benchmark published of other detectors, for company in plots.
 
 The benchmark's site gives one file for each detector and setting,
-``wider_pr_info_<detector>_<setting>_val.mat``, saved by different versions of MATLAB.
+``wider_pr_info_<detector>_<setting>_val.mat``, saved by different versions of MATLAB. Beside those
+of the validation set it has some of the test set, whose figures are no company for others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s3fd.data.formats.form import visible
 from s3fd.data.formats.matlab import read_mat
 from s3fd.evaluation.average_precision import voc_average_precision
 from s3fd.evaluation.wider_face.ground_truth import SETTINGS
+from s3fd.messages import shown
 
 __all__ = ["PublishedCurve", "read_published_curve", "read_published_curves"]
 
-_NAME = re.compile(r"wider_pr_info_(?P<detector>.+)_(?P<setting>easy|medium|hard)_\w+\.mat")
+_NAME = re.compile(r"wider_pr_info_(?P<detector>.+)_(?P<setting>easy|medium|hard)_val\.mat")
 _CURVE = "pr_cruve"  # so it is spelled in the files
 _LEGEND = "legend_name"
 
@@ -75,7 +78,7 @@ def read_published_curve(file: str | Path) -> PublishedCurve:
 def read_published_curves(
     root: str | Path, detectors: Sequence[str] | None = None
 ) -> list[PublishedCurve]:
-    """Reads all curves in and below a folder.
+    """Reads all curves of the validation set in and below a folder.
 
     Args:
         root: the folder.
@@ -86,10 +89,11 @@ def read_published_curves(
 
     Raises:
         FileNotFoundError: there are none, or not those of a detector that is asked for.
-        ValueError, ImportError: as `read_published_curve`.
+        ValueError: two are of one detector, legend and setting; or as `read_published_curve`.
+        ImportError: as `read_published_curve`.
     """
     files: dict[str, list[Path]] = {}
-    for file in sorted(Path(root).rglob("wider_pr_info_*.mat")):
+    for file in visible(Path(root), "**/wider_pr_info_*_val.mat"):
         match = _NAME.fullmatch(file.name)
         files.setdefault(match["detector"] if match else file.name, []).append(file)
     if not files:
@@ -103,8 +107,26 @@ def read_published_curves(
             raise FileNotFoundError(
                 f"published: there is no curve of {detector!r} in or below {root}, but of {known}"
             )
-    curves = [read_published_curve(file) for detector in wanted for file in files[detector]]
+    curves = _told_apart({file: read_published_curve(file) for d in wanted for file in files[d]})
     return sorted(curves, key=lambda c: (wanted.index(c.detector), SETTINGS.index(c.setting)))
+
+
+def _told_apart(curves: Mapping[Path, PublishedCurve]) -> list[PublishedCurve]:
+    """The same, but a legend that several detectors have becomes the names in their files'."""
+    detectors: dict[str, set[str]] = {}
+    places: dict[tuple[str, str, str], Path] = {}
+    for file, curve in curves.items():
+        detectors.setdefault(curve.legend, set()).add(curve.detector)
+        first = places.setdefault((curve.detector, curve.legend, curve.setting), file)
+        if first != file:
+            raise ValueError(
+                f"published: {first} and {file} are both the {curve.setting} curve of "
+                f"{shown(curve.legend)}; keep one of them there"
+            )
+    return [
+        replace(curve, legend=curve.detector) if len(detectors[curve.legend]) > 1 else curve
+        for curve in curves.values()
+    ]
 
 
 def _read(file: Path) -> tuple[NDArray[np.float64], str]:

@@ -75,6 +75,36 @@ def test_a_folder_gives_all_curves_or_those_of_some_detectors(tmp_path):
         read_published_curves(tmp_path, ["d"])
 
 
+def test_curves_of_the_test_set_are_left_alone(tmp_path):
+    for name in ("Val/a_easy_val", "Test/a_easy_test", "Test/b_easy", ".copies/a_easy_val"):
+        folder, rest = name.split("/")
+        (tmp_path / folder).mkdir(exist_ok=True)
+        write_matlab5(tmp_path / folder / f"wider_pr_info_{rest}.mat")
+    assert [curve.detector for curve in read_published_curves(tmp_path)] == ["a"]
+    with pytest.raises(FileNotFoundError, match=r"there is no wider_pr_info_.*_val\.mat"):
+        read_published_curves(tmp_path / "Test")
+    with pytest.raises(ValueError, match=r"expected a name like .*_val\.mat"):
+        read_published_curve(tmp_path / "Test" / "wider_pr_info_a_easy_test.mat")
+
+
+def test_two_curves_of_one_legend_and_setting_are_refused(tmp_path):
+    """As the benchmark's site has them, one detector may be there as it learned from other data."""
+    for place, legend in (("int", "ACF-WIDER"), ("ext", "ACF"), ("more", "ACF")):
+        (tmp_path / place).mkdir()
+        write_matlab5(tmp_path / place / "wider_pr_info_acf_hard_val.mat", legend=legend)
+        if place == "ext":
+            curves = read_published_curves(tmp_path)
+            assert sorted(curve.legend for curve in curves) == ["ACF", "ACF-WIDER"]
+    with pytest.raises(ValueError, match=r"ext\S+ and \S+more\S+ are both the hard curve of 'ACF'"):
+        read_published_curves(tmp_path)
+
+
+def test_detectors_of_one_legend_are_called_by_their_files(tmp_path):
+    for detector, legend in (("a", "ACF"), ("b", "ACF"), ("c", "C")):
+        write_matlab5(tmp_path / f"wider_pr_info_{detector}_hard_val.mat", legend=legend)
+    assert [curve.legend for curve in read_published_curves(tmp_path)] == ["a", "b", "C"]
+
+
 def test_what_is_no_curve_is_named(tmp_path):
     good = tmp_path / "wider_pr_info_a_easy_val.mat"
     with pytest.raises(FileNotFoundError, match=r"easy_val\.mat does not exist"):
