@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from s3fd.data.annotations import AnnotatedImage, FloatArray, clipped, has_area
 from s3fd.images import ImageError, UInt8Array, open_file, read_image, unreadable, upright
+from s3fd.images.files import load_pixels
 
 # Modes that are decoded without loss by a plain conversion; what the others mean is up to
 # `read_image`.
@@ -87,7 +88,7 @@ def upright_size(image: Image.Image, name: str) -> tuple[int, int]:
     """
     if image.format == "PNG" or (image.format == "TIFF" and _lies_on_its_side(image)):
         try:
-            image.load()
+            load_pixels(image)
         except Exception as error:  # as below
             raise unreadable(error, name) from error
     width, height = image.size
@@ -106,7 +107,7 @@ def decode_photo(image: Image.Image, name: str, scale: float) -> UInt8Array:
     try:
         width, height = (max(1, int(side * scale)) for side in image.size)  # Pillow divides by them
         image.draft("RGB", (width, height))
-        image.load()
+        load_pixels(image)
         if image.mode in _PLAIN_MODES and not image.has_transparency_data:
             image = upright(image)
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

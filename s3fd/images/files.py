@@ -179,9 +179,26 @@ def _from_levels(levels: AnyArray, name: str) -> UInt8Array:
     return np.repeat(told_by_values(levels, name)[:, :, None], 3, axis=2)
 
 
-def _loaded(image: Image.Image, name: str, encoded: Callable[[], bytes] | None) -> Image.Image:
+def load_pixels(image: Image.Image) -> None:
+    """Decodes the pixels of an image that Pillow has opened, in place.
+
+    Of a file without compression Pillow would map the pixels, and do so by the size of the upright
+    picture: rows of a TIFF that lies on its side would be of a wrong length. It maps by name.
+    """
+    name = getattr(image, "filename", "")
+    if image.format != "TIFF" or not name:
+        image.load()
+        return
+    image.filename = ""  # type: ignore[attr-defined]  # of files alone
     try:
         image.load()
+    finally:
+        image.filename = name  # type: ignore[attr-defined]
+
+
+def _loaded(image: Image.Image, name: str, encoded: Callable[[], bytes] | None) -> Image.Image:
+    try:
+        load_pixels(image)
     except OSError:
         if encoded is None or image.format not in ("JPEG", "MPO"):
             raise

@@ -120,6 +120,25 @@ def test_a_photo_on_its_side_has_the_size_and_the_pixels_of_an_upright_one(tmp_p
         assert photo.decode(1.0).shape == read_image(path).shape == (60, 40, 3)
 
 
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+def test_a_turned_tiff_without_compression_has_the_pixels_of_its_bytes(tmp_path, mode, orientation):
+    """Pillow would map them, by the size of the upright photo."""
+    levels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    image = Image.fromarray(levels).convert("L" if mode in ("I;16", "F") else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image, np.uint16) * 257)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "side.tiff"
+    image.convert(mode).save(path, exif=exif)
+    expected = read_image(path.read_bytes())
+    assert expected.shape == ((40, 60, 3) if orientation == 3 else (60, 40, 3))
+    np.testing.assert_array_equal(read_image(path), expected)
+    np.testing.assert_array_equal(read_image(Image.open(path)), expected)
+    np.testing.assert_array_equal(pixels(path), expected)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
 def test_a_png_whose_pixels_are_damaged_is_no_black_photo(tmp_path, mode):
     levels = np.random.default_rng(0).integers(0, 256, (80, 60, 3), dtype=np.uint8)

@@ -46,7 +46,10 @@ def _written_by_pillow(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
         ("palette.bmp", palette, {}),
         ("plain.dib", photo, {}),
         ("plain.tiff", photo, {}),
-        ("turned.tiff", photo, {"exif": exif}),
+        *(
+            (f"turned-{image.mode.lower().replace(';', '')}.tiff", image, {"exif": exif})
+            for image in (photo, grey, palette, clear, photo.convert("CMYK"), deep)
+        ),
         ("deep.tiff", deep, {}),
         ("float.tiff", grey.convert("F"), {}),
         ("cmyk.tiff", photo.convert("CMYK"), {}),
