@@ -25,6 +25,7 @@ __all__ = ["ShardPhoto", "read_shards", "unpack_shards", "write_shards"]
 
 _LABELS = "faces.json"  # the end of a name in a shard
 _LONGEST_NAME = 255  # bytes, on most disks
+_UNPACKED = "unpacked"  # the first key of labels that `unpack_shards` writes: it may replace them
 
 
 @dataclass(frozen=True)
@@ -142,25 +143,32 @@ def read_shards(shards: Sequence[str | Path]) -> Iterator[ShardPhoto]:
 def unpack_shards(shards: Sequence[str | Path], folder: str | Path) -> int:
     """Lays the photos of shards out in a folder that `s3fd.data.read_photos` reads.
 
-    The labels come last: a folder that has them is whole. Photos of a split have a folder of its
-    name, so that shards of several splits can be unpacked together.
+    The labels come last: a folder that has them is whole. Those of an earlier call are replaced.
+    Photos of a split have a folder of its name, so that shards of several splits can be unpacked
+    together.
 
     Args:
         shards: as for `read_shards`.
-        folder: on a fast local disk.
+        folder: on a fast local disk; is made where it is not there.
 
     Returns:
         The number of photos.
 
     Raises:
-        ImportError, FileNotFoundError, ValueError: as `read_shards`; or two photos have one name.
+        ImportError, FileNotFoundError, ValueError: as `read_shards`; or two photos have one name,
+            or the folder has an ``annotations.json`` that no earlier call has written.
     """
     labels = Path(folder, "annotations.json")
-    labels.parent.mkdir(parents=True, exist_ok=True)
-    labels.unlink(missing_ok=True)  # they would be those of other photos
+    if labels.exists() and not _is_unpacked(labels):
+        raise ValueError(
+            f"folder: {folder} has labels of its own in {labels.name}; name another folder, or "
+            "move them"
+        )
     entries: list[dict[str, Any]] = []
     names: set[str] = set()
     for photo in read_shards(shards):
+        if not names:  # not before a shard is open
+            labels.unlink(missing_ok=True)  # they would be those of other photos
         name = "/".join(filter(None, ("images", photo.split, photo.name)))
         if name in names:
             raise ValueError(
@@ -178,8 +186,14 @@ def unpack_shards(shards: Sequence[str | Path], folder: str | Path) -> int:
             entry["split"] = photo.split
         entries.append(entry)
     with whole_file(labels) as file:
-        file.write(json.dumps({"images": entries}).encode())
+        file.write(json.dumps({_UNPACKED: True, "images": entries}).encode())
     return len(entries)
+
+
+def _is_unpacked(labels: Path) -> bool:
+    beginning = json.dumps({_UNPACKED: True})[:-1].encode()
+    with labels.open("rb") as file:
+        return file.read(len(beginning)) == beginning
 
 
 def _sample(

@@ -138,6 +138,29 @@ def test_two_photos_of_one_name_are_an_error_that_leaves_no_labels(photos, tmp_p
     assert not (tmp_path / "local" / "annotations.json").exists()
 
 
+@pytest.mark.parametrize("content", ['{"images": []}', '{"unpacked": false, "images": []}', ""])
+def test_labels_that_no_call_has_written_stay(photos, tmp_path, content):
+    labels = tmp_path / "local" / "annotations.json"
+    labels.parent.mkdir()
+    labels.write_text(content)
+    for some in (write_shards(photos, tmp_path / "shards"), [tmp_path / "nothing.tar"]):
+        with pytest.raises(ValueError, match=r"folder: .*local has labels of its own in annot"):
+            unpack_shards(some, labels.parent)
+    assert labels.read_text() == content
+    assert list(labels.parent.iterdir()) == [labels]
+
+
+def test_labels_of_an_earlier_call_are_replaced_when_a_shard_is_open(photos, tmp_path):
+    local = tmp_path / "local"
+    unpack_shards(write_shards(photos, tmp_path / "first"), local)
+    before = (local / "annotations.json").read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nothing\.tar"):
+        unpack_shards([tmp_path / "nothing.tar"], local)
+    assert (local / "annotations.json").read_bytes() == before
+    unpack_shards(write_shards(photos[:2], tmp_path / "second"), local)
+    assert len(read_photos(local).photos) == 2
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b", "\ud800", "x" * 256, 5])
 @pytest.mark.parametrize("key", ["name", "split"])
 def test_names_that_would_leave_the_folder_are_refused(photos, tmp_path, monkeypatch, name, key):
