@@ -29,6 +29,7 @@ from s3fd.evaluation.pascal_voc import (
     PascalVocImage,
     PascalVocResult,
     evaluate_pascal_voc,
+    in_voc_pixels,
     read_pascal_voc,
     read_pascal_voc_predictions,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "evaluate_fddb",
     "evaluate_pascal_voc",
     "evaluate_wider_face",
+    "in_voc_pixels",
     "match_detections",
     "read_fddb",
     "read_fddb_predictions",

@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from matlab_files import savemat
 from PIL import Image
+
+from s3fd import Detections
 
 IMAGES = {"0--Parade": ["parade_1", "parade_2"], "7--Cheering": ["cheering_1"]}
 BOXES = {
@@ -148,6 +151,24 @@ def test_pascal_voc_runs_a_model_over_photos_of_any_kind(run, tmp_path, suffix):
     )
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["images"] == 1
+
+
+def test_pascal_voc_compares_the_boxes_of_a_model_in_the_pixels_of_the_labels(
+    run, tmp_path, monkeypatch
+):
+    """The face has pixels 11 and 12, counted from 1; taken as it is, the box would overlap 4/9."""
+    (tmp_path / "faces.txt").write_text("a 11 11 12 12\n")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "photos" / "a.jpg")
+    exact = Detections(torch.tensor([[10.0, 10, 12, 12]]), torch.ones(1), (60, 80))
+    monkeypatch.setattr("s3fd.commands.evaluate.run.DetectorRun.find", lambda *_: [exact])
+    gallery = ("--gallery", tmp_path / "worst.html")
+    result = run(
+        *("evaluate", "pascal-voc", "--ground-truth", tmp_path / "faces.txt", *gallery),
+        *("--model", "light", "--photos", tmp_path / "photos", "--json", "-"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["average_precision"] == 1
 
 
 def test_two_photos_of_one_image_are_refused(run, tmp_path):

@@ -35,7 +35,7 @@ def evaluate_pascal_voc(
 ) -> None:
     """Average precision at IoU 0.5 by PASCAL VOC's rules, for AFW and PASCAL faces.
 
-    --predictions names a file of lines "image score x1 y1 x2 y2".
+    --predictions names a file of lines "image score x1 y1 x2 y2", in VOC's pixels, from 1 on.
 
     Args:
         ground_truth: A folder of VOC's XML files, or a text file of lines "image x1 y1 x2 y2", with
@@ -43,7 +43,7 @@ def evaluate_pascal_voc(
         label: The name of faces in XML files.
     """
     from s3fd.evaluation import evaluate_pascal_voc as compare
-    from s3fd.evaluation import read_pascal_voc, read_pascal_voc_predictions
+    from s3fd.evaluation import in_voc_pixels, read_pascal_voc, read_pascal_voc_predictions
 
     source.check(options, outputs.gallery)
     outputs.check(ground_truth, source.predictions, source.model, source.photos)
@@ -55,7 +55,7 @@ def evaluate_pascal_voc(
     missing: list[str] = []
     if source.model is not None:
         run = DetectorRun(source.model, options)
-        found, settings = as_predictions(run.find(files)), run.settings
+        found, settings = in_voc_pixels(as_predictions(run.find(files))), run.settings
     else:
         names = [image.name for image in images]
         found, missing = read_pascal_voc_predictions(source.predictions or Path(), names)
@@ -144,6 +144,7 @@ def _judged_photos(
     found: Sequence[Prediction],
     files: Sequence[Path],
 ) -> Iterator[JudgedPhoto]:
+    from s3fd.data.formats.pascal_voc import PIXELS_OF_VOC
     from s3fd.evaluation.gallery import JudgedPhoto
 
     for image, matched, (boxes, scores), file in zip(
@@ -151,8 +152,8 @@ def _judged_photos(
     ):
         yield JudgedPhoto(
             file,
-            image.boxes.astype("float32"),
-            boxes.astype("float32"),
+            (image.boxes - PIXELS_OF_VOC).astype("float32"),
+            (boxes - PIXELS_OF_VOC).astype("float32"),
             scores,
             matched=matched,
             counted=image.counted,

@@ -18,6 +18,7 @@ import numpy as np
 from s3fd.data.annotations import annotated_image
 from s3fd.data.formats.form import Form, Labels, photo_folder, visible
 from s3fd.data.formats.matlab import read_mat
+from s3fd.data.formats.pascal_voc import PIXELS_OF_VOC
 from s3fd.data.formats.text import MALFORMED
 from s3fd.messages import shown
 
@@ -57,13 +58,13 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
 
 
 def _structured(entry: dict[str, Any]) -> tuple[str, np.ndarray, list[bool]]:
-    """A photo of Mathias et al.; corners are pixels, counted from 1."""
+    """A photo of Mathias et al., with VOC's corners."""
     name = _text(entry["imgname"])
     objects = np.asarray(entry["objects"], dtype=np.float64)
     if not objects.size:
         return name, np.zeros((0, 4)), []
     ignored = objects[:, _IGNORE] != 0 if objects.shape[1] > _IGNORE else np.zeros(len(objects))
-    return name, objects[:, :4] - np.array([1, 1, 0, 0]), ignored.astype(bool).tolist()
+    return name, objects[:, :4] - PIXELS_OF_VOC, ignored.astype(bool).tolist()
 
 
 def _afw(row: np.ndarray) -> tuple[str, np.ndarray, list[bool]]:

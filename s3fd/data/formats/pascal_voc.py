@@ -3,8 +3,7 @@
 ``Annotations/NAME.xml`` of photos in ``JPEGImages``, ``images`` or beside that folder; a name may
 have folders, which both have. Or an XML beside each photo, as labelImg and Roboflow write them;
 folders ``train`` and ``valid`` are splits there. Objects that are marked as difficult become ignore
-boxes. VOC counts pixels from 1, and its corners are pixels of the box: pixel 1 to 10 is ``[0, 10)``
-here.
+boxes. VOC's corners are pixels (`PIXELS_OF_VOC`).
 """
 
 from __future__ import annotations
@@ -34,6 +33,12 @@ from s3fd.data.formats.form import (
 )
 from s3fd.data.formats.text import MALFORMED, beginning_of, malformed, numbered_lines
 from s3fd.messages import shortened, shown
+
+PIXELS_OF_VOC = np.array([1.0, 1.0, 0.0, 0.0])
+"""What the corners of VOC have more than those of this package, which are continuous.
+
+VOC counts pixels from 1, and both corners are pixels of the box: pixel 1 to 10 is ``[0, 10)`` here.
+"""
 
 _FOLDERS = ("Annotations", "annotations")
 _FILES = "**/*.xml"
@@ -179,7 +184,7 @@ def _photo(folder: Path | None, photos: Path, photo: VocPhoto, faces: set[str]) 
     if folder is None:
         folder = photos = photo.file.parent
     corners, difficult = photo.rows(faces)
-    rows = np.array(corners).reshape(-1, 4) - [1, 1, 0, 0]
+    rows = np.array(corners).reshape(-1, 4) - PIXELS_OF_VOC
     path = photo_beside(photos / photo.file.parent.relative_to(folder), photo.file_name, photo.file)
     if not is_file(path):
         path = photo_beside(photos, photo.file_name, photo.file)

@@ -46,8 +46,9 @@ def evaluate_pascal_voc(
 
     Args:
         images: see `read_pascal_voc`.
-        detections: for each image, boxes ``[D_i, 4]``, ``(x1, y1, x2, y2)``, and scores ``[D_i]``,
-            in any order. Equal scores keep their order.
+        detections: for each image, boxes ``[D_i, 4]``, ``(x1, y1, x2, y2)`` in VOC's pixels, and
+            scores ``[D_i]``, in any order. Equal scores keep their order. `in_voc_pixels` makes
+            them of what a `FaceDetector` has found.
         iou_threshold: the least overlap that finds a face, in (0, 1].
 
     Raises:

@@ -7,6 +7,7 @@ import pytest
 from s3fd.evaluation import (
     PascalVocImage,
     evaluate_pascal_voc,
+    in_voc_pixels,
     read_pascal_voc,
     read_pascal_voc_predictions,
 )
@@ -176,14 +177,30 @@ def test_the_json_of_s3fd_detect_is_read(tmp_path):
     face = {"box": [1, 2, 3, 4], "score": 0.5}
     file.write_text(json.dumps({"photo": "afw/a.jpg", "width": 9, "height": 9, "faces": [face]}))
     ((boxes, scores),), missing = read_pascal_voc_predictions(file, ["a"])
-    assert (boxes.tolist(), scores.tolist(), missing) == ([[1, 2, 3, 4]], [0.5], [])
+    assert (boxes.tolist(), scores.tolist(), missing) == ([[2, 3, 3, 4]], [0.5], [])
+
+
+def test_own_boxes_are_compared_in_the_pixels_of_the_labels(tmp_path):
+    """The face has pixels 11 to 14, counted from 1, which is 10 to 14 on a continuous scale."""
+    (tmp_path / "faces.txt").write_text("a 11 11 14 14\n")
+    face = {"box": [10, 10, 14, 14], "score": 0.5}
+    (tmp_path / "found.jsonl").write_text(json.dumps({"photo": "a.jpg", "faces": [face]}))
+    (tmp_path / "found.txt").write_text("a 0.5 11 11 14 14\n")
+    images = read_pascal_voc(tmp_path / "faces.txt")
+    for name in ("found.jsonl", "found.txt"):
+        found, _ = read_pascal_voc_predictions(tmp_path / name, ["a"])
+        assert evaluate_pascal_voc(images, found, iou_threshold=1.0).matched[0].tolist() == [0]
+    own = in_voc_pixels([([[10, 10, 14, 14]], [0.5]), ([], [])])
+    assert evaluate_pascal_voc(images, own[:1], iou_threshold=1.0).matched[0].tolist() == [0]
+    assert own[1][0].shape == (0, 4)
 
 
 @pytest.mark.parametrize("suffix", sorted(PHOTO_SUFFIXES))
 def test_a_photo_of_any_kind_is_known_by_its_name(tmp_path, suffix):
+    own = [9, 9, 29, 29]  # A in VOC's pixels
     (tmp_path / "faces.txt").write_text(f"a.b{suffix} 10 10 29 29\n")
     (tmp_path / "found.json").write_text(
-        json.dumps({"photo": f"x/a.b{suffix.upper()}", "faces": [{"box": A, "score": 0.9}]})
+        json.dumps({"photo": f"x/a.b{suffix.upper()}", "faces": [{"box": own, "score": 0.9}]})
     )
     (truth,) = read_pascal_voc(tmp_path / "faces.txt")
     assert truth.name == "a.b"
