@@ -54,6 +54,16 @@ def test_pascal_voc_may_say_what_the_photo_was_called_before(voc, name):
     assert first.width == 60
 
 
+def test_xml_of_pascal_voc_may_be_named_after_the_whole_name_of_its_photo(voc):
+    text = (voc / "Annotations" / "a.xml").read_text()
+    (voc / "Annotations" / "a.xml").rename(voc / "Annotations" / "a.jpg.xml")
+    for name in ("<filename>before.jpg</filename>", ""):
+        without = text.replace("<filename>a.jpg</filename>", name)
+        (voc / "Annotations" / "a.jpg.xml").write_text(without)
+        first, _ = read_photos(voc).photos
+        assert first.path == voc / "JPEGImages" / "a.jpg"
+
+
 @pytest.mark.parametrize("written", ["1.jpg", "north/1.jpg"])
 def test_names_of_pascal_voc_may_have_folders(tmp_path, written):
     for place in ("north", "south"):

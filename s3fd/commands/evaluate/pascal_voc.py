@@ -29,7 +29,7 @@ def evaluate_pascal_voc(
     *,
     ground_truth: Annotated[Path, option("PATH")],
     source: Source = Source(),
-    label: Annotated[str, option("TEXT")] = "face",
+    label: Annotated[str | None, option("TEXT", show_default=lambda _: "face")] = None,
     options: DetectorOptions = DetectorOptions(),
     outputs: EvaluationOutputs = EvaluationOutputs(),
 ) -> None:

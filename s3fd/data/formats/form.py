@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from s3fd.data.annotations import AnnotatedImage
-from s3fd.file_kinds import photo_suffixes
+from s3fd.file_kinds import PHOTO_SUFFIXES, photo_suffixes
 from s3fd.messages import shortened, shown
 
 _MOST_LOOKED_AT = 20
@@ -155,7 +155,12 @@ _FACES = {"face", "faces", "human face", "human faces"}
 
 
 def face_classes(
-    labels: Path, there: Iterable[str], classes: Sequence[str], *, complete: bool = True
+    labels: Path,
+    there: Iterable[str],
+    classes: Sequence[str],
+    *,
+    complete: bool = True,
+    argument: str = "classes",
 ) -> set[str]:
     """Which of the classes of some labels are faces.
 
@@ -164,6 +169,7 @@ def face_classes(
         there: their names.
         classes: the names that the user gave; without any, "face" and its like.
         complete: whether `there` are all that the labels know, not those that occur alone.
+        argument: what the user knows `classes` as.
 
     Raises:
         ValueError: none of them is, or one of `classes` is not there.
@@ -174,12 +180,12 @@ def face_classes(
     if classes and complete:
         for name in classes:
             if _plain(name) not in names.values():
-                raise ValueError(f"classes: {labels} has no {shown(name)}, but {quoted(names)}")
+                raise ValueError(f"{argument}: {labels} has no {shown(name)}, but {quoted(names)}")
     if names and not faces:
         missing = quoted(classes) if classes else "'face'"
         raise ValueError(
             f"{labels}: no class is called {missing}, but there are {quoted(names)}; name those "
-            "that are faces with classes"
+            f"that are faces with {argument}"
         )
     return faces
 
@@ -238,7 +244,9 @@ def photo_beside(folder: Path, written: str, labels: Path) -> Path:
     path = folder / PureWindowsPath(written).as_posix()
     if is_file(path):
         return path
-    own = folder / f"{labels.stem}{path.suffix}"
+    own = folder / labels.stem
+    if own.suffix.lower() not in PHOTO_SUFFIXES:  # as a.jpg.xml has it
+        own = own.with_name(f"{own.name}{path.suffix}")
     suffixes = () if path.suffix else sorted(photo_suffixes())
     candidates = [own, *(p.with_name(p.name + suffix) for p in (path, own) for suffix in suffixes)]
     return next((candidate for candidate in candidates if is_file(candidate)), path)

@@ -79,6 +79,35 @@ def test_a_folder_of_xml_files_is_read(tmp_path):
     assert (one.counted.tolist(), two.counted.tolist()) == ([True], [False])
 
 
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [("Face", None), ("human_face", None), ("FACE", "face"), ("head", "Head"), ("head ", "head")],
+)
+def test_faces_are_told_by_their_label_in_any_case(tmp_path, written, label):
+    (tmp_path / "one.xml").write_text(XML.format(0).replace("<name>face", f"<name>{written}"))
+    (image,) = read_pascal_voc(tmp_path, label)
+    assert len(image.boxes) == 1
+
+
+@pytest.mark.parametrize("label", ["head", "faces", None])
+def test_a_label_that_no_file_has_is_an_error_that_lists_those_there_are(tmp_path, label):
+    (tmp_path / "one.xml").write_text(XML.format(0).replace("face", "visage"))
+    missing = (
+        f"no class is called '{label or 'face'}', but there are 'dog', 'visage'; .* with label"
+    )
+    with pytest.raises(ValueError, match=missing):
+        read_pascal_voc(tmp_path, label)
+
+
+def test_xml_may_be_named_after_the_whole_name_of_its_photo(tmp_path):
+    (tmp_path / "a.b.jpg.xml").write_text(XML.format(0))
+    (image,) = read_pascal_voc(tmp_path)
+    assert image.name == "a.b"
+    (tmp_path / "a.b.xml").write_text(XML.format(0))
+    with pytest.raises(ValueError, match=r"a\.b\.xml: is of the image a\.b, as a\.b\.jpg\.xml is"):
+        read_pascal_voc(tmp_path)
+
+
 def test_a_text_file_of_faces_is_read(tmp_path):
     file = tmp_path / "faces.txt"
     file.write_text("images/a.jpg 1 2 30 40\nb\na 5 6 7 8 1\nc 1 2 3 4 0\n")
