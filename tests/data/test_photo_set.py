@@ -160,6 +160,28 @@ def test_the_split_of_pascal_voc_is_a_list_of_names(voc):
         read_photos(voc, "train")
 
 
+@pytest.mark.parametrize(
+    "line", ["my photo", '"my photo"', "'my photo'", "my photo -1", "my photo  0", '"my photo" 1']
+)
+def test_names_in_the_lists_of_pascal_voc_may_have_blanks_and_marks(voc, line):
+    for name in ("my photo", "my"):
+        photo(voc / "JPEGImages" / f"{name}.jpg")
+        (voc / "Annotations" / f"{name}.xml").write_text(XML.format(name=name, width=60))
+    (voc / "ImageSets" / "Main").mkdir(parents=True)
+    (voc / "ImageSets" / "Main" / "train.txt").write_text(f"{line}\na 1\n")
+    found = [found.path.name for found in read_photos(voc).photos]
+    assert found == ["my photo.jpg", "a.jpg"]
+
+
+def test_a_name_of_pascal_voc_may_end_like_a_mark(voc):
+    photo(voc / "JPEGImages" / "a 1.jpg")
+    (voc / "Annotations" / "a 1.xml").write_text(XML.format(name="a 1", width=60))
+    (voc / "ImageSets" / "Main").mkdir(parents=True)
+    (voc / "ImageSets" / "Main" / "train.txt").write_text("a 1\na\nb 1\n")
+    found = [found.path.name for found in read_photos(voc).photos]
+    assert found == ["a 1.jpg", "a.jpg", "b.jpg"]
+
+
 @pytest.mark.parametrize("text", ["<annotation>", XML.replace("<xmin>1<", "<xmin>one<"),
                                   XML.replace("<ymax>22</ymax>", "")])  # fmt: skip
 def test_a_malformed_file_of_pascal_voc_is_named(voc, text):

@@ -44,6 +44,7 @@ _FOLDERS = ("Annotations", "annotations")
 _FILES = "**/*.xml"
 _LOOKED_AT = 4096
 _PHOTO_FOLDERS = ("JPEGImages", "images")
+_QUOTED = re.compile(r"""^(["'])(.+)\1$""")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -156,8 +157,8 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     folder = _folder(root)
     if folder is None:
         files, has_splits = labels_of_split(root, split, _FILES, _looks_like_voc)
-    elif has_splits := (names := _names_of_split(root, split)) is not None:
-        files = [folder / f"{name}.xml" for name in names]
+    elif has_splits := (lines := _lines_of_split(root, split)) is not None:
+        files = [_file_of_line(folder, line) for line in lines]
     else:
         files = visible(folder, _FILES)
     read = list(map(read_voc_file, files))
@@ -169,15 +170,25 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     )
 
 
-def _names_of_split(root: Path, split: str) -> list[str] | None:
-    """The names in ``ImageSets/Main/SPLIT.txt``; None where no such file speaks of a split."""
+def _lines_of_split(root: Path, split: str) -> list[str] | None:
+    """The lines of ``ImageSets/Main/SPLIT.txt``; None where no such file speaks of a split."""
     sets = {file.stem: file for file in visible(root, "ImageSets/Main/*.txt")}
     stems = [stem for stem in sets if stem == split] or [s for s in sets if is_of_split(s, split)]
     if stems:
-        return [line.split()[0] for _, line in numbered_lines(sets[stems[0]])]
+        return [line for _, line in numbered_lines(sets[stems[0]])]
     if any(map(split_of, sets)):
         raise no_split(root / "ImageSets" / "Main", split, sets)
     return None
+
+
+def _file_of_line(folder: Path, line: str) -> Path:
+    """The labels of the photo that a line names, perhaps in quotes, perhaps with a mark after it.
+
+    A name may have blanks and end like a mark, which says whether a class is in the photo.
+    """
+    names = line, re.sub(r"\s+(-1|0|1)$", "", line)
+    files = [folder / (_QUOTED.sub(r"\2", name) + ".xml") for name in names]
+    return next(filter(is_file, files), files[-1])
 
 
 def _photo(folder: Path | None, photos: Path, photo: VocPhoto, faces: set[str]) -> AnnotatedImage:
