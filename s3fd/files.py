@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -134,6 +134,18 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def one_of(files: Iterable[Path], others: Iterable[Path]) -> Path | None:
+    """The first of a few files that is one of any number of others, by whatever name; or None."""
+    there = [(file, file.stat()) for file in files if file.exists()]
+    for other in others if there else ():
+        with suppress(OSError):  # it is not there
+            status = other.stat()
+            for file, its in there:
+                if os.path.samestat(its, status):
+                    return file
+    return None
 
 
 def why_not_writable(folder: Path) -> str | None:

@@ -206,6 +206,33 @@ def test_what_is_read_is_never_overwritten(run, photos, tmp_path):
     assert [file.read_bytes() for file in read] == before
 
 
+@pytest.mark.parametrize("name", ["annotations.json", "faces.txt", "link.jsonl"])
+def test_labels_are_never_overwritten_by_lines(run, photos, tmp_path, name):
+    blank, labels = photos / "deep" / "blank.png", tmp_path / name
+    kept = labels
+    if name.startswith("link"):
+        kept = tmp_path / "labels.json"
+        labels.symlink_to(kept)
+    for content in ['{"images": []}', '{"photo": 1}\n', "a 1 2 3 4\n", "{}\n", "[\n"]:
+        kept.write_text(content)
+        for more in ([], ["--resume"]):
+            result = run("detect", blank, "--json", labels, *more)
+            assert result.exit_code == 2, result.output
+            assert f"--json: {labels} may be labels, which are never overwri" in result.stderr
+        assert kept.read_text() == content
+
+
+def test_lines_of_an_earlier_run_are_replaced_whatever_their_name(run, photos, tmp_path):
+    blank, file = photos / "deep" / "blank.png", tmp_path / "faces.json"
+    for earlier in (None, "", '{"photo": "a.jpg", "error": "gone"}\n', '{"vid'):
+        if earlier is not None:
+            file.write_text(earlier)
+        for _ in range(2):
+            assert run("detect", blank, "--json", file).exit_code == 0
+        (line,) = file.read_text().splitlines()
+        assert json.loads(line)["photo"] == str(blank)
+
+
 def only_writable(monkeypatch, *files):
     """Takes the permission to write to all else away, which root always has."""
 

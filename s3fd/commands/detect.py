@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from s3fd.commands.detect_ray import detect_on_ray, everywhere
 from s3fd.commands.detect_report import DetectReport
 from s3fd.commands.files import ResultNames
-from s3fd.commands.json_lines import JsonLines
+from s3fd.commands.json_lines import JsonLines, holds_lines
 from s3fd.commands.options import (
     RAY,
     DetectorOptions,
@@ -86,7 +86,14 @@ def detect(
             f"{out} is searched for photos, and a later run would take the copies for some; take "
             "another folder",
         )
-    check_output_file(json_path(json_file), "--json", [model], photos=search, in_place=True)
+    check_output_file(
+        json_path(json_file),
+        "--json",
+        [model],
+        photos=search,
+        in_place=True,
+        is_own=holds_lines,
+    )
     found = iter(search)
     first = list(islice(found, _COUNTED))
     more = len(first) == _COUNTED

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ from s3fd.commands.outputs import write_line
 from s3fd.files import lock, naming
 
 _BEGINNINGS = (b'{"photo"', b'{"video"')  # of a line
+_LOOKED_AT = 1 << 20  # bytes of a first line: other JSON may have gigabytes in one
 
 
 class JsonLines:
@@ -139,6 +140,14 @@ class _Group:
         self.frames += "video" in record
         self.failures += "error" in record
         self.drawn = record.get("drawn", self.drawn)
+
+
+def holds_lines(file: Path) -> bool:
+    """Whether a file holds such lines, by its first one; or nothing yet."""
+    with suppress(OSError), file.open("rb") as opened:
+        first = opened.readline(_LOOKED_AT)
+        return not first or _parsed(first) is not None or _is_cut(first)
+    return False
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from s3fd.commands.options import UsageError
 from s3fd.file_kinds import PHOTO_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES
-from s3fd.files import why_not_writable
+from s3fd.files import one_of, why_not_writable
 from s3fd.photos import PhotoSearch
 
 _PICTURES = PHOTO_SUFFIXES | RAW_SUFFIXES | VIDEO_SUFFIXES
@@ -30,6 +30,7 @@ def check_output_file(
     *,
     photos: PhotoSearch | None = None,
     in_place: bool = False,
+    is_own: Callable[[Path], bool] | None = None,
 ) -> None:
     """Finds what would keep the file of an option from being written, and refuses to lose another.
 
@@ -40,6 +41,8 @@ def check_output_file(
         photos: that it must not replace.
         in_place: whether a file that is there is opened and written to; otherwise `whole_file`
             replaces it by another one, unless it is no regular file.
+        is_own: whether an earlier run has written a file that is called like labels; if not, it is
+            refused wherever it is. None: one in a folder of `inputs` has to be a report.
     """
     if file is None:
         return
@@ -53,6 +56,12 @@ def check_output_file(
     if option != "--plot" and path.is_file() and _PICTURES & _suffixes(file):
         raise UsageError(
             option, f"{file} is a photo or a video, which are never overwritten; take another name"
+        )
+    if is_own is not None and _may_be_labels(file, is_own):
+        raise UsageError(
+            option,
+            f"{file} may be labels, which are never overwritten; take another name, or remove it "
+            "before",
         )
     for given in inputs:
         if given is not None:
@@ -82,14 +91,9 @@ def check_files_differ(files: Mapping[str, Path | None]) -> None:
 
 def check_no_photo(files: Mapping[str, Path | None], photos: Iterable[Path]) -> None:
     """Refuses to replace one of these photos, whatever the names of the files of options."""
-    there = {name: file for name, file in files.items() if file is not None and file.exists()}
-    status = {name: file.stat() for name, file in there.items()}
-    for photo in photos if there else ():
-        with suppress(OSError):  # it is not there
-            read = photo.stat()
-            for option, file in there.items():
-                if os.path.samestat(read, status[option]):
-                    raise UsageError(option, f"{file} {_IS_A_PHOTO}")
+    options = {file: option for option, file in files.items() if file is not None}
+    if file := one_of(options, photos):
+        raise UsageError(options[file], f"{file} {_IS_A_PHOTO}")
 
 
 def _check_writable(file: Path, option: str, in_place: bool) -> None:
@@ -107,7 +111,7 @@ def _check_writable(file: Path, option: str, in_place: bool) -> None:
 def _check_not_read(file: Path, option: str, given: Path) -> None:
     """Refuses a file that is an input, or that may be one of the labels in a folder."""
     if given.is_dir():
-        if _is_inside(file, given) and _LABELS & _suffixes(file) and not _is_report(file):
+        if _is_inside(file, given) and _may_be_labels(file, _is_report):
             raise UsageError(
                 option,
                 f"{file} lies in {given}, whose labels are never overwritten; take another name, "
@@ -117,6 +121,11 @@ def _check_not_read(file: Path, option: str, given: Path) -> None:
         raise UsageError(
             option, f"{file} is read, too, and what is read is never overwritten; take another name"
         )
+
+
+def _may_be_labels(file: Path, is_own: Callable[[Path], bool]) -> bool:
+    """Whether a file that is there is called like labels, and was not written by an earlier run."""
+    return bool(_LABELS & _suffixes(file)) and file.is_file() and not is_own(file)
 
 
 def _suffixes(file: Path) -> set[str]:
@@ -132,10 +141,9 @@ def _is_same(file: Path, other: Path) -> bool:
 
 
 def _is_inside(file: Path, folder: Path) -> bool:
-    """Whether a file that is there, or the link that leads to it, lies anywhere below a folder."""
+    """Whether a file, or the link that leads to it, lies anywhere below a folder."""
     places = Path(os.path.realpath(file)), Path(os.path.realpath(file.parent), file.name)
-    below = any(place.is_relative_to(os.path.realpath(folder)) for place in places)
-    return below and file.is_file()
+    return any(place.is_relative_to(os.path.realpath(folder)) for place in places)
 
 
 def _is_report(file: Path) -> bool:

@@ -112,11 +112,15 @@ def _preview(config: TrainingConfig, folder: Path) -> None:
 
     photo_set = read_photos(config.data, form=config.form, classes=config.classes)
     print(photo_set.summary())
-    for path in preview(
-        photo_set.photos,
-        folder,
-        seed=config.seed,
-        input_size=config.input_size,
-        augmentation=config.augmentation,
-    ):
+    try:
+        written = preview(
+            photo_set.photos,
+            folder,
+            seed=config.seed,
+            input_size=config.input_size,
+            augmentation=config.augmentation,
+        )
+    except FileExistsError as error:
+        raise UsageError("--preview", str(error).removeprefix("folder: ")) from None
+    for path in written:
         print(f"wrote {path}")

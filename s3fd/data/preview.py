@@ -19,7 +19,7 @@ from s3fd.data.photo import OpenPhoto, open_photo
 from s3fd.data.plans import pixels_of
 from s3fd.data.recipe import Augmentation
 from s3fd.data.samples import TrainingSamples
-from s3fd.files import write_picture
+from s3fd.files import one_of, write_picture
 from s3fd.images import ImageError, UInt8Array
 
 _FACE, _IGNORE, _PATCH = (0, 230, 118), (255, 61, 0), (255, 214, 0)
@@ -43,7 +43,7 @@ def preview(
     Args:
         photos: the photos of the run.
         folder: where the pictures go; it is made if it is not there. Those of an earlier call are
-            replaced.
+            replaced, but none of the photos.
         seed: of everything random.
         input_size: side of the network's input.
         augmentation: of ``run.jpg``, the images of a run; the other pictures show each operation.
@@ -53,6 +53,7 @@ def preview(
         The files that were written.
 
     Raises:
+        FileExistsError: a picture would have the name of one of the photos in the folder.
         ImageError: not one photo with a face can be read.
         ValueError: no photo has a face.
     """
@@ -71,11 +72,14 @@ def preview(
         "graphics": lambda: draw.graphics(letters),
         "run": lambda: _run(samples, input_size, samples.augmentation),
     }
+    files = {name: Path(folder) / f"{name}.jpg" for name in strips}
+    if taken := one_of(files.values(), (each.path for each in photos)):
+        raise FileExistsError(
+            f"folder: {taken} is one of the photos, which are never overwritten; name another "
+            "folder"
+        )
     Path(folder).mkdir(parents=True, exist_ok=True)
-    return [
-        _write(_side_by_side(strip(), side), Path(folder) / f"{name}.jpg")
-        for name, strip in strips.items()
-    ]
+    return [_write(_side_by_side(strip(), side), files[name]) for name, strip in strips.items()]
 
 
 def _first_readable(samples: TrainingSamples) -> AnnotatedImage:

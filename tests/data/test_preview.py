@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +56,20 @@ def test_photos_that_cannot_be_read_are_passed_over(photos, tmp_path):
     assert len(preview([bad, *photos], tmp_path, input_size=64)) == len(NAMES)
     with pytest.raises(ImageError, match=r"no photo with a face can be read; .*missing\.jpg"):
         preview([bad], tmp_path, input_size=64)
+
+
+@pytest.mark.parametrize("name", ["run.jpg", "FLIP.jpg"])
+def test_no_picture_replaces_a_photo(run, photos, tmp_path, name):
+    entry = {"image": name, "width": 512, "height": 512, "boxes": photos[0].boxes.tolist()}
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": [entry]}))
+    shutil.copy(photos[0].path, tmp_path / name)
+    if name != name.lower():  # another name of the same file, as on Windows
+        (tmp_path / name.lower()).hardlink_to(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    taken = name.lower()
+    with pytest.raises(FileExistsError, match=rf"folder: .*{taken} is one of the photos, which"):
+        preview(read_photos(tmp_path).photos, tmp_path, input_size=64)
+    result = run("train", "--data", tmp_path, "--preview", tmp_path, "--input-size", "64")
+    assert result.exit_code == 2, result.output
+    assert f"--preview: {tmp_path / taken} is one of the photos" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
