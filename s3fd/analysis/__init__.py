@@ -1,4 +1,4 @@
-"""Pictures of S3FD's ideas, from numbers alone: nothing is trained, no photo is read.
+"""Pictures of S3FD's ideas, from numbers alone: nothing is trained, no face is looked for.
 
 `count_matched_anchors` shows what scale compensation matching does for faces of each scale;
 `receptive_fields` compares what each level of a network sees with its anchors.

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from matlab_files import savemat
+from PIL import Image
 
 from s3fd.analysis import ImageFaces, read_faces
 
@@ -67,6 +68,55 @@ def test_annotations_bring_the_size_of_their_images(tmp_path):
     (image,) = read_faces(tmp_path)
     assert image.size == (100, 320)
     assert image.fitted(640).tolist() == [[0, 0, 16, 16]]
+
+
+@pytest.fixture
+def fddb(tmp_path):
+    """A photo of 450 x 320 pixels, with a circle of 40 pixels."""
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (450, 320)).save(tmp_path / "images" / "a.jpg")
+    (tmp_path / "folds" / "FDDB-fold-01.txt").write_text("a\n")
+    circle = "a\n1\n20 20 0 200 150 1\n"
+    (tmp_path / "folds" / "FDDB-fold-01-ellipseList.txt").write_text(circle)
+    return tmp_path
+
+
+def test_the_size_of_an_image_is_that_of_the_photo_where_labels_do_not_say(fddb):
+    (image,) = read_faces(fddb)
+    assert image.size == (320, 450)
+    ((x1, _, x2, _),) = image.fitted(900).tolist()
+    assert x2 - x1 == pytest.approx(80)
+
+
+def test_a_photo_is_as_large_as_it_is_upright(fddb):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (450, 320)).save(fddb / "images" / "a.jpg", exif=exif)
+    assert read_faces(fddb)[0].size == (450, 320)
+
+
+def test_a_photo_of_unknown_size_that_is_not_there_is_an_error(tmp_path):
+    (tmp_path / "Annotations").mkdir()
+    corners = "".join(f"<{side}>9</{side}>" for side in ("xmin", "ymin", "xmax", "ymax"))
+    face = f"<object><name>face</name><bndbox>{corners}</bndbox></object>"
+    (tmp_path / "Annotations" / "a.xml").write_text(f"<annotation>{face}</annotation>")
+    with pytest.raises(
+        FileNotFoundError, match=r"data: the labels don't say how large .*a\.jpg is"
+    ):
+        read_faces(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["anno.mat", "mine.mat", None])
+def test_the_matlab_file_of_afw_may_be_named_itself(tmp_path, name):
+    photos = tmp_path / "testimages"
+    photos.mkdir()
+    Image.new("RGB", (64, 48)).save(photos / "a.jpg")
+    row = np.empty((1, 2), object)
+    row[0, :] = ["a.jpg", cells([np.array([[10.0, 10], [30, 30]])])]
+    savemat(photos / (name or "anno.mat"), {"anno": row})
+    (image,) = read_faces(photos if name is None else photos / name)
+    assert (image.size, image.boxes.tolist()) == ((48, 64), [[10, 10, 30, 30]])
 
 
 def test_an_image_of_unknown_size_is_as_large_as_wider_face_or_its_boxes():

@@ -23,6 +23,7 @@ from s3fd.data.formats.text import MALFORMED
 from s3fd.messages import shown
 
 _PHOTO_FOLDERS = ("testimages", "images", "JPEGImages")
+_VARIABLES = ("Annotations", "anno")
 _IGNORE = 5  # the column of the mark
 
 
@@ -33,6 +34,15 @@ def _file(root: Path) -> Path | None:
     files = [file for pattern in ("*.mat", "*/*.mat") for file in visible(root, pattern)]
     preference = ("_fixed.mat", "new_annotations", "anno", "Annotations")
     return next((file for part in preference for file in files if part in file.name), None)
+
+
+def is_afw_pascal(file: Path) -> bool:
+    """Whether a MATLAB file holds labels of AFW or PASCAL faces, by its variables.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as `read_mat`.
+    """
+    return bool(read_mat(file, *_VARIABLES))
 
 
 def _holds(root: Path) -> bool:
