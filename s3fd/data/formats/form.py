@@ -65,6 +65,12 @@ def is_of_split(name: str, split: str) -> bool:
     return name == split or split_of(name) == _SPLITS.get(split, split)
 
 
+def names_of_split(split: str) -> list[str]:
+    """How files and folders of a split may be called: as it is asked for, or by another word."""
+    words = [word for word, meant in _SPLITS.items() if meant == _SPLITS.get(split, split)]
+    return list(dict.fromkeys([split, *words]))
+
+
 class NoSplitError(ValueError):
     """The labels have other splits than the one that is asked for."""
 

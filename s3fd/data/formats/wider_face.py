@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3fd.data.annotations import AnnotatedImage, annotated_image
-from s3fd.data.formats.form import Form, Labels, is_of_split, no_split
+from s3fd.data.formats.form import Form, Labels, is_of_split, names_of_split, no_split
 from s3fd.data.formats.matlab import read_mat
 from s3fd.data.formats.text import Row, numbers, read_listing
 from s3fd.messages import shortened, shown
@@ -44,10 +45,11 @@ class WiderFaceImage:
 
 def wider_face_file(root: Path, split: str) -> Path | None:
     """The file of the labels of a split, or None: the text if both forms are there."""
-    for folder in (root / "wider_face_split", root):
-        for name in (f"wider_face_{split}_bbx_gt.txt", f"wider_face_{split}.mat"):
-            if (folder / name).is_file():
-                return folder / name
+    folders = (root / "wider_face_split", root)
+    for folder, name in product(folders, names_of_split(split)):
+        for file in (folder / f"wider_face_{name}_bbx_gt.txt", folder / f"wider_face_{name}.mat"):
+            if file.is_file():
+                return file
     return None
 
 

@@ -100,6 +100,18 @@ def test_a_split_that_is_not_there_is_named(wider):
         read_photos(wider.root, "val")
 
 
+@pytest.mark.parametrize("asked", ["train", "training"])
+@pytest.mark.parametrize("named", ["train", "training"])
+def test_splits_have_several_names(tree, tmp_path, asked, named):
+    labels = tree("a.jpg\n1\n1 2 10 20\n") / "wider_face_split" / "wider_face_train_bbx_gt.txt"
+    labels.rename(labels.with_name(f"wider_face_{named}_bbx_gt.txt"))
+    (tmp_path / "WIDER_train").rename(tmp_path / f"WIDER_{named}")
+    photo_set = read_photos(tmp_path, asked)
+    assert (photo_set.split, len(photo_set.photos)) == (asked, 1)
+    with pytest.raises(ValueError, match=f"no photo of split 'valid'; there are .* '{named}'"):
+        read_photos(tmp_path, "valid")
+
+
 def test_a_folder_without_labels_is_named(tree, tmp_path):
     tree("a.jpg\n0\n")
     (tmp_path / "wider_face_split" / "wider_face_train_bbx_gt.txt").unlink()
