@@ -23,6 +23,7 @@ from s3fd.data.formats.form import (
     chosen_split,
     face_classes,
     is_of_split,
+    names_of_split,
     no_split,
     photo_folder,
     quoted,
@@ -69,9 +70,10 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
     faces = _faces(file, content, index, classes)
     chosen, has_splits = chosen_split(file, entries, split)
     names = [_name(entries[number]) for number in chosen]
-    stem = file.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
-    below = (split, stem, f"images/{split}", f"images/{stem}", "images")
-    folder = photo_folder(file, names, below) if names else root
+    # A file that is named itself is read whole: its photos are of the split that it speaks of.
+    is_asked = has_splits or is_the_splits_own
+    own = split if is_asked else split_of(file.stem) or split
+    folder = photo_folder(file, names, _photo_folders(file, own)) if names else root
     photos = []
     for number in chosen:
         try:
@@ -80,7 +82,15 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
             raise ValueError(
                 f"{file}: images[{number}] is malformed: {malformed(error)}"
             ) from error
-    return Labels(photos, split if has_splits or is_the_splits_own else None)
+    return Labels(photos, split if is_asked else None)
+
+
+def _photo_folders(file: Path, split: str) -> list[str]:
+    """Where the photos of a split may lie: by the name of its file, or by one of the split."""
+    stems = [file.stem, file.stem.rsplit("_", 1)[-1]]  # train2017 of instances_train2017
+    own = [stem for stem in stems if is_of_split(stem, split)]
+    names = list(dict.fromkeys([*own, *names_of_split(split), *stems]))
+    return [*names, *(f"images/{name}" for name in names), "images"]
 
 
 def _file_of_split(root: Path, split: str) -> tuple[Path, bool]:
@@ -192,17 +202,24 @@ def _categories(file: Path, categories: Any) -> dict[Any, str]:
 
 
 def _face(annotation: Mapping[str, Any]) -> _Face:
-    polygons = annotation.get("segmentation")
-    has_box = annotation.get("bbox") or not isinstance(polygons, list) or not polygons
-    box = annotation["bbox"] if has_box else _around(polygons)
-    try:
-        x, y, width, height = map(float, box if isinstance(box, list) else ())
-    except (TypeError, ValueError):
-        raise TypeError(f"expected a bbox [x, y, width, height], got {shown(box)}") from None
+    x, y, width, height = _box(annotation)
     flags = [annotation.get(name) or 0 for name in ("iscrowd", "ignore")]
     if not all(isinstance(flag, int | float) for flag in flags):
         raise TypeError(f"expected 0 or 1 for iscrowd and ignore, got {shown(flags)}")
     return _Face((x, y, x + width, y + height), any(flags))
+
+
+def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """``x y width height``: of the box, or around the polygons where it is missing."""
+    box, polygons = annotation.get("bbox"), annotation.get("segmentation")
+    has_polygons = isinstance(polygons, list) and len(polygons) > 0
+    if not box:
+        box = _around(polygons) if has_polygons else annotation["bbox"]
+    try:
+        x, y, width, height = map(float, box if isinstance(box, list) else ())
+    except (TypeError, ValueError):
+        raise TypeError(f"expected a bbox [x, y, width, height], got {shown(box)}") from None
+    return x, y, width, height
 
 
 def _around(polygons: Any) -> list[float]:

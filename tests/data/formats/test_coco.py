@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -150,6 +151,40 @@ def test_a_file_is_of_the_split_that_its_name_speaks_of(write, labels, split):
     assert read_photos(root, split).split == split
     with pytest.raises(ValueError, match=f"no photo of split 'test'; there are .* '{split}'"):
         read_photos(root, "test")
+
+
+@pytest.mark.parametrize("folder", ["{split}", "images/{split}"])
+@pytest.mark.parametrize("labels", ["{split}", "instances_{split}", "{split}_small", "faces-{split}"])
+def test_a_file_that_is_named_has_the_photos_of_the_split_it_speaks_of(write, folder, labels):
+    for split in ("train", "val"):
+        root = write(f"annotations/{labels.format(split=split)}.json", folder.format(split=split))
+    for split, asked in product(("train", "val"), repeat=2):
+        file = root / "annotations" / f"{labels.format(split=split)}.json"
+        photo_set = read_photos(file, asked)
+        assert photo_set.photos[0].path == root / folder.format(split=split) / "a.jpg"
+        assert photo_set.split is None
+
+
+def test_the_folder_of_a_files_own_name_comes_before_that_of_its_split(write):
+    for folder in ("val", "val2017"):
+        root = write("annotations/instances_val2017.json", folder)
+    (photo, _) = read_photos(root, "val").photos
+    assert photo.path == root / "val2017" / "a.jpg"
+
+
+@pytest.mark.parametrize("folder", ["valid", "images/validation"])
+def test_the_folder_of_a_split_has_several_names(write, folder):
+    root = write("annotations/faces-val.json", folder)
+    for split in ("val", "valid"):
+        assert read_photos(root, split).photos[0].path == root / folder / "a.jpg"
+
+
+def test_the_splits_of_images_count_more_than_the_name_of_their_file(write):
+    images = [{**IMAGES[0], "split": "val"}]
+    for folder in ("train", "val"):
+        root = write("annotations/train.json", folder, images=images, annotations=[])
+    (photo,) = read_photos(root / "annotations" / "train.json", "val").photos
+    assert photo.path == root / "val" / "a.jpg"
 
 
 def test_captions_and_key_points_beside_the_boxes_are_passed_over(write):
