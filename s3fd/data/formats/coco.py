@@ -3,7 +3,7 @@
 ``{"images": [{"id", "file_name", "width", "height"}, ...], "annotations": [{"image_id", "bbox":
 [x, y, width, height], "category_id"}, ...], "categories": [{"id", "name"}, ...]}``. Crowds
 (``"iscrowd"``), boxes with ``"ignore"``, and boxes without area become ignore boxes. Polygons of
-``"segmentation"`` count as the box around them where there is no ``"bbox"``.
+``"segmentation"`` count as the box around them where there is no ``"bbox"``, or one without area.
 """
 
 from __future__ import annotations
@@ -210,7 +210,10 @@ def _face(annotation: Mapping[str, Any]) -> _Face:
 
 
 def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """``x y width height``: of the box, or around the polygons where it is missing."""
+    """``x y width height``: of the box, or around the polygons where it is missing or has no area.
+
+    Some tools write a box of zeros beside every polygon.
+    """
     box, polygons = annotation.get("bbox"), annotation.get("segmentation")
     has_polygons = isinstance(polygons, list) and len(polygons) > 0
     if not box:
@@ -219,6 +222,8 @@ def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
         x, y, width, height = map(float, box if isinstance(box, list) else ())
     except (TypeError, ValueError):
         raise TypeError(f"expected a bbox [x, y, width, height], got {shown(box)}") from None
+    if (width <= 0 or height <= 0) and has_polygons and any(polygons):
+        x, y, width, height = _around(polygons)
     return x, y, width, height
 
 

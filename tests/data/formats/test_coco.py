@@ -72,6 +72,17 @@ def test_polygons_without_a_box_count_as_the_box_around_them(write, box):
             read_photos(write(annotations=[{**face, "segmentation": wrong}]))
 
 
+@pytest.mark.parametrize("box", [[0, 0, 0, 0], [5, 20, 0, 15], [5, 20, 25, -1]])
+def test_a_box_without_area_beside_a_polygon_is_the_one_around_it(write, box):
+    face = {"image_id": 7, "category_id": 1, "bbox": box}
+    first, _ = read_photos(write(annotations=[{**face, "segmentation": [[5, 20, 30, 35]]}])).photos
+    np.testing.assert_array_equal(first.boxes, [[5, 20, 30, 35]])
+    for nothing in ([], [[]], None, {"counts": [], "size": [40, 60]}):
+        labels = [ANNOTATIONS[0], {**face, "segmentation": nothing}]
+        first, _ = read_photos(write(annotations=labels)).photos
+        assert (len(first.boxes), len(first.ignore)) == (1, 1)
+
+
 def test_json_of_something_else_beside_the_labels_is_passed_over(write):
     root = write("labels.json")
     (root / "notes.json").write_text(json.dumps({"categories": CONTENT["categories"]}))
@@ -154,7 +165,9 @@ def test_a_file_is_of_the_split_that_its_name_speaks_of(write, labels, split):
 
 
 @pytest.mark.parametrize("folder", ["{split}", "images/{split}"])
-@pytest.mark.parametrize("labels", ["{split}", "instances_{split}", "{split}_small", "faces-{split}"])
+@pytest.mark.parametrize(
+    "labels", ["{split}", "instances_{split}", "{split}_small", "faces-{split}"]
+)
 def test_a_file_that_is_named_has_the_photos_of_the_split_it_speaks_of(write, folder, labels):
     for split in ("train", "val"):
         root = write(f"annotations/{labels.format(split=split)}.json", folder.format(split=split))
