@@ -23,6 +23,7 @@ from s3fd.file_kinds import JPEG_LONGEST, JPEG_SUFFIXES
 from s3fd.files import write_picture
 from s3fd.images import ChannelOrder, ImageLike, Source, UInt8Array, open_rgb
 from s3fd.images.errors import reason
+from s3fd.images.plugins import written_kind
 from s3fd.messages import shown
 from s3fd.settings import check_choice
 
@@ -303,8 +304,8 @@ class Detections:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(f"path: expected the name of a file, got {type(path).__name__}")
         path = Path(path)
-        kind = Image.registered_extensions().get(path.suffix.lower(), "")
-        if kind not in Image.SAVE:  # some are only read
+        kind = written_kind(path.suffix.lower())
+        if kind is None:
             raise ValueError(f"path: expected a name such as faces.jpg or faces.png, got {path}")
         height, width = self.image_size
         if path.suffix.lower() in JPEG_SUFFIXES and max(height, width) > JPEG_LONGEST:

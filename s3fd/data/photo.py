@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from s3fd.data.annotations import AnnotatedImage, FloatArray, clipped, has_area
 from s3fd.images import ImageError, UInt8Array, open_file, read_image, unreadable, upright
-from s3fd.images.files import load_pixels
+from s3fd.images.files import lies_on_its_side, load_pixels
 
 # Modes that are decoded without loss by a plain conversion; what the others mean is up to
 # `read_image`.
@@ -86,13 +86,13 @@ def upright_size(image: Image.Image, name: str) -> tuple[int, int]:
     Raises:
         ImageError: such a file is damaged.
     """
-    if image.format == "PNG" or (image.format == "TIFF" and _lies_on_its_side(image)):
+    if image.format == "PNG" or (image.format == "TIFF" and lies_on_its_side(image)):
         try:
             load_pixels(image)
         except Exception as error:  # as below
             raise unreadable(error, name) from error
     width, height = image.size
-    return (height, width) if _lies_on_its_side(image) else (width, height)
+    return (height, width) if lies_on_its_side(image) else (width, height)
 
 
 def decode_photo(image: Image.Image, name: str, scale: float) -> UInt8Array:
@@ -118,13 +118,6 @@ def decode_photo(image: Image.Image, name: str, scale: float) -> UInt8Array:
             )  # as far as it goes, if little is missing
         raise unreadable(error, name) from error
     return read_image(image, name)
-
-
-def _lies_on_its_side(image: Image.Image) -> bool:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1)) in (5, 6, 7, 8)
-    except Exception:  # a damaged EXIF block says nothing
-        return False
 
 
 @contextmanager

@@ -225,8 +225,19 @@ def upright(image: Image.Image) -> Image.Image:
     return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
+def lies_on_its_side(image: Image.Image) -> bool:
+    """Whether an image that Pillow has opened becomes upright by a right angle."""
+    return _orientation(image) >= 5
+
+
 def _orientation(image: Image.Image) -> int:
-    """Of EXIF: 2 to 8 for images that are to be turned, from 5 on by a right angle."""
+    """Of EXIF: 2 to 8 for images that are to be turned, from 5 on by a right angle.
+
+    That of JPEG XL stands in the picture's own header, and its decoder turns by it, whatever EXIF
+    says besides. A JPEG that was packed into one comes out as it was.
+    """
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block says nothing

@@ -1,9 +1,11 @@
-"""Readers of more kinds of files than Pillow's own, where they are installed."""
+"""Readers and writers of more kinds of files than Pillow's own, where they are installed."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+
+from PIL import Image
 
 from s3fd.file_kinds import PLUGINS, Plugin
 
@@ -18,6 +20,14 @@ def register() -> None:
         import_module(_HEIC.module).register_heif_opener()
     if _JPEG_XL.installed:
         import_module(_JPEG_XL.module)  # registers itself
+
+
+def written_kind(suffix: str) -> str | None:
+    """What Pillow calls the kind of pictures that it writes with a suffix; None: it writes none."""
+    if suffix not in Image.registered_extensions():
+        register()
+    kind = Image.registered_extensions().get(suffix)
+    return kind if kind in Image.SAVE else None  # some are only read
 
 
 def plugin_for(start: bytes) -> Plugin | None:
