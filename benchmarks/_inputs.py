@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from s3fd.analysis.faces import WIDER_WIDTH, ImageFaces, read_faces
+from s3fd.data.annotations import has_area
 from s3fd.ops import AnchorGrid, encode_boxes
 
 _TEXT = "wider_face_val/wider_face_val_bbx_gt.txt"
-_WIDTH = 1024  # of every WIDER image, in pixels
 _CROWD = 1968  # faces of the fullest image of the whole data set
 
 
@@ -51,8 +52,7 @@ class Inputs:
 
     def scaled(self, boxes: Tensor, size: int) -> Tensor:
         """Boxes of an image that is scaled to fit into ``size`` x ``size`` pixels."""
-        longest = max(float(_WIDTH), float(boxes.max()) if len(boxes) else 0.0)
-        return (boxes * (size / longest)).to(self.device)
+        return ImageFaces("", boxes.numpy()).fitted(size).to(self.device)
 
     def batch(self, images: int, size: int, *, least: int = 1, most: int = _CROWD) -> list[Tensor]:
         """Images drawn from those with ``least`` to ``most`` faces, scaled to ``size``."""
@@ -89,7 +89,7 @@ class Inputs:
     def uniform(self, candidates: int) -> tuple[Tensor, Tensor]:
         """Boxes and scores anywhere in a 1 024 pixel image, with sides of 8 to 128 pixels."""
         random = self.generator()
-        centres = torch.rand(candidates, 2, generator=random) * _WIDTH
+        centres = torch.rand(candidates, 2, generator=random) * WIDER_WIDTH
         halves = 4 * 16 ** torch.rand(candidates, 2, generator=random)
         scores = torch.rand(candidates, generator=random)
         boxes = torch.cat([centres - halves, centres + halves], 1)
@@ -133,16 +133,9 @@ def load(quick: bool, device: torch.device) -> Inputs:
 
 
 def _read_wider(file: Path) -> list[Tensor]:
-    """Faces of each image; a line is ``x y w h`` and six attributes."""
-    lines = iter(file.read_text().splitlines())
-    images = []
-    for _name in lines:
-        count = int(next(lines))
-        rows = [[float(n) for n in next(lines).split()[:4]] for _ in range(max(count, 1))]
-        corner, side = torch.tensor(rows[:count]).reshape(-1, 4).split(2, dim=1)
-        boxes = torch.cat([corner, corner + side], 1)  # [G, 4]
-        images.append(boxes[(side > 0).all(1)])
-    return images
+    """Faces of each image; a few have no area, and are left out."""
+    images = (image.boxes for image in read_faces(file))
+    return [torch.from_numpy(boxes[has_area(boxes)]) for boxes in images]
 
 
 def _made_up() -> list[Tensor]:

@@ -48,6 +48,20 @@ def test_quick_run_writes_every_figure(real, tmp_path, monkeypatch, request):
     assert "| `match_anchors` | AnchorGrid.match, 640 px, 10 boxes |" in text.read_text()
 
 
+def test_real_faces_are_those_with_an_area_as_analysis_has_them(shared, monkeypatch):
+    monkeypatch.syspath_prepend(str(RUN.parents[1]))
+    monkeypatch.setenv("S3FD_SHARED", str(shared))
+    from benchmarks import _inputs
+
+    inputs = _inputs.load(quick=True, device=torch.device("cpu"))
+    assert (len(inputs.images), sum(map(len, inputs.images))) == (3226, 39697)
+    largest = max(inputs.images, key=lambda boxes: float(boxes.max()) if len(boxes) else 0.0)
+    assert largest.max() > 1024
+    assert inputs.scaled(largest, 512).max() == 512
+    document = (RUN.parents[1] / "docs" / "benchmarks.md").read_text()
+    assert "3 226 images, 39 697 faces" in document
+
+
 def test_answers_that_differ_fail_and_name_the_case(monkeypatch, capsys):
     twin = reference.anchors
     monkeypatch.setattr(reference, "anchors", lambda *arguments: twin(*arguments).nextafter(ONE))
