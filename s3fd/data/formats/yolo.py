@@ -6,8 +6,8 @@ the centre; or ``class x1 y1 x2 y2 x3 y3 …`` around a polygon. ``data.yaml`` n
 the folders of the splits, or ``obj.data`` does, Darknet's file of that kind; without them,
 ``classes.txt`` names the classes, and folders ``images/train``, ``train/images`` or ``train`` are
 the splits. A photo without a text has no faces. The size of each photo is read from the file. Key
-points behind a box are passed over: ``kpt_shape`` tells of them, or the three numbers that each
-has, of which the last is 0, 1 or 2.
+points behind a box are passed over: ``kpt_shape`` tells of them, or what `yolo_lines` makes of
+their numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -38,15 +38,13 @@ from s3fd.data.formats.form import (
     visible,
 )
 from s3fd.data.formats.text import MALFORMED, beginning_of, numbered_lines, numbers, read_text
+from s3fd.data.formats.yolo_lines import OUTSIDE, have_key_points, read_lines
 from s3fd.data.photo import open_photo
 from s3fd.file_kinds import photo_suffixes
 from s3fd.images import ImageError
 from s3fd.messages import one_line, shortened, shown
 
-_OUTSIDE = 2.0  # a box may reach out of its photo, but not so far
 _SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "obj.data")
-_VISIBILITIES = {0.0, 1.0, 2.0}  # of key points: not labelled, hidden, seen
-_FIVE_POINTS = 15  # numbers in a line: a box with five key points, or a polygon of seven
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,6 @@ class _Dataset:
     names: Mapping[int, str]
     splits: Mapping[str, list[Path]]
     has_key_points: bool = False
-
-
-class _Line(NamedTuple):
-    """A line of labels: its class, ``x1 y1 x2 y2`` by the size of the photo, and how long it is."""
-
-    number: int
-    box: list[float]
-    length: int
 
 
 def _settings_file(root: Path) -> Path | None:
@@ -104,7 +94,7 @@ def _texts_beside(root: Path) -> Iterator[Path]:
 def _looks_like_labels(text: Path) -> bool:
     """Whether it begins with a box by the size of a photo, and is no caption."""
     values = numbers(beginning_of(text).strip().partition("\n")[0])
-    return len(values) >= 5 and values[0].is_integer() and max(values[1:]) <= _OUTSIDE
+    return len(values) >= 5 and values[0].is_integer() and max(values[1:]) <= OUTSIDE
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
@@ -121,23 +111,17 @@ def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
         raise FileNotFoundError(
             f"data: there is no photo in {searched}, where {dataset.file} says they are"
         )
-    lines = [_lines(text, dataset) for text in _texts_of(photos)]
-    faces = _face_numbers(dataset, {line.number for found in lines for line in found}, classes)
-    _doubt_polygons(dataset, {line.length for found in lines for line in found})
-    boxes = [[line.box for line in found if line.number in faces] for found in lines]
+    key_points = dataset.has_key_points
+    texts = [read_lines(text, has_key_points=key_points) for text in _texts_of(photos)]
+    lines = list(chain.from_iterable(texts))
+    faces = _face_numbers(dataset, {line.number for line in lines}, classes)
+    key_points = key_points or have_key_points(lines, dataset.file)
+    boxes = [
+        [(key_points and line.box) or line.corners for line in found if line.number in faces]
+        for found in texts
+    ]
     with ThreadPoolExecutor() as pool:
         return Labels(list(pool.map(_photo, photos, boxes)), split if has_splits else None)
-
-
-def _doubt_polygons(dataset: _Dataset, lengths: set[int]) -> None:
-    """Polygons have seven points now and then, but not all of them."""
-    if lengths == {_FIVE_POINTS} and not dataset.has_key_points:
-        warnings.warn(
-            f"{dataset.file}: all labels have {_FIVE_POINTS} numbers, and were read as polygons of "
-            "seven points; if they are boxes with five key points, write kpt_shape: [5, 2] into "
-            "data.yaml",
-            stacklevel=2,
-        )
 
 
 def _face_numbers(dataset: _Dataset, found: set[int], classes: Sequence[str]) -> set[int]:
@@ -311,52 +295,6 @@ def _doubt_orphans(texts: set[Path]) -> None:
                 "a text has the name of its photo, and ends in .txt",
                 stacklevel=2,
             )
-
-
-def _lines(file: Path, dataset: _Dataset) -> list[_Line]:
-    """The labels of a photo, in its text."""
-    if not is_file(file):
-        return []
-    found = []
-    for number, text in numbered_lines(file):
-        values = numbers(text)
-        is_row = len(values) >= 5 and np.isfinite(values).all()
-        if not is_row or values[0] != int(values[0]) or values[0] < 0:
-            raise ValueError(
-                f"{file}:{number}: expected class x y width height, got {shortened(text)}"
-            )
-        try:
-            box = _box(values[1:], has_key_points=dataset.has_key_points)
-        except ValueError as error:
-            raise ValueError(f"{file}:{number}: {error}, got {shortened(text)}") from None
-        found.append(_Line(int(values[0]), box, len(values)))
-    return found
-
-
-def _box(values: list[float], *, has_key_points: bool) -> list[float]:
-    """``x1 y1 x2 y2`` of the numbers behind a class: of a box without its key points, or a polygon.
-
-    Raises:
-        ValueError: they are neither; the message says what was expected.
-    """
-    more = values[4:]
-    visibilities = set(more[2::3]) if len(more) % 3 == 0 and len(values) % 2 else None
-    is_box = has_key_points or len(more) < 2 or (visibilities and visibilities <= _VISIBILITIES)
-    if max(map(abs, values[:4] if is_box else values)) > _OUTSIDE:
-        raise ValueError(
-            "expected x y width height by the size of the photo, 0 to 1 (divide pixels by its "
-            "width and height, and per cent by 100)"
-        )
-    if is_box:
-        x, y, width, height = values[:4]
-        return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-    points = list(zip(values[::2], values[1::2], strict=False))
-    if len(values) % 2 or (-1, -1) in points:
-        raise ValueError(
-            "expected class x y width height, or the points x y of a polygon (where key points "
-            "follow, data.yaml has to say so: kpt_shape: [5, 2] for five)"
-        )
-    return [*map(min, zip(*points, strict=True)), *map(max, zip(*points, strict=True))]
 
 
 def _photo(path: Path, boxes: list[list[float]]) -> AnnotatedImage:

@@ -149,6 +149,90 @@ def test_polygons_that_all_have_seven_points_may_be_something_else(root):
     np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
 
 
+def key_points(count, seen=" 1", inside=True):
+    """So many points within FACE; or one in eight beside it, as of jaws."""
+    points = np.random.default_rng(count).uniform([0.42, 0.32], [0.58, 0.68], (count, 2))
+    if not inside:
+        points[::8, 1] = 0.72
+    return "".join(f" {x:.3f} {y:.3f}{seen}" for x, y in points)
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 6, 68, 98, 106])
+@pytest.mark.parametrize("seen", [" 0", " 1", " 2"])
+def test_any_number_of_key_points_that_say_whether_they_are_seen_is_passed_over(root, count, seen):
+    (root / "labels/train/a.txt").write_text(f"{FACE}{key_points(count, seen)}\n{PERSON}\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+    (root / "labels/train/a.txt").write_text(f"{FACE}{key_points(count - 1, seen)} 0 0 0\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX, atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "lines"), [(2, 5), (4, 3), (10, 1), (68, 1)])
+def test_key_points_that_are_many_may_lie_beside_the_box(root, count, lines):
+    line = f"{FACE}{key_points(count, inside=False)}\n"
+    (root / "labels/train/a.txt").write_text(line * lines)
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX * lines, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        "0.3 0.1 0.3 0.3 0.1 0.3 0 0.2 0.2 0",  # cut by the left and the upper edge
+        "0.7 0.9 0.7 0.7 0.9 0.7 1 0.8 0.8 1",  # by the others
+        "0.5 0.2 0.8 0.2 0.8 0.8 0 0.8 0.2 0",
+        "0.3 0.3 0.6 0.3 0.6 0.6 0.2 0.6 0.2 0.5 1 0.5 0.4 0.2",
+    ],
+)
+def test_polygons_with_points_at_the_edges_of_the_photo_stay_polygons(root, points, recwarn):
+    (root / "labels/train/a.txt").write_text(f"1 {points}\n")
+    corners = np.array(points.split(), float).reshape(-1, 2) * [100, 50]
+    around = [[*corners.min(axis=0), *corners.max(axis=0)]]
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, around, atol=1e-4)
+    assert not recwarn.list
+
+
+def test_a_polygon_along_all_edges_of_the_photo_stays_one(root):
+    ring = "0.5 0 1 0 1 0.5 1 1 0.5 1 0 1 0 0.5 0 0"  # 0 and 1 are where key points have them
+    triangle = "0.4 0.3 0.6 0.5 0.5 0.7"
+    (root / "labels/train/a.txt").write_text(f"1 {ring}\n1 {triangle}\n")
+    expected = [[0, 0, 100, 50], *BOX]
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, expected, atol=1e-4)
+    (root / "labels/train/a.txt").write_text(f"1 {ring}\n")
+    with pytest.warns(UserWarning, match=r"17 numbers.* of 8 points; .* kpt_shape: \[4, 3\]"):
+        np.testing.assert_allclose(read_photos(root).photos[0].boxes, expected[:1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "times", "shape"),
+    [
+        (f"{FACE}{key_points(68, '')}", 1, "68, 2"),  # in the box that they follow
+        (f"{FACE}{key_points(4, '')}", 1, "4, 2"),
+        (f"{FACE}{key_points(2, '')}", 10, "2, 2"),
+        (f"{FACE}{key_points(68, '', inside=False)}", 10, "68, 2"),  # all as long as each other
+        (f"{FACE}{key_points(4, inside=False)}", 1, "4, 3"),  # seen, but beside the box
+    ],
+)
+def test_lines_that_may_be_polygons_or_have_key_points_are_told(root, line, times, shape):
+    (root / "labels/train/a.txt").write_text(f"{line}\n" * times + f"{PERSON}\n")
+    with pytest.warns(UserWarning, match=rf"polygons of .* kpt_shape: \[{shape}\] into data\.yaml"):
+        read_photos(root)
+    (root / "data.yaml").write_text(f"{YAML}kpt_shape: [{shape}]\n")
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX * times, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["0.4 0.3 0.6 0.5 0.5 0.7"],
+        ["0.4 0.3 0.6 0.3 0.6 0.7 0.4 0.7"] * 3,
+        ["0.4 0.3 0.6 0.3 0.6 0.7 0.4 0.7", "0.4 0.3 0.6 0.3 0.6 0.7 0.5 0.7 0.4 0.6 0.4 0.5"],
+    ],
+)
+def test_polygons_that_are_few_or_of_different_lengths_are_no_doubt(root, lines, recwarn):
+    (root / "labels/train/a.txt").write_text("".join(f"1 {line}\n" for line in lines))
+    np.testing.assert_allclose(read_photos(root).photos[0].boxes, BOX * len(lines), atol=1e-4)
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     "text",
     [
