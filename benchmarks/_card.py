@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3fd.files import whole_file
+from benchmarks._outputs import why_not_written, write_text
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -27,11 +27,13 @@ def check_card(file: Path | None) -> None:
     """Finds what would keep figures from being written into a card, before they are made.
 
     Raises:
-        OSError: it can't be read.
+        OSError: it can't be read, or written.
         ValueError: as `into_card`.
     """
     if file is not None:
         into_card(file.read_text(encoding="utf-8"), ())
+        if why_not := why_not_written(file):
+            raise OSError(why_not)
 
 
 def write_card(file: Path, lines: Iterable[str]) -> None:
@@ -41,5 +43,4 @@ def write_card(file: Path, lines: Iterable[str]) -> None:
         OSError, ValueError: as `check_card`.
     """
     text = into_card(file.read_text(encoding="utf-8"), lines)
-    with whole_file(file) as opened:
-        opened.write(text.encode())
+    write_text(file, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import cycle, groupby
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import _outputs
 from benchmarks._compare import COMPILED, OURS, TORCHVISION, TWIN, Outcome
 
 _COLUMNS = (
@@ -114,7 +114,7 @@ def write_json(
         "inputs": source,
         "cases": [outcome.record() for outcome in outcomes],
     }
-    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    _outputs.write_json(file, record)
 
 
 def plot(file: Path, outcomes: Sequence[Outcome], title: str) -> None:
@@ -135,7 +135,7 @@ def plot(file: Path, outcomes: Sequence[Outcome], title: str) -> None:
     for panel, operator in zip(panels.flat, operators, strict=False):
         _draw_panel(panel, operator, [o for o in outcomes if o.case.operator == operator])
     figure.suptitle(title, fontsize=9)
-    figure.savefig(file, dpi=110)
+    _outputs.write_figure(file, figure, dpi=110)
     pyplot.close(figure)
 
 

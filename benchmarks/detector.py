@@ -11,7 +11,6 @@ were decoded and shrunk before. YuNet's weights are others' and no part of this 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ if __package__ in (None, ""):
 
 from benchmarks._arguments import add_threads, command_line
 from benchmarks._measure import machine
+from benchmarks._outputs import output_file, write_json
 from benchmarks._photo import PHOTO
 from s3fd import FaceDetector
 from s3fd.defaults import MAX_SIZE
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print(figures, f"{described['cpu']}, {described['threads']} threads; {kind} in ms, medians")
     if options.json is not None:
         record = {"machine": described, "clock": kind, "milliseconds": figures}
-        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, record)
     return 0
 
 
@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what the process computes, of all its threads: for a busy machine, with --threads 1",
     )
     parser.add_argument("--seconds", type=float, default=10, metavar="N", help="for each photo")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--json", type=output_file(), metavar="FILE", help="write all figures")
     return parser
 
 

@@ -31,6 +31,7 @@ if __package__ in (None, ""):
 
 from benchmarks._arguments import command_line, positive
 from benchmarks._measure import machine
+from benchmarks._outputs import output_file, write_json
 from benchmarks._photo import PHOTO
 from s3fd.data import (
     Augmentation,
@@ -55,7 +56,13 @@ RECIPES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.cache and not options.data:
+        parser.error(
+            "--cache: made-up photos are gone after the run, and their cache would be of no use; "
+            "name photos with --data"
+        )
     device = torch.device(options.device)
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or made_up_photos(Path(folder), count=64)
@@ -221,7 +228,7 @@ def report(
                   "milliseconds_of_plans": planned_milliseconds,
                   "recipe": options.recipe, "batch_size": options.batch_size,
                   "input_size": options.input_size}  # fmt: skip
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(options.json, record)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -236,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", choices=("light", "vgg16"), default="light", help="(%(default)s)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
     add("--seconds", type=float, default=10, metavar="S", help="for each figure (%(default)s)")
-    add("--json", type=Path, metavar="FILE", help="write the figures")
+    add("--json", type=output_file(), metavar="FILE", help="write the figures")
     return parser
 
 

@@ -9,7 +9,6 @@ together, where what they share is counted once for each. Linux.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ if __package__ in (None, ""):
     # Run as a file. At the end of the path, so that an installed s3fd is found before the source.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks._outputs import write_json
 from benchmarks.ray_overhead import made_up_photos, parsed
 
 _DISTINCT = 6  # sizes of photos
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = ", ".join(f"{name} {mebibytes} MiB" for name, mebibytes in peaks.items())
         print(f"{photos} photos: {told}", flush=True)
     if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, figures)
     return 0
 
 

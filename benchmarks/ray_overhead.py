@@ -10,7 +10,6 @@ told apart.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line, positive
+from benchmarks._outputs import output_file, write_json
 from benchmarks._photo import PHOTO
 from s3fd import FaceDetector
 from s3fd.ray import DetectFaces
@@ -42,7 +42,7 @@ def parsed(
     parser.add_argument(
         "--photos", type=positive, default=photos, metavar="N", help="default: %(default)s"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--json", type=output_file(), metavar="FILE", help="write all figures")
     options = parser.parse_args(arguments)
     if find_spec("ray") is None:
         parser.error("needs Ray: pip install 's3fd[ray]'")
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, milliseconds in figures.items():
         print(f"{name}: {milliseconds:.1f} ms")
     if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, figures)
     return 0
 
 

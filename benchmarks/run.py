@@ -17,7 +17,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -32,6 +31,7 @@ from benchmarks._arguments import add_threads, command_line
 from benchmarks._case import Case, DisagreementError
 from benchmarks._compare import Outcome, compare
 from benchmarks._measure import bandwidths, machine
+from benchmarks._outputs import output_file, plot_file, write_text
 
 OPERATORS = (
     "anchor_grid",
@@ -57,8 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no CUDA device here; leave it out to use the CPU")
-    if options.plot is not None and find_spec("matplotlib") is None:
-        parser.error("--plot: needs matplotlib; `pip install s3fd[bench]` brings it")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 
@@ -106,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         _report.write_json(options.json, outcomes, described, bandwidth, inputs.source)
     if options.markdown is not None:
-        options.markdown.write_text(_report.markdown(outcomes, lines), encoding="utf-8")
+        write_text(options.markdown, _report.markdown(outcomes, lines))
     if options.plot is not None and outcomes:
         _report.plot(options.plot, outcomes, lines[0])
     return 1 if failures else 0
@@ -114,9 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line("run", __doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw time against size")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
+    parser.add_argument("--json", type=output_file(), metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", type=plot_file, metavar="FILE.png", help="draw time against size")
+    parser.add_argument("--markdown", type=output_file(), metavar="FILE", help="write the table")
     parser.add_argument(
         "--filter", default="", metavar="TEXT", help="only cases with TEXT in their names"
     )

@@ -27,13 +27,13 @@ if __package__ in (None, ""):
 from benchmarks._arguments import command_line
 from benchmarks._card import check_card, write_card
 from benchmarks._measure import machine
+from benchmarks._outputs import plot_file, write_figure
 from benchmarks.weights_report import table
 from s3fd import FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import SCORE_THRESHOLD
 from s3fd.evaluation import PrecisionRecall, average_precision_by_size
 from s3fd.evaluation.photos import LOWEST_SCORE
-from s3fd.files import whole_file
 from s3fd.images import read_image
 
 EDGES = (8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 1024.0)
@@ -109,8 +109,7 @@ def plot(looks: Sequence[Look], file: Path) -> None:
     labels = [f"{each.name}\n{1000 * each.seconds:.0f} ms" for each in looks]
     axes.set_xticks(range(len(looks)), labels, fontsize=7)
     axes.legend(fontsize=7)
-    with whole_file(file) as opened:
-        figure.savefig(opened, format=file.suffix[1:], dpi=120)
+    write_figure(file, figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         "--min-face", type=float, nargs="+", default=[32.0, 24.0, 16.0, 12.0, 8.0, 6.0]
     )
     parser.add_argument("--page", type=Path, help="a page with marks to write the table into")
-    parser.add_argument("--plot", type=Path, help="an image, .png or .svg")
+    parser.add_argument("--plot", type=plot_file, help="an image, .png or .svg")
     return parser
 
 

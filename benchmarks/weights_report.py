@@ -36,6 +36,7 @@ from benchmarks._card import check_card, write_card
 from benchmarks._hardships import HARDSHIPS
 from benchmarks._large_faces import SIDE, SIZES, large_faces
 from benchmarks._measure import machine
+from benchmarks._outputs import output_file, plot_file, write_figure
 from benchmarks._pages import pages, pages_of_shapes
 from benchmarks._trials import draw_trials
 from s3fd import Detections, FaceDetector
@@ -49,7 +50,7 @@ from s3fd.evaluation import (
 )
 from s3fd.evaluation.calibration import calibration_error, reliability
 from s3fd.evaluation.photos import LOWEST_SCORE
-from s3fd.files import whole_file, write_picture
+from s3fd.files import write_picture
 from s3fd.images import Size, UInt8Array
 from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
@@ -341,8 +342,7 @@ def plot_scores(measured: Sequence[Measured], together: Measured | None, file: P
         scores, shares = [s.score for s in steps], [s.precision for s in steps]
         axes.plot(scores, shares, label=label, color=colour, linewidth=width)
     axes.legend()
-    with whole_file(file) as opened:
-        figure.savefig(opened, format=file.suffix[1:], dpi=120)
+    write_figure(file, figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -402,8 +402,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scales", type=float, nargs="+", default=[1.0, 2.0], help="of the labelled photos"
     )
-    parser.add_argument("--plot", type=Path, help="an image of scores and precision, .png or .svg")
-    parser.add_argument("--trials", type=Path, help="an image of hard copies of a photo, .jpg")
+    parser.add_argument(
+        "--plot", type=plot_file, help="an image of scores and precision, .png or .svg"
+    )
+    parser.add_argument(
+        "--trials", type=output_file(".jpg"), help="an image of hard copies of a photo, .jpg"
+    )
     return parser
 
 

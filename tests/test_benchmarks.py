@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from argparse import ArgumentTypeError
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +75,23 @@ def test_answers_that_differ_fail_and_name_the_case(monkeypatch, capsys):
     [
         (("--filter", "no such thing"), "no case"),
         (("--threads", "0"), "at least 1"),
+        (("--json", "no/figures.json"), "--json: there is no folder"),
+        (("--markdown", "no/table.md"), "--markdown: there is no folder"),
+        (("--markdown", "."), "--markdown: . is a folder; name a file in it"),
+        pytest.param(
+            ("--plot", "no/plot.png"),
+            "--plot: there is no folder",
+            marks=pytest.mark.skipif(
+                find_spec("matplotlib") is None, reason="matplotlib is missing"
+            ),
+        ),
+        pytest.param(
+            ("--plot", "plot.gif"),
+            "--plot: expected a name that ends in .png, .svg, .pdf, got plot.gif",
+            marks=pytest.mark.skipif(
+                find_spec("matplotlib") is None, reason="matplotlib is missing"
+            ),
+        ),
         pytest.param(
             ("--device", "cuda"),
             "no CUDA device",
@@ -86,11 +104,26 @@ def test_answers_that_differ_fail_and_name_the_case(monkeypatch, capsys):
         ),
     ],
 )
-def test_wrong_options_say_what_to_do(options, message, capsys):
+def test_wrong_options_say_what_to_do(options, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         run("--quick", *options)
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert message in said.err
+    if options[0] != "--filter":
+        assert "GB/s" not in said.out  # before the work
+
+
+def test_an_output_may_be_no_regular_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(RUN.parents[1]))
+    from benchmarks import _outputs
+
+    assert _outputs.output_file()("/dev/null") == Path("/dev/null")
+    _outputs.write_json(Path("/dev/null"), {})
+    monkeypatch.setattr(_outputs, "why_not_writable", lambda folder: f"no permission in {folder}")
+    with pytest.raises(ArgumentTypeError, match="no permission in"):
+        _outputs.output_file()(str(tmp_path / "a.json"))
 
 
 def test_plot_is_drawn(tmp_path):

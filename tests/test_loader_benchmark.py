@@ -11,6 +11,14 @@ if not RUN.is_file():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 
 
+def test_a_cache_of_made_up_photos_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(RUN))["main"](["--cache", str(tmp_path / "cache")])
+    assert stopped.value.code == 2
+    assert "--cache: made-up photos are gone" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_loader_is_timed_beside_the_step_it_feeds(tmp_path):
     benchmark, figures = runpy.run_path(str(RUN)), tmp_path / "figures.json"
     data = benchmark["made_up_photos"](tmp_path, count=2)

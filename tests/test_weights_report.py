@@ -200,6 +200,45 @@ def test_a_page_without_marks_is_refused_before_anything_is_measured(name, tmp_p
     assert "measuring" not in captured.out
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "file", "message"),
+    [
+        ("weights_report.py", "--plot", "no/scores.png", "--plot: there is no folder"),
+        ("weights_report.py", "--trials", "no/trials.jpg", "--trials: there is no folder"),
+        ("weights_report.py", "--trials", "trials.png", "--trials: expected a name that ends in"),
+        ("small_faces.py", "--plot", "no/small.png", "--plot: there is no folder"),
+        ("detector.py", "--json", "no/figures.json", "--json: there is no folder"),
+        ("loader.py", "--json", "no/figures.json", "--json: there is no folder"),
+        ("ray_overhead.py", "--json", "no/figures.json", "--json: there is no folder"),
+        ("ray_memory.py", "--json", "no/figures.json", "--json: there is no folder"),
+    ],
+)
+def test_outputs_that_can_not_be_written_are_refused_before_the_work(
+    name, option, file, message, tmp_path, capsys
+):
+    if option == "--plot":
+        pytest.importorskip("matplotlib")
+    if name.startswith("ray"):
+        pytest.importorskip("ray")
+    main = runpy.run_path(str(RUN.with_name(name)))["main"]
+    with pytest.raises(SystemExit) as stopped:
+        main([option, str(tmp_path / file)])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_page_that_can_not_be_replaced_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(RUN.parents[1]))
+    from benchmarks import _card
+
+    page = tmp_path / "page.md"
+    page.write_text(f"{_card.BEGIN}\n{_card.END}\n")
+    _card.check_card(page)
+    monkeypatch.setattr(_card, "why_not_written", lambda file: f"no permission to write {file}")
+    with pytest.raises(OSError, match=r"no permission to write \S+page\.md"):
+        _card.check_card(page)
+
+
 def test_what_people_write_while_figures_are_made_stays(tmp_path):
     card = runpy.run_path(str(RUN.with_name("_card.py")))
     page = tmp_path / "page.md"
