@@ -145,6 +145,17 @@ def test_other_xml_is_not_taken_for_labels_of_pascal_voc(tmp_path):
         read_photos(tmp_path, form="pascal-voc")
 
 
+def test_other_xml_beside_labels_of_pascal_voc_is_left_out_and_told(tmp_path):
+    photo(tmp_path / "b.jpg")
+    (tmp_path / "b.xml").write_text(XML.format(name="b", width=60))
+    (tmp_path / "a_project.xml").write_text("<project/>")
+    with pytest.warns(UserWarning, match=r"1 files that are no labels .* such as a_project\.xml"):
+        assert len(read_photos(tmp_path).photos) == 1
+    photo(tmp_path / "a_project.jpg")
+    with pytest.raises(ValueError, match=r"a_project\.xml: not labels in the form of PASCAL VOC"):
+        read_photos(tmp_path)
+
+
 def test_labels_of_pascal_voc_that_went_on_naming_another_photo_are_refused(voc):
     (voc / "Annotations" / "b.xml").write_text(XML.format(name="a", width=60))
     with pytest.raises(ValueError, match=r"2 entries are of .*a\.jpg; list each photo once"):

@@ -111,20 +111,53 @@ def labels_of_split(
         root: the folder of all, or a single file.
         split: the wanted one.
         pattern: of the files, below `root` or the folders of its splits.
-        looks_right: tells labels that are in no such folder, which is doubted, from other files.
+        looks_right: tells labels from other files, such as those of programs.
+
+    Warns:
+        UserWarning: there are others, or labels that are in no such folder.
 
     Raises:
         NoSplitError: there are folders of others.
     """
+    if root.is_file():
+        return [root], False
     folders = folders_of_splits(root)
     if folders == [root]:
-        return [root] if root.is_file() else visible(root, pattern), False
+        return _labels_alone(root, visible(root, pattern), looks_right), False
     chosen = [folder for folder in folders if is_of_split(folder.name, split)]
     if not chosen:
         raise no_split(root, split, (folder.name for folder in folders))
     loose = (f for f in visible(root, pattern) if not any(map(f.is_relative_to, folders)))
     doubt_loose(root, list(filter(looks_right, loose)))
-    return [file for folder in chosen for file in visible(folder, pattern)], True
+    files = [file for folder in chosen for file in visible(folder, pattern)]
+    return _labels_alone(root, files, looks_right), True
+
+
+def _labels_alone(
+    root: Path, files: Sequence[Path], looks_right: Callable[[Path], bool]
+) -> list[Path]:
+    """Those that look like labels, or lie beside a photo of their name, which damaged ones do.
+
+    All, where none does, so that the error of the form says what it expects.
+    """
+    labels = [file for file in files if looks_right(file) or _has_photo(file)]
+    if not labels or len(labels) == len(files):
+        return list(files)
+    known = set(labels)
+    others = [file for file in files if file not in known]
+    warnings.warn(
+        f"{root}: {len(others)} files that are no labels are left out, such as "
+        f"{shortened(others[0].name)}",
+        stacklevel=2,
+    )
+    return labels
+
+
+def _has_photo(labels: Path) -> bool:
+    """Whether a photo of the same name lies beside a file of labels."""
+    suffixes = ["", *(each for suffix in PHOTO_SUFFIXES for each in (suffix, suffix.upper()))]
+    photos = (labels.with_suffix(suffix) for suffix in suffixes)
+    return any(photo.suffix.lower() in PHOTO_SUFFIXES and is_file(photo) for photo in photos)
 
 
 def chosen_split(file: Path, entries: Sequence[Any], split: str) -> tuple[list[int], bool]:

@@ -36,6 +36,13 @@ def looks_like_labelme(file: Path) -> bool:
     return re.search(r'"shapes"\s*:', beginning_of(file)) is not None
 
 
+def _may_be_labelme(file: Path) -> bool:
+    """Whether it begins with any of them: shapes may come after all the bytes of a photo."""
+    return (
+        re.search(r'"(shapes|image(Path|Data|Width|Height))"\s*:', beginning_of(file)) is not None
+    )
+
+
 def _holds(root: Path) -> bool:
     if root.is_file():
         return root.suffix == ".json" and looks_like_labelme(root)
@@ -44,7 +51,7 @@ def _holds(root: Path) -> bool:
 
 
 def _read(root: Path, split: str, classes: Sequence[str]) -> Labels:
-    files, has_splits = labels_of_split(root, split, _FILES, looks_like_labelme)
+    files, has_splits = labels_of_split(root, split, _FILES, _may_be_labelme)
     contents = [read_json(file, "shapes") for file in files]
     there = {
         str(shape.get("label"))

@@ -46,13 +46,43 @@ def test_other_labels_are_left_out_unless_they_are_named(tmp_path):
         read_photos(tmp_path)
 
 
-def test_json_of_something_else_among_the_labels_is_named(tmp_path):
+@pytest.mark.parametrize("folder", [".", "train"])
+@pytest.mark.parametrize(
+    "other", ['{"made": "today"}', '{"photo": "b.jpg", "faces": []}\n{"photo": "c.jpg"}\n', "", "["]
+)
+def test_json_of_something_else_among_the_labels_is_left_out_and_told(tmp_path, folder, other):
+    """Such as what `s3fd detect --json` has found there."""
+    write(tmp_path / folder, "b")
+    (tmp_path / folder / "a_meta.json").write_text(other)
+    with pytest.warns(UserWarning, match=r"1 files that are no labels .* such as a_meta\.json"):
+        photo_set = read_photos(tmp_path)
+    assert [photo.path.name for photo in photo_set.photos] == ["b.jpg"]
+
+
+@pytest.mark.parametrize("photo", ["a.jpg", "a.PNG"])
+@pytest.mark.parametrize("damaged", ['{"made": "today"}', ""])
+def test_damaged_labels_beside_their_photo_are_named(tmp_path, photo, damaged):
     write(tmp_path, "b")
-    (tmp_path / "a_meta.json").write_text('{"made": "today"}')
-    with pytest.raises(
-        ValueError, match=r"a_meta\.json: expected a JSON object with a list \"shapes"
-    ):
+    (tmp_path / photo).touch()
+    (tmp_path / "a.json").write_text(damaged)
+    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object with a list \"shapes"):
         read_photos(tmp_path)
+
+
+def test_damaged_labels_of_a_photo_elsewhere_are_named_by_their_keys(tmp_path):
+    write(tmp_path, "b")
+    (tmp_path / "a.json").write_text('{"version": "5.4.1", "flags": {}, "imagePath": "../a.jpg"}')
+    with pytest.raises(ValueError, match=r"a\.json: expected a JSON object with a list \"shapes"):
+        read_photos(tmp_path)
+
+
+def test_shapes_may_come_after_the_bytes_of_the_photo(tmp_path):
+    write(tmp_path, "b")
+    content = json.loads((tmp_path / "b.json").read_text())
+    late = {"imageData": "A" * 100_000, **content, "imagePath": "../c.jpg"}
+    late.pop("shapes")
+    (tmp_path / "c.json").write_text(json.dumps({**late, "shapes": [RECTANGLE]}))
+    assert len(read_photos(tmp_path).photos) == 2
 
 
 def test_folders_may_be_splits(tmp_path):
