@@ -215,14 +215,14 @@ def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
     Some tools write a box of zeros beside every polygon.
     """
     box, polygons = annotation.get("bbox"), annotation.get("segmentation")
-    has_polygons = isinstance(polygons, list) and len(polygons) > 0
+    polygons = polygons if isinstance(polygons, list) else []  # what is none has another form
     if not box:
-        box = _around(polygons) if has_polygons else annotation["bbox"]
+        box = _around(polygons) if polygons else annotation["bbox"]
     try:
         x, y, width, height = map(float, box if isinstance(box, list) else ())
     except (TypeError, ValueError):
         raise TypeError(f"expected a bbox [x, y, width, height], got {shown(box)}") from None
-    if (width <= 0 or height <= 0) and has_polygons and any(polygons):
+    if (width <= 0 or height <= 0) and any(polygons):
         x, y, width, height = _around(polygons)
     return x, y, width, height
 
