@@ -1,6 +1,7 @@
 """Loads the compiled operators, and registers with torch what they have in Python.
 
-Every operator has a fake kernel, and those with a gradient a formula for autograd.
+Every operator has a fake kernel and an answer for devices without a kernel, and those with a
+gradient have a formula for autograd.
 """
 
 from __future__ import annotations
@@ -20,18 +21,24 @@ _extension.load()
 
 
 def fake(operator: str) -> Callable[[_Function], _Function]:
-    """Decorates the fake kernel of ``operator``: shapes, dtypes and strides without data."""
+    """Decorates the fake kernel of ``operator``: shapes, dtypes and strides without data.
+
+    With it comes what the operator does on devices that have no kernel of it.
+    """
 
     def register(function: _Function) -> _Function:
         @wraps(function)
         def on_one_device(*arguments: Any) -> Any:
             # Torch comes here for real tensors, too, if one of them is on the meta device.
-            if len({tensor.device for tensor in _tensors(arguments)}) > 1:
-                raise RuntimeError(f"{operator}: expected all tensors on one device")
+            _check_one_device(operator, arguments)
             return function(*arguments)
 
         for name in _with_forward(operator):
             torch.library.register_fake(name, on_one_device)
+            torch.library.impl(name, "CompositeExplicitAutograd", _by_cpu(name))
+            if not _extension.has_cuda_kernels():
+                # Were it answered by the CPU, in silence, that would be mistaken for our kernels.
+                torch.library.impl(name, "CUDA", _refuse_cuda(operator))
         return function
 
     return register
@@ -45,6 +52,11 @@ def _with_forward(operator: str) -> list[str]:
 
 def _name(operator: str) -> str:
     return operator.removeprefix("s3fd::")
+
+
+def _check_one_device(operator: str, arguments: Iterable[Any]) -> None:
+    if len({tensor.device for tensor in _tensors(arguments)}) > 1:
+        raise RuntimeError(f"{operator}: expected all tensors on one device")
 
 
 def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
@@ -111,16 +123,33 @@ def compute_in_float32(operator: str) -> None:
             torch.library.register_autocast(name, device_type, torch.float32)
 
 
-def run_elsewhere(operator: str, twin: Callable[..., Any]) -> None:
-    """Runs ``operator`` through its PyTorch twin on devices that s3fd has no kernels for at all.
+def _by_cpu(operator: str) -> Callable[..., Any]:
+    """Runs ``operator`` on the CPU for tensors of a device that there are no kernels for.
 
-    CUDA is not one of them: without its kernels it is an error that says what to do, as a twin that
-    steps in silently would be mistaken for them.
+    Not its twin on that device: MPS lacks float64, in which decisions are taken, and others may
+    round float32 in a way of their own.
     """
-    for name in _with_forward(operator):
-        torch.library.impl(name, "CompositeExplicitAutograd", twin)
-        if not _extension.has_cuda_kernels():
-            torch.library.impl(name, "CUDA", _refuse_cuda(operator))
+
+    def run(*arguments: Any) -> Any:
+        _check_one_device(operator, arguments)
+        device = next((tensor.device for tensor in _tensors(arguments)), None)
+        if device is None or device.type == "cpu":  # sparse or quantized: no kernel takes these
+            raise RuntimeError(
+                f"{operator}: expected dense tensors of plain numbers; convert others with "
+                ".to_dense() or .dequantize()"
+            )
+        with torch.autocast("cpu", enabled=False):  # that of the device has been here before
+            result = getattr(torch.ops.s3fd, _name(operator))(*moved(arguments, "cpu"))
+        return moved(result, device)
+
+    return run
+
+
+def moved(value: Any, device: torch.device | str) -> Any:
+    """``value`` with its tensors on ``device``, without their history; lists become tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(moved(entry, device) for entry in value)
+    return value.detach().to(device) if isinstance(value, Tensor) else value
 
 
 def _refuse_cuda(operator: str) -> Callable[..., NoReturn]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from s3fd.ops import _registration, reference
+from s3fd.ops import _registration
 from s3fd.ops.grid import GridDescription, unpack_grid
 from s3fd.ops.match_anchors import MatchOptions, match_grid
 
@@ -124,11 +124,3 @@ class AnchorGrid(GridDescription):
 @_registration.fake("s3fd::anchors")
 def _fake(like: Tensor, feature_sizes: list[int], grid: list[float]) -> Tensor:
     return like.new_empty((unpack_grid(grid).num_anchors(feature_sizes), 4))
-
-
-def _elsewhere(like: Tensor, feature_sizes: list[int], grid: list[float]) -> Tensor:
-    sizes = list(zip(feature_sizes[::2], feature_sizes[1::2], strict=True))
-    return reference.anchors(unpack_grid(grid), sizes, like.device, like.dtype)
-
-
-_registration.run_elsewhere("s3fd::anchors", _elsewhere)

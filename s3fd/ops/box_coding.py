@@ -54,8 +54,8 @@ def encode_boxes(
         ValueError: shapes that are not ``[..., A, 4]`` or do not broadcast, tensors on different
             devices, variances that are not two positive numbers.
 
-    Under autocast it computes and answers in float32. On devices without a kernel of their own
-    (all but the CPU and CUDA) it runs its PyTorch twin.
+    Under autocast it computes and answers in float32. On devices without a kernel (all but the CPU
+    and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -106,8 +106,8 @@ def decode_boxes(
         ValueError: shapes that are not ``[..., A, 4]`` or do not broadcast, tensors on different
             devices, variances that are not two positive numbers, a negative image size.
 
-    Under autocast it computes and answers in float32. On devices without a kernel of their own
-    (all but the CPU and CUDA) it runs its PyTorch twin.
+    Under autocast it computes and answers in float32. On devices without a kernel (all but the CPU
+    and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -208,19 +208,19 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _encode_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     operator = torch.ops.s3fd.encode_boxes_backward
-    return _both_gradients(ctx, gradient, operator, _encode_backward_elsewhere)
+    return _both_gradients(ctx, gradient, operator, _encode_backward_twin)
 
 
 def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     operator = torch.ops.s3fd.decode_boxes_backward
-    return _both_gradients(ctx, gradient, operator, _decode_backward_elsewhere)
+    return _both_gradients(ctx, gradient, operator, _decode_backward_twin)
 
 
 def _both_gradients(
-    ctx: Any, gradient: Tensor, operator: Callable[..., Tensor], elsewhere: Callable[..., Tensor]
+    ctx: Any, gradient: Tensor, operator: Callable[..., Tensor], twin: Callable[..., Tensor]
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the two tensors, as far as they are asked for, and none of the settings."""
-    backward = elsewhere if has_tangent(gradient) else operator
+    backward = twin if has_tangent(gradient) else operator
     gradients = (
         backward(gradient, *ctx.saved_tensors, *ctx.settings, of_anchors) if needed else None
         for needed, of_anchors in zip(ctx.needs_input_grad, (False, True), strict=False)
@@ -228,23 +228,13 @@ def _both_gradients(
     return (*gradients, *(None for _ in ctx.settings))
 
 
-def _encode_elsewhere(boxes: Tensor, anchors: Tensor, centre: float, size: float) -> Tensor:
-    return _twins.encode_boxes(boxes, anchors, (centre, size))
-
-
-def _encode_backward_elsewhere(
+def _encode_backward_twin(
     gradient: Tensor, boxes: Tensor, anchors: Tensor, centre: float, size: float, of_anchors: bool
 ) -> Tensor:
     return _twins.encode_boxes_backward(gradient, boxes, anchors, (centre, size), of_anchors)
 
 
-def _decode_elsewhere(
-    deltas: Tensor, anchors: Tensor, centre: float, size: float, image_size: tuple[int, int] | None
-) -> Tensor:
-    return _twins.decode_boxes(deltas, anchors, (centre, size), image_size)
-
-
-def _decode_backward_elsewhere(
+def _decode_backward_twin(
     gradient: Tensor,
     deltas: Tensor,
     anchors: Tensor,
@@ -260,11 +250,6 @@ def _decode_backward_elsewhere(
 
 _encode = _registration.differentiable("s3fd::encode_boxes", _encode_backward, _setup_context)
 _decode = _registration.differentiable("s3fd::decode_boxes", _decode_backward, _setup_context)
-for _operator, _elsewhere, _backward_elsewhere in (
-    ("s3fd::encode_boxes", _encode_elsewhere, _encode_backward_elsewhere),
-    ("s3fd::decode_boxes", _decode_elsewhere, _decode_backward_elsewhere),
-):
+for _operator in ("s3fd::encode_boxes", "s3fd::decode_boxes"):
     _registration.refuse_double_backward(f"{_operator}_backward")
     _registration.compute_in_float32(_operator)
-    _registration.run_elsewhere(_operator, _elsewhere)
-    _registration.run_elsewhere(f"{_operator}_backward", _backward_elsewhere)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import reprlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
@@ -24,12 +23,8 @@ from s3fd.ops._checks import (
     explain,
     is_checked_by_kernel,
 )
-from s3fd.ops.grid import GridDescription, unpack_grid
-from s3fd.ops.reference.decode_detections import (
-    decode_above_margin,
-    score_to_margin,
-    wanted_results,
-)
+from s3fd.ops.grid import GridDescription
+from s3fd.ops.reference.decode_detections import score_to_margin, wanted_results
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -155,7 +150,7 @@ def decode_detections(
 
     On CUDA an image takes 24 bytes of memory for each of its anchors, 8 more for every further
     class, and some for each of its ``candidates``, whatever is found. On devices without a kernel
-    of their own (all but the CPU and CUDA) it runs its PyTorch twin.
+    (all but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -326,47 +321,3 @@ def _fake_labelled_padded(
         like.new_empty(rows, dtype=torch.int64),
         like.new_empty(rows, dtype=torch.int64),
     )
-
-
-def _elsewhere(
-    logits: list[Tensor],
-    deltas: list[Tensor],
-    grid: list[float],
-    margin: float,
-    iou_threshold: float,
-    candidates: int,
-    keep: int,
-    image_sizes: list[int] | None,
-    centre_variance: float,
-    size_variance: float,
-    classes: int = 1,
-    sigmoid: bool = False,
-    *,
-    padded: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return decode_above_margin(
-        logits,
-        deltas,
-        unpack_grid(grid),
-        margin,
-        iou_threshold,
-        candidates,
-        keep,
-        None
-        if image_sizes is None
-        else list(zip(image_sizes[::2], image_sizes[1::2], strict=True)),
-        (centre_variance, size_variance),
-        padded,
-        classes,
-        sigmoid,
-    )
-
-
-def _plain_elsewhere(*arguments: Any, padded: bool = False) -> tuple[Tensor, ...]:
-    return _elsewhere(*arguments, padded=padded)[:3]
-
-
-for _suffix, _twin in (("", _plain_elsewhere), ("_labelled", _elsewhere)):
-    _name = f"s3fd::decode_detections{_suffix}"
-    _registration.run_elsewhere(_name, _twin)
-    _registration.run_elsewhere(f"{_name}_padded", functools.partial(_twin, padded=True))

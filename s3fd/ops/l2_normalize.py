@@ -41,7 +41,7 @@ def l2_normalize(features: Tensor, weight: Tensor) -> Tensor:
         TypeError: an argument is no floating-point tensor.
         ValueError: a shape does not fit, or the two are on different devices.
 
-    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
+    On devices without a kernel (all but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -99,5 +99,3 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 _call = _registration.differentiable("s3fd::l2_normalize", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::l2_normalize_backward")
-_registration.run_elsewhere("s3fd::l2_normalize", _twin)
-_registration.run_elsewhere("s3fd::l2_normalize_backward", _twin_backward)

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from s3fd.ops import _registration, reference
+from s3fd.ops import _registration
 from s3fd.ops._checks import (
     check_boxes_of_batch,
     check_device,
@@ -19,7 +19,7 @@ from s3fd.ops._checks import (
     explain,
     is_checked_by_kernel,
 )
-from s3fd.ops._ragged import join, sizes_of
+from s3fd.ops._ragged import join
 from s3fd.ops.grid import GridDescription, unpack_grid
 
 
@@ -100,8 +100,7 @@ def match_anchors(
     neighbours, most of which a box passes by.
     :meth:`s3fd.ops.AnchorGrid.match` gives the same for the anchors of a grid, far faster. On CUDA
     neither waits for the device; there can be 2^31 - 1 anchors at most, and 2^29 - 1 boxes in a
-    batch. On devices without a kernel of their own (all but the CPU and CUDA) both run their
-    PyTorch twin.
+    batch. On devices without a kernel (all but the CPU and CUDA) both run on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -251,43 +250,3 @@ def _fake_of_grid(boxes: Tensor, splits: list[int], *others: Any) -> Tensor:
     feature_sizes, grid = others[2:4]
     total = unpack_grid(grid).num_anchors(feature_sizes)
     return boxes.new_empty((len(splits) - 1, total), dtype=torch.int64)
-
-
-def _elsewhere(
-    anchors: Tensor,
-    boxes: Tensor,
-    splits: list[int],
-    ignore: Tensor,
-    ignore_splits: list[int],
-    positive_iou: float,
-    candidate_iou: float,
-    top_n: int,
-    keep_best: bool,
-    ties: bool = False,
-) -> Tensor:
-    return reference.match_anchors(
-        anchors,
-        boxes.split(sizes_of(splits)),
-        positive_iou=positive_iou,
-        candidate_iou=candidate_iou,
-        top_n=None if top_n < 0 else top_n,
-        keep_best="ties" if ties else keep_best,
-        ignore=ignore.split(sizes_of(ignore_splits)) if ignore_splits else None,
-    )
-
-
-def _grid_elsewhere(
-    boxes: Tensor,
-    splits: list[int],
-    ignore: Tensor,
-    ignore_splits: list[int],
-    feature_sizes: list[int],
-    grid: list[float],
-    *options: Any,
-) -> Tensor:
-    anchors = torch.ops.s3fd.anchors(boxes, feature_sizes, grid)
-    return _elsewhere(anchors, boxes, splits, ignore, ignore_splits, *options)
-
-
-_registration.run_elsewhere("s3fd::match_anchors", _elsewhere)
-_registration.run_elsewhere("s3fd::match_grid", _grid_elsewhere)

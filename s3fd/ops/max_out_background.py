@@ -37,8 +37,8 @@ def max_out_background(logits: Tensor) -> Tensor:
         TypeError: ``logits`` is no floating-point tensor.
         ValueError: ``logits`` has not four dimensions, or fewer than two channels.
 
-    Autocast changes nothing: the largest logit is one of them. On devices without a kernel of their
-    own (all but the CPU and CUDA) it runs its PyTorch twin.
+    Autocast changes nothing: the largest logit is one of them. On devices without a kernel (all
+    but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -92,5 +92,3 @@ def _backward(ctx: Any, gradient: Tensor) -> Tensor:
 
 _call = _registration.differentiable("s3fd::max_out_background", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::max_out_background_backward")
-_registration.run_elsewhere("s3fd::max_out_background", _twin)
-_registration.run_elsewhere("s3fd::max_out_background_backward", _twin_backward)

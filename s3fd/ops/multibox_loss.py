@@ -26,9 +26,7 @@ from s3fd.ops._transforms import has_tangent, is_transformed
 from s3fd.ops.reference.multibox_loss import (
     Targets,
     classes_of_anchors,
-    kept_losses,
     kept_per_positive,
-    mine,
     own_class_against_others,
 )
 from s3fd.ops.reference.multibox_loss import multibox_loss as _twin
@@ -104,7 +102,7 @@ def multibox_loss(
 
     Differentiable once. On CUDA neither the losses nor their gradients wait for the device. The
     order of all sums is fixed: the same input gives the same numbers on the same kind of device.
-    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
+    On devices without a kernel (all but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -295,32 +293,13 @@ def _backward(
     first, last = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
     arguments = (class_gradient, box_gradient, *first, ctx.splits, *last, *ctx.variances)
     if has_tangent(class_gradient, box_gradient):
-        gradients = _backward_elsewhere(*arguments)
+        gradients = _backward_twin(*arguments)
     else:
         gradients = torch.ops.s3fd.multibox_loss_backward(*arguments)
     return (*gradients, *(None for _ in range(7)))
 
 
-def _elsewhere(
-    logits: Tensor,
-    deltas: Tensor,
-    anchors: Tensor,
-    boxes: Tensor,
-    splits: list[int],
-    matched: Tensor,
-    negative_ratio: float,
-    centre: float,
-    size: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    num_boxes = sizes_of(splits)
-    _check_indices(matched, num_boxes)
-    kept = mine(logits, matched, negative_ratio)
-    targets = Targets(anchors, boxes.split(num_boxes), matched, kept, (centre, size))
-    losses = kept_losses(logits, deltas, targets)
-    return *losses, kept, torch.stack([(kept > 0).sum(), (kept == 2).sum()])
-
-
-def _backward_elsewhere(
+def _backward_twin(
     class_gradient: Tensor, box_gradient: Tensor, logits: Tensor, deltas: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor]:
     anchors, boxes, splits, matched, kept, _, centre, size = others
@@ -330,5 +309,3 @@ def _backward_elsewhere(
 
 _call = _registration.differentiable("s3fd::multibox_loss", _backward, _setup_context)
 _registration.refuse_double_backward("s3fd::multibox_loss_backward")
-_registration.run_elsewhere("s3fd::multibox_loss", _elsewhere)
-_registration.run_elsewhere("s3fd::multibox_loss_backward", _backward_elsewhere)

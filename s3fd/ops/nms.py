@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Callable
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -14,10 +15,8 @@ from s3fd.ops._checks import (
     check_most,
     check_scored_boxes,
     check_tensor,
+    is_checked_by_kernel,
 )
-from s3fd.ops.reference.nms import batched_nms as _batched_twin
-from s3fd.ops.reference.nms import nms as _twin
-from s3fd.ops.reference.nms import nms_padded as _padded_twin
 
 _TWO_53 = 2.0**53
 
@@ -90,7 +89,7 @@ def nms(
         RuntimeError: meta tensors without ``padded``, as with any operator whose output's size
             depends on data.
 
-    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
+    On devices without a kernel (all but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -101,6 +100,8 @@ def nms(
         >>> nms(boxes, torch.tensor([0.8, 0.9, 0.7]), 0.5, padded=True)
         (tensor([ 1,  2, -1]), tensor(2))
     """
+    if _are_integers_elsewhere(boxes, scores):
+        return _on_cpu(nms, boxes, scores, iou_threshold, padded=padded, keep=keep)
     boxes, scores = _checked(boxes, scores, iou_threshold)
     if keep is not None:
         keep = check_most("keep", keep, padded=padded)
@@ -139,12 +140,34 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
         >>> batched_nms(boxes, torch.tensor([0.7, 0.9, 0.8]), torch.tensor([1, 2, 2]), 0.5)
         tensor([1, 0])
     """
+    if _are_integers_elsewhere(boxes, scores):
+        return _on_cpu(batched_nms, boxes, scores, groups, iou_threshold)
     boxes, scores = _checked(boxes, scores, iou_threshold)
     groups = check_indices("groups", groups)
     check_tensor("groups", groups, (boxes.shape[0],), dtype=torch.int64)
     check_device("groups", groups, "boxes", boxes.device)
     result: Tensor = torch.ops.s3fd.batched_nms(boxes, scores, groups, float(iou_threshold))
     return result
+
+
+def _are_integers_elsewhere(boxes: Tensor, scores: Tensor) -> bool:
+    """Whether one of them has integers, and both are on a device without kernels."""
+    if is_checked_by_kernel(boxes, scores):
+        return False
+    if not isinstance(boxes, Tensor) or not isinstance(scores, Tensor):
+        return False
+    if boxes.is_cpu or boxes.is_cuda or boxes.is_meta:
+        return False
+    if boxes.is_floating_point() and scores.is_floating_point():
+        return False
+    check_device("scores", scores, "boxes", boxes.device)
+    return True
+
+
+def _on_cpu(function: Callable[..., Any], boxes: Tensor, *others: Any, **options: Any) -> Any:
+    """Answers on the CPU: such a device may lack the float64 that integers become."""
+    moved = _registration.moved
+    return moved(function(*moved((boxes, *others), "cpu"), **options), boxes.device)
 
 
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
@@ -189,8 +212,3 @@ def _fake_padded(
 @_registration.fake("s3fd::batched_nms")
 def _fake_batched(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
-
-
-_registration.run_elsewhere("s3fd::nms", _twin)
-_registration.run_elsewhere("s3fd::nms_padded", _padded_twin)
-_registration.run_elsewhere("s3fd::batched_nms", _batched_twin)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_number, check_scored_boxes, check_weights, explain_weights
-from s3fd.ops.reference.soft_nms import soft_nms as _twin
+from s3fd.ops._checks import check_number, check_scored_boxes, explain_weights
 
 Decay = Literal["gaussian", "linear"]
 
@@ -67,7 +66,7 @@ def soft_nms(
 
     The time grows with N times K, on CUDA in one block: it is meant for what a score threshold or
     `torch.topk` have left of a detector's boxes. For several classes call it for each. On devices
-    without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
+    without a kernel (all but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -101,25 +100,3 @@ def soft_nms(
 def _fake(boxes: Tensor, scores: Tensor, *_: object) -> tuple[Tensor, Tensor]:
     left = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty((left,), dtype=torch.int64), scores.new_empty((left,))
-
-
-def _elsewhere(
-    boxes: Tensor,
-    scores: Tensor,
-    gaussian: bool,
-    sigma: float,
-    iou_threshold: float,
-    score_threshold: float,
-) -> tuple[Tensor, Tensor]:
-    check_weights("scores", scores, _WHY)
-    return _twin(
-        boxes,
-        scores,
-        decay="gaussian" if gaussian else "linear",
-        sigma=sigma,
-        iou_threshold=iou_threshold,
-        score_threshold=score_threshold,
-    )
-
-
-_registration.run_elsewhere("s3fd::soft_nms", _elsewhere)

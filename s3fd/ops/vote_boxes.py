@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from s3fd.ops import _registration
-from s3fd.ops._checks import check_scored_boxes, check_weights, explain_weights
-from s3fd.ops.reference.vote_boxes import vote_boxes as _twin
+from s3fd.ops._checks import check_scored_boxes, explain_weights
 
 _WHY = "they weigh the boxes"
 
@@ -54,7 +53,7 @@ def vote_boxes(
             is negative, NaN or infinite.
         RuntimeError: meta tensors, as with any operator whose output's size depends on data.
 
-    On devices without a kernel of their own (all but the CPU and CUDA) it runs its PyTorch twin.
+    On devices without a kernel (all but the CPU and CUDA) it runs on the CPU, on copies.
 
     Example:
         >>> import torch
@@ -82,13 +81,3 @@ def _fake(
 ) -> tuple[Tensor, Tensor]:
     merged = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty((merged, 4)), scores.new_empty((merged,))
-
-
-def _elsewhere(
-    boxes: Tensor, scores: Tensor, iou_threshold: float, keep_single: bool
-) -> tuple[Tensor, Tensor]:
-    check_weights("scores", scores, _WHY)
-    return _twin(boxes, scores, iou_threshold, keep_single=keep_single)
-
-
-_registration.run_elsewhere("s3fd::vote_boxes", _elsewhere)

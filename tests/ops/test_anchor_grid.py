@@ -184,7 +184,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
         assert torch.equal(compiled(torch.empty(size, 2 * size)), expected)
 
 
-def test_devices_without_a_kernel_run_the_twin() -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu() -> None:
     arguments = SEVERAL_SHAPES.operator_arguments([(2, 3)] * 3)
     like = torch.empty(0)
     assert torch.equal(run_elsewhere(OPERATOR, like, *arguments), OPERATOR(like, *arguments))

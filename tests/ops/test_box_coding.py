@@ -277,7 +277,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
         )
 
 
-def test_devices_without_a_kernel_run_the_twin() -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu() -> None:
     anchors, boxes = random_boxes(2, 5), random_boxes(2, 5, seed=2)
     deltas, gradient = random_deltas(2, 5), random_deltas(2, 5, seed=9)
     calls: list[tuple[Any, tuple[Any, ...]]] = [

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from elsewhere import DEVICE, elsewhere
+from operator_calls import OperatorCalls, assert_same, with_gradients
 from torch import Tensor
 
-from s3fd.ops import AnchorGrid
+from s3fd import ops
+from s3fd.ops import AnchorGrid, reference
 
 GRID = AnchorGrid(strides=(16,), sizes=(16,))
 BOXES, SCORES = torch.rand(6, 4), torch.rand(6)
@@ -55,7 +58,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
 OF_ONE_TENSOR = {"anchors", "max_out_background"}
 
 
-def elsewhere(argument: Any) -> Any:
+def on_meta(argument: Any) -> Any:
     return [t.to("meta") for t in argument] if isinstance(argument, list) else argument.to("meta")
 
 
@@ -101,7 +104,7 @@ def test_no_operator_of_several_tensors_is_left_out():
 @pytest.mark.parametrize(("name", "position"), MIXED_CALLS)
 def test_every_operator_refuses_tensors_of_several_devices(call_kernel, name, position):
     arguments = list(CALLS[name])
-    arguments[position] = elsewhere(arguments[position])
+    arguments[position] = on_meta(arguments[position])
     with pytest.raises(RuntimeError, match="expected all tensors on one device"):
         call_kernel(name, *arguments)
 
@@ -109,7 +112,7 @@ def test_every_operator_refuses_tensors_of_several_devices(call_kernel, name, po
 @pytest.mark.parametrize(("name", "position"), MIXED_CALLS)
 def test_every_operator_refuses_tensors_beside_those_without_memory(name, position):
     arguments = list(CALLS[name])
-    arguments[position] = elsewhere(arguments[position])
+    arguments[position] = on_meta(arguments[position])
     with pytest.raises(RuntimeError, match="expected all tensors on one device"):
         getattr(torch.ops.s3fd, name)(*arguments)
 
@@ -147,3 +150,84 @@ def test_every_operator_refuses_tensors_beside_those_of_a_cuda_device(name, posi
 def test_maps_without_four_dimensions_are_refused_on_the_meta_device_too(call, shape):
     with pytest.raises(ValueError, match=r"expected maps \[B, C, H, W\], got \["):
         call(torch.empty(shape, device="meta"))
+
+
+def there(tensor: Tensor) -> Tensor:
+    return tensor.to(DEVICE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", OperatorCalls(9).calls)
+def test_every_operator_answers_on_a_device_without_kernels_and_float64(name, dtype):
+    expected = OperatorCalls(60, dtype=dtype).calls[name]()
+    with elsewhere():
+        answers = OperatorCalls(60, dtype=dtype, place=there).calls[name]()
+        assert all(answer.device.type == DEVICE for answer in answers)
+        assert_same(answers, expected)
+
+
+def test_integers_are_suppressed_on_a_device_without_float64():
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 3], [1, 0, 11, 10]])
+    scores, groups = torch.tensor([9, 8, 7]), torch.tensor([0, 0, 0])
+    with elsewhere():
+        few, *others = there(boxes), there(scores), there(groups)
+        assert ops.nms(few, others[0], 0.3).tolist() == [0, 1]  # an IoU of 3/10 does not exceed it
+        assert ops.nms(few, others[0].float(), 0.3, padded=True)[0].tolist() == [0, 1, -1]
+        assert ops.batched_nms(few, *others, 0.3).tolist() == [0, 1]
+        assert ops.batched_nms(few.float(), *others, 0.4).tolist() == [0, 1]
+        with pytest.raises(ValueError, match=r"scores: expected a tensor on lazy .* on cpu"):
+            ops.nms(few, scores, 0.3)
+
+
+def test_autocast_of_the_cpu_is_none_of_another_device():
+    rows = ROWS.bfloat16()
+    with elsewhere(), torch.autocast("cpu", torch.bfloat16):
+        coded = torch.ops.s3fd.encode_boxes(there(rows), there(rows), 0.1, 0.2)
+    assert coded.dtype == torch.bfloat16
+
+
+def test_a_wrong_argument_is_named_on_a_device_without_kernels():
+    with elsewhere():
+        with pytest.raises(ValueError, match="scores: expected finite numbers >= 0"):
+            ops.soft_nms(there(BOXES), there(-1 - SCORES))
+        with pytest.raises(ValueError, match=r"matched\[0\]: expected -2, -1 or an index .* got 9"):
+            ops.multibox_loss(
+                there(LOGITS), there(ROWS), there(BOXES), [there(BOXES)], there(MATCHED + 9)
+            )
+        with pytest.raises(RuntimeError, match="expected all tensors on one device"):
+            torch.ops.s3fd.nms(there(BOXES), SCORES, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("twin", "tensors"),
+    [
+        (reference.encode_boxes, (BOXES, BOXES + 1)),
+        (reference.decode_boxes, (BOXES, BOXES + 1)),
+        (reference.max_out_background, (MAPS,)),
+        (reference.l2_normalize, (MAPS, torch.ones(3))),
+    ],
+)
+def test_twins_with_a_gradient_need_no_float64(twin, tensors):
+    expected = with_gradients(twin, *tensors)
+    with elsewhere():
+        assert_same(with_gradients(twin, *map(there, tensors)), expected)
+
+
+def test_the_twin_of_the_loss_needs_no_float64():
+    boxes, matched = BOXES + torch.tensor([0.0, 0, 2, 2]), torch.tensor([[3, -1, -1, 0, -1, -2]])
+
+    def losses(place: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        others = place(boxes), [place(boxes)], place(matched)
+        return with_gradients(
+            lambda *maps: reference.multibox_loss(*maps, *others, negative_ratio=0.5),
+            *map(place, (LOGITS, ROWS)),
+        )
+
+    expected = losses(lambda tensor: tensor)
+    with elsewhere():
+        assert_same(losses(there), expected)
+
+
+def test_tensors_that_no_kernel_takes_are_refused_by_the_raw_operator():
+    with pytest.raises(RuntimeError, match=r"s3fd::nms: expected dense tensors .*to_dense"):
+        torch.ops.s3fd.nms(BOXES.to_sparse(), SCORES.to_sparse(), 0.5)

@@ -210,7 +210,7 @@ def test_opcheck(which: int) -> None:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_devices_without_a_kernel_run_the_twin(which: int) -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu(which: int) -> None:
     operator = [torch.ops.s3fd.match_anchors, torch.ops.s3fd.match_grid][which].default
     arguments = operator_arguments()[which]
     assert torch.equal(run_elsewhere(operator, *arguments), operator(*arguments))

@@ -158,7 +158,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
         assert torch.equal(compiled(logits), max_out_background(logits) * 2)
 
 
-def test_devices_without_a_kernel_run_the_twin() -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu() -> None:
     logits = torch.randn(2, 4, 3, 5)
     assert torch.equal(run_elsewhere(OPERATOR, logits), max_out_background(logits))
     gradient = torch.randn(2, 2, 3, 5)

@@ -208,7 +208,7 @@ def test_opcheck(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_devices_without_a_kernel_run_the_twin(dtype: torch.dtype) -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu(dtype: torch.dtype) -> None:
     arguments = operator_arguments(dtype)
     torch.testing.assert_close(run_elsewhere(OPERATOR, *arguments), OPERATOR(*arguments))
     arguments = backward_arguments(dtype)

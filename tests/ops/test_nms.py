@@ -294,7 +294,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
             assert torch.equal(compiled(boxes, scores), best(boxes, scores))
 
 
-def test_devices_without_a_kernel_run_the_twin() -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu() -> None:
     boxes, scores = make(clustered, LARGE)
     groups = torch.arange(LARGE) % 3
     assert torch.equal(run_elsewhere(OPERATOR, boxes, scores, 0.5), nms(boxes, scores, 0.5))

@@ -236,7 +236,7 @@ def test_compiles_into_one_graph_for_any_size() -> None:
             assert torch.equal(compiled(boxes, scores), best(boxes, scores))
 
 
-def test_devices_without_a_kernel_run_the_twin() -> None:
+def test_devices_without_a_kernel_run_that_of_the_cpu() -> None:
     boxes, scores = with_weights(make(clustered, 60))
     expected = soft_nms(boxes, scores, decay="linear")
     found = run_elsewhere(OPERATOR, boxes, scores, False, 0.5, 0.3, 0.001)

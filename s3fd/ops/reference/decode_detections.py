@@ -32,51 +32,14 @@ def decode_detections(
     return_indices: bool = False,
 ) -> tuple[Tensor, ...]:  # [N, 4], [N], int64 [B + 1]; padded: see below; perhaps two int64 [N]
     """Joins the levels, and decodes image by image what passes the threshold."""
-    results = decode_above_margin(
-        logits,
-        deltas,
-        grid,
-        score_to_margin(score_threshold),
-        iou_threshold,
-        candidates,
-        keep,
-        image_sizes,
-        variances,
-        padded,
-        1 if classes is None else classes,
-        activation == "sigmoid",
-    )
-    return wanted_results(results, classes is not None, return_indices)
-
-
-def wanted_results(
-    results: tuple[Tensor, ...], wants_labels: bool, wants_indices: bool
-) -> tuple[Tensor, ...]:
-    """Of boxes, scores, splits, labels and indices those that were asked for."""
-    labels = results[3:4] if wants_labels else ()
-    return *results[:3], *labels, *(results[4:] if wants_indices else ())
-
-
-def decode_above_margin(
-    logits: Sequence[Tensor],  # of each level [B, S * (k + C), H, W]
-    deltas: Sequence[Tensor],  # of each level [B, S * 4, H, W]
-    grid: GridDescription,
-    lowest_margin: float,
-    iou_threshold: float,
-    candidates: int,
-    keep: int,
-    image_sizes: Sequence[tuple[int, int]] | None,
-    variances: tuple[float, float],
-    padded: bool = False,
-    classes: int = 1,
-    sigmoid: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # [N, 4], [N], int64 [B + 1], [N], [N]
-    """All results, with the threshold given as the logit of the score."""
     assert len(logits) == len(deltas) == grid.num_levels
 
+    num_classes = 1 if classes is None else classes
     margins = torch.cat(
         [
-            _by_anchor(level, classes) if sigmoid else _margins(level, backgrounds, classes)
+            _by_anchor(level, num_classes)
+            if activation == "sigmoid"
+            else _margins(level, backgrounds, num_classes)
             for level, backgrounds in zip(logits, grid.num_backgrounds, strict=True)
         ],
         1,
@@ -85,7 +48,7 @@ def decode_above_margin(
     feature_sizes = [(level.shape[2], level.shape[3]) for level in logits]
     anchors = list_anchors(grid, feature_sizes, margins.device)  # [A, 4]
     assert margins.shape[1] == joined.shape[1] == len(anchors), "maps of another grid"
-    lowest = margins.new_tensor(lowest_margin)
+    lowest = margins.new_tensor(score_to_margin(score_threshold))
 
     images = []
     for image, of_image in enumerate(margins):
@@ -101,7 +64,16 @@ def decode_above_margin(
         kept = batched_nms(box[best], margin[best], label[best], iou_threshold)  # [K]
         best = best[kept[:keep]]
         images.append((box[best], margin[best].sigmoid(), label[best], anchor[best]))
-    return _pad(images, keep, margins) if padded else _join(images, margins)
+    results = _pad(images, keep, margins) if padded else _join(images, margins)
+    return wanted_results(results, classes is not None, return_indices)
+
+
+def wanted_results(
+    results: tuple[Tensor, ...], wants_labels: bool, wants_indices: bool
+) -> tuple[Tensor, ...]:
+    """Of boxes, scores, splits, labels and indices those that were asked for."""
+    labels = results[3:4] if wants_labels else ()
+    return *results[:3], *labels, *(results[4:] if wants_indices else ())
 
 
 def _join(

@@ -153,8 +153,9 @@ def mined_counts(matched: Tensor, negative_ratio: float) -> Tensor:  # [B, A] ->
 
     No ratio wants more than all anchors, so that infinity times nothing stays nothing.
     """
-    wanted = (matched >= 0).sum(dim=1).double() * min(negative_ratio, matched.shape[1])  # [B]
-    return wanted.long().minimum((matched == -1).sum(dim=1))
+    positives = (matched >= 0).sum(dim=1).cpu()  # [B]; not every device has float64
+    wanted = positives.double() * min(negative_ratio, matched.shape[1])  # [B]
+    return wanted.long().to(matched.device).minimum((matched == -1).sum(dim=1))
 
 
 @torch.no_grad()
