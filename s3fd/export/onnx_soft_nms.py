@@ -79,7 +79,10 @@ def _turn(
         least = constant(op, iou_threshold, np.float64)
         overlaps = op.GreaterOrEqual(op.Cast(iou, to=TensorProto.DOUBLE), least)
         factor = op.Where(overlaps, op.Sub(one, iou), one)
-    fallen = op.Mul(fallen, op.Cast(factor, to=TensorProto.DOUBLE))
+    # What came out stays out: times a factor of 0 its score would be -0, which reaches a threshold.
+    came_out = op.Less(fallen, constant(op, 0, np.float64))
+    left = op.Mul(fallen, op.Cast(factor, to=TensorProto.DOUBLE))
+    fallen = op.Where(came_out, fallen, left)
     rows = op.Concat(
         *(op.Unsqueeze(values, integers(op, 0)) for values in (
             _put(op, fallen, best, constant(op, [_OUT], np.float64)),

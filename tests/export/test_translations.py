@@ -70,20 +70,23 @@ def test_a_model_that_calls_the_operators_is_exported_with_free_sizes(tmp_path, 
 class SoftlySuppressed(nn.Module):
     """What soft-NMS leaves of rows ``(x1, y1, x2, y2, score)``, in both of its forms."""
 
+    def __init__(self, sigma=0.3, least=(0.001, 0.1)):
+        super().__init__()
+        self.sigma, self.least = sigma, least
+
     def forward(self, rows):
         boxes, scores = rows[:, :4], rows[:, 4]
+        gaussian, linear = self.least
         return (
-            *ops.soft_nms(boxes, scores, sigma=0.3),
-            *ops.soft_nms(boxes, scores, decay="linear", iou_threshold=0.3, score_threshold=0.1),
+            *ops.soft_nms(boxes, scores, sigma=self.sigma, score_threshold=gaussian),
+            *ops.soft_nms(boxes, scores, decay="linear", iou_threshold=0.3, score_threshold=linear),
         )
 
 
-@pytest.fixture(scope="module")
-def softly_suppressed(tmp_path_factory):
+def exported_suppression(model, file):
     """The exported model, run by ONNX Runtime."""
-    file = tmp_path_factory.mktemp("onnx") / "soft.onnx"
     torch.onnx.export(
-        SoftlySuppressed(),
+        model,
         (random_rows(50, seed=0),),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
@@ -93,6 +96,11 @@ def softly_suppressed(tmp_path_factory):
     ).save(file)
     session = onnxruntime.InferenceSession(file)
     return lambda rows: session.run(None, {session.get_inputs()[0].name: rows.numpy()})
+
+
+@pytest.fixture(scope="module")
+def softly_suppressed(tmp_path_factory):
+    return exported_suppression(SoftlySuppressed(), tmp_path_factory.mktemp("onnx") / "soft.onnx")
 
 
 def random_rows(count, seed):
@@ -126,3 +134,14 @@ def test_nothing_passes_the_exported_loop_whose_scores_are_low(softly_suppressed
     rows = random_rows(40, seed=3)
     rows[:, 4] = 0.0005
     assert all(len(value) == 0 for value in softly_suppressed(rows))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_a_box_comes_out_of_the_exported_loop_once_though_its_like_fall_to_nothing(tmp_path):
+    """Twins fall to exactly 0, which a threshold of 0 still lets out."""
+    rows = torch.tensor([[0.0, 0, 10, 10, 0.9], [0, 0, 10, 10, 0.8], [50, 50, 60, 60, 0.5]])
+    model = SoftlySuppressed(sigma=0.005, least=(0.0, 0.0))
+    found = exported_suppression(model, tmp_path / "soft.onnx")(rows)
+    for one, other in zip(found, model(rows), strict=True):
+        np.testing.assert_array_equal(one, other.numpy())
+    assert found[2].tolist() == [0, 2, 1]
