@@ -19,12 +19,12 @@ _MOST = 120
 
 
 def large_faces(
-    photos: Sequence[AnnotatedImage], size: int
-) -> Iterator[tuple[UInt8Array, NDArray[np.float32]]]:
-    """Squares with a face of about `size` pixels, and its box ``[4]`` in each.
+    photos: Sequence[AnnotatedImage],
+) -> Iterator[list[tuple[UInt8Array, NDArray[np.float32]]]]:
+    """For each of some faces squares with it, one for each of `SIZES`, and its box ``[4]`` in them.
 
-    The faces are the same for every size: those that lie in their photos with room for the smallest
-    one of `SIZES`, evenly out of all of them.
+    The faces are those that lie in their photos with room for the smallest size, evenly out of all
+    of them.
     """
     least = min(SIZES) / SIDE
     faces = [
@@ -35,7 +35,8 @@ def large_faces(
     ]
     for number in np.linspace(0, len(faces) - 1, min(_MOST, len(faces))).round().astype(int):
         photo, box = faces[number]
-        yield _cut(read_image(photo.path), box, _side(box) * SIDE / size)
+        rgb = read_image(photo.path)
+        yield [_cut(rgb, box, _side(box) * SIDE / size) for size in SIZES]
 
 
 def _side(box: NDArray[np.float32]) -> float:

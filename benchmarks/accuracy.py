@@ -29,7 +29,7 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line, positive
-from benchmarks._card import check_card, write_card
+from benchmarks._card import check_card, table, write_card
 from benchmarks._measure import machine
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
@@ -127,13 +127,10 @@ def compare(peers: Sequence[Peer], photos: Sequence[AnnotatedImage]) -> None:
 def lines(peers: Sequence[Peer], photos: Sequence[AnnotatedImage], options: str) -> Iterator[str]:
     """The table, and how it was made."""
     faces = sum(len(photo.boxes) for photo in photos)
-    yield "| detector | weights | AP at IoU 0.5 | AP at IoU 0.6 | ms a photo |"
-    yield "|---|---:|---:|---:|---:|"
-    for peer in peers:
-        found = [detections.numpy() for detections in peer.found]
-        precisions = " | ".join(f"{_precision(found, photos, iou):.3f}" for iou in (0.5, 0.6))
-        cells = f"{peer.size / 1e6:.1f} MB | {precisions} | {1000 * median(peer.seconds):.0f}"
-        yield f"| {peer.name} | {cells} |"
+    yield from table(
+        ("detector", "weights", "AP at IoU 0.5", "AP at IoU 0.6", "ms a photo"),
+        (_row(peer, photos) for peer in peers),
+    )
     yield ""
     sizes = [faces.image_size for faces in peers[0].found]
     height, width = (median(sides) for sides in zip(*sizes, strict=True))
@@ -141,6 +138,13 @@ def lines(peers: Sequence[Peer], photos: Sequence[AnnotatedImage], options: str)
     yield f"float32 on one thread of {machine(torch.device('cpu'))['cpu']}, decoding not included,"
     yield f"medians of times and sizes, {width:.0f} x {height:.0f} px:"
     yield f"`python benchmarks/accuracy.py {options}`."
+
+
+def _row(peer: Peer, photos: Sequence[AnnotatedImage]) -> list[str]:
+    found = [detections.numpy() for detections in peer.found]
+    precisions = [f"{_precision(found, photos, iou):.3f}" for iou in (0.5, 0.6)]
+    size, milliseconds = f"{peer.size / 1e6:.1f} MB", f"{1000 * median(peer.seconds):.0f}"
+    return [peer.name, size, *precisions, milliseconds]
 
 
 def _precision(
@@ -166,10 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     compare(peers, photos)
-    table = list(lines(peers, photos, _repeated(options)))
-    print("\n".join(table))
+    shown = list(lines(peers, photos, _repeated(options)))
+    print("\n".join(shown))
     if options.readme is not None:
-        write_card(options.readme, ["", *table, ""])
+        write_card(options.readme, ["", *shown, ""])
     return 0
 
 

@@ -24,10 +24,10 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import check_card, write_card
+from benchmarks._card import check_card, table, write_card
 from benchmarks._hardships import HARDSHIPS, Find
+from benchmarks._sets import Measured, hard_photos, sets_of
 from benchmarks.accuracy import Peer, add_peers, peers_of
-from benchmarks.weights_report import Measured, hard_photos, sets_of, table
 from s3fd import Detections
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import MAX_SIZE
@@ -73,14 +73,14 @@ def trials(folder: Path, names: Sequence[str]) -> Iterator[Trial]:
     Raises:
         ValueError: there is no set of such a name.
     """
-    photos = sets_of(read_photos(folder, "val").photos)
-    sets = {name: each for name, each in photos.items() if any(len(p.boxes) for p in each)}
+    photos = read_photos(folder, "val").photos
+    sets = {name: s for name, s in sets_of(photos).items() if any(len(p.boxes) for p in s)}
     for name in names or sets:
         if name not in sets:
             raise ValueError(f"--sets: expected some of {', '.join(sets)}, got {name}")
         for scale in _SCALES:
             yield Trial(f"`{name}`, {scale:g} x", sets[name], scale)
-    hard = hard_photos(folder)
+    hard = hard_photos(photos)
     for hardship in HARDSHIPS if hard else ():
         yield Trial(hardship.name, hard, hardship=hardship.name)
 

@@ -3,8 +3,8 @@
     python benchmarks/small_faces.py --photos DIR --set crowd --page docs/detector.md \\
         --plot docs/images/light-small-faces.png
 
-Each setting looks at the same held-out photos, the split ``val`` of DIR whose names begin with the
-set's. Time is that of the processor, in all threads, reading not included.
+Each setting looks at the same held-out photos: a set of the split ``val`` of DIR, whose names have
+its own before the first "-". Time is that of the processor, in all threads, reading not included.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import check_card, write_card
+from benchmarks._card import check_card, table, write_card
 from benchmarks._measure import machine
 from benchmarks._outputs import plot_file, write_figure
-from benchmarks.weights_report import table
+from benchmarks._sets import sets_of
 from s3fd import FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import SCORE_THRESHOLD
@@ -120,11 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_card(options.page)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    photos = [
-        photo
-        for photo in read_photos(options.photos, "val").photos
-        if photo.path.name.startswith(f"{options.set}-")
-    ]
+    photos = sets_of(read_photos(options.photos, "val").photos).get(options.set)
     if not photos:
         print(
             f"error: no held-out photo of {options.photos} is called {options.set}-…",
@@ -150,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line("small_faces", __doc__)
     parser.add_argument("--weights", default="light", help="a name or a file (default: light)")
     parser.add_argument("--photos", type=Path, required=True, help="labelled photos, split val")
-    parser.add_argument("--set", default="crowd", help="what their names begin with")
+    parser.add_argument("--set", default="crowd", help="which of them (default: crowd)")
     parser.add_argument(
         "--min-face", type=float, nargs="+", default=[32.0, 24.0, 16.0, 12.0, 8.0, 6.0]
     )

@@ -17,9 +17,8 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,74 +31,29 @@ if __package__ in (None, ""):
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._arguments import command_line
-from benchmarks._card import check_card, write_card
+from benchmarks._card import check_card, table, write_card
 from benchmarks._hardships import HARDSHIPS
 from benchmarks._large_faces import SIDE, SIZES, large_faces
 from benchmarks._measure import machine
 from benchmarks._outputs import output_file, plot_file, write_figure
 from benchmarks._pages import pages, pages_of_shapes
+from benchmarks._sets import EDGES, HARD, Measured, hard_photos, sets_of
 from benchmarks._trials import draw_trials
 from s3fd import Detections, FaceDetector
 from s3fd.data import AnnotatedImage, read_photos
 from s3fd.defaults import MAX_SIZE, SCORE_THRESHOLD
-from s3fd.evaluation import (
-    PrecisionRecall,
-    average_precision,
-    average_precision_by_size,
-    evaluate_detector,
-)
+from s3fd.evaluation import average_precision, evaluate_detector
 from s3fd.evaluation.calibration import calibration_error, reliability
 from s3fd.evaluation.photos import LOWEST_SCORE
 from s3fd.files import write_picture
 from s3fd.images import Size, UInt8Array
 from s3fd.images.resize import resized
 from s3fd.models import load_checkpoint, pretrained_path
-from s3fd.overlaps import areas
 
 _FDDB = "FDDB"
-EDGES = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
-_HARD = 5  # photos of which one goes through all that photos go through
 _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _PAGES = 100
 _FEWEST = 20  # detections that a point of the plot stands for
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The detections of a set of photos that were shown at some scale.
-
-    Attributes:
-        name: of the set.
-        scale: of the photos that the detector saw; boxes are in pixels of the photos themselves.
-        photos: with their labels.
-        found: for each photo boxes ``[D_i, 4]`` and scores ``[D_i]``.
-    """
-
-    name: str
-    scale: float
-    photos: Sequence[AnnotatedImage]
-    found: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-    @cached_property
-    def curve(self) -> PrecisionRecall:
-        """At an IoU of 0.5."""
-        return self.at_iou(0.5)
-
-    def at_iou(self, iou_threshold: float) -> PrecisionRecall:
-        """Of all faces from 8 px on; smaller ones are ignored, since the labels hardly know any."""
-        boxes, ignore = zip(*map(_from_8_px, self.photos), strict=True)
-        return average_precision(self.found, boxes, ignore=ignore, iou_threshold=iou_threshold)
-
-    def by_size(self) -> list[PrecisionRecall]:
-        """One curve for each range of `EDGES`."""
-        boxes = [photo.boxes for photo in self.photos]
-        ignore = [photo.ignore for photo in self.photos]
-        return average_precision_by_size(self.found, boxes, EDGES, ignore=ignore)
-
-
-def _from_8_px(photo: AnnotatedImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    small = np.sqrt(areas(photo.boxes)) < EDGES[0]
-    return photo.boxes[~small], np.concatenate([photo.ignore, photo.boxes[small]])
 
 
 def measure(
@@ -158,26 +112,19 @@ def measure_large_faces(
     detector: FaceDetector, photos: Sequence[AnnotatedImage]
 ) -> Iterator[tuple[int, int, float]]:
     """For each size of faces that fill their picture their number, and the share that is found."""
-    for size in SIZES if photos else ():
-        _say(f"faces of {size} px")
-        found, boxes = [], []
-        for picture, box in large_faces(photos, size):
-            found.append(detector(picture).numpy())
-            boxes.append(box[None])
-        if boxes:
-            yield size, len(boxes), average_precision(found, boxes).at(SCORE_THRESHOLD).recall
+    if photos:
+        _say("large faces")
+    found = [
+        [(detector(cut).numpy(), box[None]) for cut, box in cuts] for cuts in large_faces(photos)
+    ]
+    by_size = zip(*found, strict=True)  # which is nothing where there is no such face
+    for size, answers in zip(SIZES, by_size, strict=False):
+        faces, boxes = zip(*answers, strict=True)
+        yield size, len(boxes), average_precision(faces, boxes).at(SCORE_THRESHOLD).recall
 
 
 def _times(scale: float, picture: UInt8Array) -> Size:
     return round(picture.shape[0] * scale), round(picture.shape[1] * scale)
-
-
-def sets_of(photos: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
-    """Photos by what their names begin with, in alphabetical order."""
-    sets: dict[str, list[AnnotatedImage]] = {}
-    for photo in photos:
-        sets.setdefault(photo.path.name.partition("-")[0], []).append(photo)
-    return dict(sorted(sets.items()))
 
 
 def milliseconds(detector: FaceDetector, size: tuple[int, int], repeats: int = 30) -> float:
@@ -190,14 +137,6 @@ def milliseconds(detector: FaceDetector, size: tuple[int, int], repeats: int = 3
         detector(image)
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[3:])
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table in Markdown."""
-    yield f"| {' | '.join(columns)} |"
-    yield f"|---|{'---:|' * (len(columns) - 1)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
 
 
 def figures(
@@ -241,7 +180,7 @@ def figures(
     yield from table(("set", "scale", *ranges), map(_size_row, measured))
     yield ""
     if hard:
-        yield f"Every {_HARD}th of the labelled photos without those of crowds, as photos get hard:"
+        yield f"Every {HARD}th of the labelled photos without those of crowds, as photos get hard:"
         yield ""
         yield from table(
             ("photos", "number", "faces", "AP at IoU 0.5", "at 0.6", "precision", "recall"),
@@ -359,9 +298,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     weights = options.weights or pretrained_path("light")
     detector = FaceDetector(load_checkpoint(weights))
-    measured = list(_all(detector, options))
+    photos = [] if options.photos is None else read_photos(options.photos, "val").photos
+    measured = list(_all(detector, options, photos))
     together = _pooled(_held_out(measured))
-    hard = list(measure_hardships(detector, hard_photos(options.photos)))
+    hard = list(measure_hardships(detector, hard_photos(photos)))
     large = list(measure_large_faces(detector, together.photos if together else ()))
     lines = figures(measured, together, hard, large, detector)
     write_card(card, lines)
@@ -372,21 +312,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _all(detector: FaceDetector, options: argparse.Namespace) -> Iterator[Measured]:
+def _all(
+    detector: FaceDetector, options: argparse.Namespace, photos: Sequence[AnnotatedImage]
+) -> Iterator[Measured]:
     if options.fddb is not None:
         _say(_FDDB)
         yield measure(detector, _FDDB, read_photos(options.fddb).photos)
-    if options.photos is not None:
-        for name, photos in sets_of(read_photos(options.photos, "val").photos).items():
-            for scale in options.scales:
-                _say(f"{name} at {scale:g}")
-                yield measure(detector, name, photos, scale)
-
-
-def hard_photos(folder: Path | None) -> list[AnnotatedImage]:
-    """Those that go through all that photos go through; none without a folder."""
-    photos = [] if folder is None else read_photos(folder, "val").photos
-    return [photo for photo in photos if not photo.path.name.startswith("crowd-")][::_HARD]
+    for name, of_set in sets_of(photos).items():
+        for scale in options.scales:
+            _say(f"{name} at {scale:g}")
+            yield measure(detector, name, of_set, scale)
 
 
 def _say(name: str) -> None:

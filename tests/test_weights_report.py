@@ -81,6 +81,18 @@ def test_pages_of_shapes_follow_from_their_seed_and_are_few_and_many():
 LARGE = runpy.run_path(str(RUN.with_name("_large_faces.py")))
 
 
+def test_a_photo_is_read_once_for_all_sizes_of_its_face(tmp_path, monkeypatch):
+    read = []
+    pixels = np.zeros((400, 500, 3), np.uint8)
+    monkeypatch.setitem(
+        LARGE["large_faces"].__globals__, "read_image", lambda path: read.append(path) or pixels
+    )
+    box = np.array([[10, 0, 110, 144]], np.float32)
+    photo = LARGE["AnnotatedImage"](tmp_path / "a.png", 500, 400, box)
+    (cuts,) = LARGE["large_faces"]([photo])
+    assert (len(cuts), read) == (4, [tmp_path / "a.png"])
+
+
 def test_a_large_face_is_cut_out_with_its_box_and_enlarged(tmp_path):
     """A bright face in the corner of a photo, 100 wide and 144 high: 120 px."""
     pixels = np.zeros((400, 500, 3), np.uint8)
@@ -88,8 +100,8 @@ def test_a_large_face_is_cut_out_with_its_box_and_enlarged(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     boxes = np.array([[10, 0, 110, 144], [300, 300, 350, 350]], np.float32)  # the second is small
     photo = LARGE["AnnotatedImage"](tmp_path / "a.png", 500, 400, boxes)
-    for size in LARGE["SIZES"]:
-        ((picture, box),) = LARGE["large_faces"]([photo], size)
+    (cuts,) = LARGE["large_faces"]([photo])
+    for size, (picture, box) in zip(LARGE["SIZES"], cuts, strict=True):
         assert picture.shape == (1024, 1024, 3)
         scale = size / 120
         # The square is moved into the photo, whose corner it then has.
