@@ -105,9 +105,8 @@ class PrecisionRecall:
         """
         if self.faces == 0:
             return math.nan
-        envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
-        steps = np.diff(self.true_positives, prepend=0)
-        return float(np.sum(steps * envelope) / self.faces)
+        # Over counts of faces, which unlike recall are exact.
+        return voc_average_precision(self.true_positives, self.precision) / self.faces
 
     def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The score of each detection ``[D]``, falling, and whether it found a face ``[D]``.

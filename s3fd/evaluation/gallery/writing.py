@@ -17,7 +17,7 @@ from s3fd.evaluation.gallery.page import Box, Card, Section, render_page
 from s3fd.evaluation.matching import FALSE_POSITIVE
 from s3fd.files import whole_file
 
-__all__ = ["JudgedPhoto", "write_gallery"]
+__all__ = ["write_gallery"]
 
 _MISSED = {
     "low": "found below the threshold",
