@@ -80,7 +80,7 @@ def read_pascal_voc_predictions(
             raise ValueError(f"{path}:{number}: expected finite numbers, got {shortened(line)}")
         rows.setdefault(short.name(photo, f"{path}:{number}"), []).append(values)
     predictions = {}
-    for name, found in rows.items():
-        table = np.array(found, np.float64)
+    for name, lines in rows.items():
+        table = np.array(lines, np.float64)
         predictions[name] = (table[:, 1:], table[:, 0])
     return in_order(predictions, names, str(path))
