@@ -144,7 +144,7 @@ def _kept(op: Any, boxes: Any, margins: Any, iou_threshold: float, keep: int) ->
         boxes,
         margins,
         integers(op, keep),
-        constant(op, [iou_threshold], np.float32),
+        _iou_above(op, iou_threshold),
         constant(op, [_LOWEST], np.float32),  # which leaves out what does not pass
     )  # [N', 3]: image, class, candidate
     where = op.Gather(chosen, integers(op, 0, 2), axis=1)  # [N', 2]
@@ -182,38 +182,63 @@ def pad_detections(op: Any, found: Found, keep: int, *integers_of: Any) -> tuple
 
 def nms(op: Any, boxes: Any, scores: Any, iou_threshold: float, keep: Any | None = None) -> Any:
     """`s3fd.ops.nms`: int64 ``[K]``. Computed in float32; scores that are NaN are undefined."""
-    scores = op.Cast(scores, to=TensorProto.FLOAT)
-    chosen = op.NonMaxSuppression(
-        op.Unsqueeze(proper_boxes(op, boxes), integers(op, 0)),
-        op.Unsqueeze(scores, integers(op, 0, 1)),
-        length(op, scores, 0) if keep is None else keep,
-        constant(op, [iou_threshold], np.float32),
-    )
-    return op.Gather(chosen, constant(op, 2, np.int64), axis=1)
+    order, ranks = _ranked(op, scores)
+    by_group = op.Unsqueeze(ranks, integers(op, 0))  # [1, N]
+    return _kept_of_ranked(op, boxes, order, by_group, iou_threshold, keep)
 
 
 def batched_nms(op: Any, boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> Any:
     """`s3fd.ops.batched_nms`: int64 ``[K]``, as `nms`. Groups times boxes are compared with 0."""
-    scores = op.Cast(scores, to=TensorProto.FLOAT)
-    count = length(op, scores, 0)
-    _, order = op.TopK(scores, count, axis=0)  # [N]
+    order, ranks = _ranked(op, scores)
     distinct, _, numbers, _ = op.Unique(groups)  # [G], [N]
     every = op.Unsqueeze(_count_up(op, length(op, distinct, 0)), integers(op, 1))  # [G, 1]
     is_of_group = op.Equal(op.Gather(numbers, order), every)  # [G, N]
-    # Ranks stand for scores, among which there may be infinities, so that 0 is for no member.
-    ranks = op.Cast(op.Sub(count, _count_up(op, count)), to=TensorProto.FLOAT)  # [N]: N to 1
     by_group = op.Where(is_of_group, ranks, constant(op, 0, np.float32))
+    return _kept_of_ranked(op, boxes, order, by_group, iou_threshold)
+
+
+def _ranked(op: Any, scores: Any) -> tuple[Any, Any]:  # [N] -> int64 [N], float32 [N]
+    """Where the scores stand by falling score, and ranks in their place, from N to 1.
+
+    Among scores there may be infinities, which no threshold lets pass; a rank of 0 is no member's.
+    """
+    count = length(op, scores, 0)
+    _, order = op.TopK(op.Cast(scores, to=TensorProto.FLOAT), count, axis=0)
+    return order, op.Cast(op.Sub(count, _count_up(op, count)), to=TensorProto.FLOAT)
+
+
+def _kept_of_ranked(
+    op: Any,
+    boxes: Any,  # [N, 4]
+    order: Any,  # int64 [N]
+    by_group: Any,  # float32 [G, N]: ranks of the members of each group
+    iou_threshold: float,
+    keep: Any | None = None,
+) -> Any:  # int64 [K]
+    """What stays in its group, by falling score: runtimes give it in orders of their own."""
+    count = length(op, order, 0)
     chosen = op.NonMaxSuppression(
         op.Unsqueeze(op.Gather(proper_boxes(op, boxes), order), integers(op, 0)),
         op.Unsqueeze(by_group, integers(op, 0)),
-        count,
-        constant(op, [iou_threshold], np.float32),
+        count if keep is None else keep,
+        _iou_above(op, iou_threshold),
         constant(op, [0.5], np.float32),
     )
     positions = op.Gather(chosen, integers(op, 2), axis=1)  # [K, 1]
     ones = op.Expand(integers(op, 1), length(op, chosen, 0))
     marks = op.ScatterND(op.Expand(integers(op, 0), count), positions, ones)  # [N]
     return op.Gather(order, op.Squeeze(op.NonZero(marks), integers(op, 0)))
+
+
+def _iou_above(op: Any, threshold: float) -> Any:  # float32 [1]
+    """The largest float32 that is not above the threshold: an IoU exceeds either or neither.
+
+    Operators compare with the threshold itself, 0.3, and not with the float32 next to it.
+    """
+    rounded = np.float32(threshold)
+    if float(rounded) > threshold:
+        rounded = np.nextafter(rounded, np.float32(-math.inf))
+    return constant(op, [rounded], np.float32)
 
 
 def proper_boxes(op: Any, boxes: Any) -> Any:  # [N, 4] -> float32 [N, 4]

@@ -10,6 +10,7 @@ from onnx_decoding import CELLS, GRID, assert_same, decode, run
 from s3fd import ops
 from s3fd.export import onnx_operators
 from s3fd.export.onnx_operators import constant
+from s3fd.ops import AnchorGrid
 
 
 def random_maps(batch, seed, cells=CELLS):
@@ -112,6 +113,39 @@ def test_suppression_keeps_what_the_operator_keeps(count, iou_threshold):
     scores = (scores * 20).round()  # ties
     (kept,) = run(lambda g, b, s: onnx_operators.nms(g, b, s, iou_threshold), boxes, scores)
     assert torch.equal(kept, ops.nms(boxes, scores, iou_threshold))
+
+
+# Of these float32 holds one, is above two and below the others.
+EXACT_IOUS = [(0.5, 5), (0.3, 3), (0.6, 6), (0.7, 7), (0.1, 1)]
+
+
+@pytest.mark.parametrize(("iou_threshold", "height"), EXACT_IOUS)
+def test_an_iou_of_exactly_the_threshold_is_decided_as_by_the_operator(iou_threshold, height):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, height]])
+    scores, groups = torch.tensor([2.0, 1]), torch.tensor([0, 0])
+    expected = ops.nms(boxes, scores, iou_threshold)
+    (kept,) = run(lambda g, b, s: onnx_operators.nms(g, b, s, iou_threshold), boxes, scores)
+    assert torch.equal(kept, expected)
+    (kept,) = run(
+        lambda g, *inputs: onnx_operators.batched_nms(g, *inputs, iou_threshold),
+        *(boxes, scores, groups),
+    )
+    assert torch.equal(kept, expected)
+
+
+@pytest.mark.parametrize(("iou_threshold", "height"), EXACT_IOUS)
+def test_decoding_decides_of_an_iou_of_exactly_the_threshold_as_the_operator(iou_threshold, height):
+    grid = AnchorGrid(strides=(16,), sizes=(((10, 10), (10, height)),))
+    maps = [torch.tensor([0.0, 2, 0, 1]).view(1, 4, 1, 1)], [torch.zeros(1, 8, 1, 1)]
+    expected = ops.decode_detections(*maps, grid, iou_threshold=iou_threshold)
+    assert_same(decode(*maps, grid=grid, iou_threshold=iou_threshold), expected)
+
+
+def test_scores_below_zero_and_infinite_ones_are_suppressed_like_others():
+    boxes, _ = random_boxes(6, seed=5)
+    scores = torch.tensor([-math.inf, -3, math.inf, -1, -math.inf, 2])
+    (kept,) = run(lambda g, b, s: onnx_operators.nms(g, b, s, 0.9), boxes, scores)
+    assert kept.tolist() == ops.nms(boxes, scores, 0.9).tolist() == [2, 5, 3, 1, 0, 4]
 
 
 def test_degenerate_boxes_suppress_nothing():
