@@ -74,10 +74,11 @@ def export_onnx(
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     check_choice("input_type", input_type, get_args(InputType))
     check_choice("precision", precision, get_args(FilePrecision))
-    model = inference_copy(model).cpu()
-    if precision == "float16":
-        model.half()
-    network = _exported_network(model).graph
+    with torch.device("cpu"):  # whatever torch's default is
+        model = inference_copy(model).cpu()
+        if precision == "float16":
+            model.half()
+        network = _exported_network(model).graph
     suppression = Suppression(score_to_margin(score_threshold), iou_threshold, _CANDIDATES, _KEEP)
     before, after = Graph("before/"), Graph("after/")
     x = _preprocess(before, model)

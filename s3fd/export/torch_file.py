@@ -89,10 +89,11 @@ def export_torch(
     check_number("iou_threshold", iou_threshold, minimum=0, maximum=1)
     choices = [choice for choice in get_args(Precision) if choice != "auto"]
     check_choice("precision", precision, choices, "since a file goes to other machines")
-    model = inference_copy(model).cpu()
-    model.to(getattr(torch, precision))
-    detector = WholeDetector(model, score_threshold, iou_threshold).eval()
-    example = torch.zeros((batch_size, height, width, 3), dtype=torch.uint8)
-    program = torch.export.export(detector, (example,))
+    with torch.device("cpu"):  # whatever torch's default is
+        model = inference_copy(model).cpu()
+        model.to(getattr(torch, precision))
+        detector = WholeDetector(model, score_threshold, iou_threshold).eval()
+        example = torch.zeros((batch_size, height, width, 3), dtype=torch.uint8)
+        program = torch.export.export(detector, (example,))
     with whole_file(Path(path)) as file:
         torch.export.save(program, file)

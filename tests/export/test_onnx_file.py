@@ -126,6 +126,19 @@ def test_a_file_in_half_precision_finds_nearly_the_same(light, detector, tmp_pat
         np.testing.assert_allclose(scores[begin:end][sure], faces.scores, atol=0.01)
 
 
+def test_a_file_is_the_same_whatever_torchs_default_device_is(light, tmp_path):
+    model = load_checkpoint(pretrained_path("light"))
+    with torch.device("meta"):
+        export_onnx(model, tmp_path / "light.onnx", score_threshold=0.05)
+    feeds = {"images": read_image(ASTRONAUT)[None, :128, 160:288]}
+    for one, other in zip(
+        onnxruntime.InferenceSession(tmp_path / "light.onnx").run(None, feeds),
+        onnxruntime.InferenceSession(light).run(None, feeds),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_file_consists_of_standard_operators(light):
     model = onnx.load(light)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]

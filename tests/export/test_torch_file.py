@@ -36,6 +36,19 @@ def test_a_program_finds_what_the_detector_finds(tmp_path, precision):
         torch.testing.assert_close(scores[index, : len(faces)], faces.scores, atol=1e-4, rtol=0)
 
 
+def test_a_program_is_the_same_whatever_torchs_default_device_is(tmp_path):
+    model = load_checkpoint(pretrained_path("light"))
+    image = read_image(ASTRONAUT)[:160, 160:320]
+    with torch.device("meta"):
+        export_torch(model, tmp_path / "light.pt2", image_size=image.shape[:2])
+    _, scores, counts = torch.export.load(tmp_path / "light.pt2").module()(
+        torch.tensor(image[None])
+    )
+    (faces,) = FaceDetector(model, "cpu", precision="float32")([image], max_size=None)
+    assert counts.tolist() == [len(faces)] != [0]
+    torch.testing.assert_close(scores[0, : len(faces)], faces.scores, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
