@@ -81,7 +81,7 @@ def check_settings(settings: Any) -> None:
 
 
 def _check_number(name: str, value: Any, kind: type, within: Range) -> None:
-    is_of_kind = isinstance(value, kind)
+    is_of_kind = isinstance(value, kind) and not isinstance(value, bool)
     if not is_of_kind or value not in within:
         whole = "" if is_of_kind or kind is Real else "a whole number, "
         raise ValueError(f"{name}: expected {whole}{within.around(name)}, got {shown(value)}")

@@ -31,6 +31,8 @@ def test_settings_within_their_ranges_and_none_are_taken():
         ({"count": 1.5}, "count: expected a whole number, count >= 1, got 1.5"),
         ({"share": "0.5"}, "share: expected 0 <= share < 1, got '0.5'"),
         ({"share": None}, "share: expected 0 <= share < 1, got None"),
+        ({"count": True}, "count: expected a whole number, count >= 1, got True"),
+        ({"factor": True}, "factor: expected factor > 0, got True"),
         ({"kind": None}, "kind: expected 'a' or 'b', got None"),
         ({"kind": "c"}, r"kind: expected 'a' or 'b', got 'c'"),
     ],

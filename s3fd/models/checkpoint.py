@@ -215,7 +215,7 @@ def _described_model(path: str | os.PathLike[str], weights: Weights) -> S3FD:
                 raise ValueError(
                     f"{name}: expected a value like {reference[name]}, got {shown(value)}"
                 )
-        return empty_model(ModelConfig(**{**values, "mean": tuple(values["mean"])}))
+        return empty_model(ModelConfig(**values))
     except ValueError as error:
         raise ValueError(
             f"{path}: the description of the network in its metadata ({_CONFIG_KEY}) is damaged: "

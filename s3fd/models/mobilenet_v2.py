@@ -47,12 +47,14 @@ class MobileNetV2Layout:
         extras = _sequence("extras", self.extras)
         check_integer("separable", self.separable, minimum=1)
         check_integer("last", self.last, minimum=1)
-        frozen = {
+        plain: dict[str, object] = {  # as a file keeps them, whatever kind of integers came
+            "separable": int(self.separable),
+            "last": int(self.last),
             "stem": _integers("stem", self.stem),
             "blocks": tuple(_integers(f"blocks[{i}]", row, 3) for i, row in enumerate(blocks)),
             "extras": tuple(_integers(f"extras[{i}]", row, 2) for i, row in enumerate(extras)),
         }
-        for name, value in frozen.items():
+        for name, value in plain.items():
             object.__setattr__(self, name, value)
         if not self.stem:
             raise ValueError("stem: expected at least one convolution, got none")

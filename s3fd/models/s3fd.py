@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, TypeAlias
+from numbers import Real
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from s3fd.messages import shown
 from s3fd.models.conv_norm import ConvNorm
 from s3fd.models.head import MultiBoxHead
 from s3fd.models.light import LightBackbone
@@ -32,7 +34,8 @@ class ModelConfig:
     Attributes:
         backbone: ``"light"``, ``"vgg16"`` or ``"mobilenet_v2"``.
         channel_order: order of the colour channels that the network was trained on.
-        mean: what is subtracted from them, in that order, on the scale 0 to 255.
+        mean: what is subtracted from them, in that order, on the scale 0 to 255: three numbers,
+            in a sequence, an array or a tensor.
         scale: what they are multiplied by afterwards.
         fc6_padding: padding of VGG16's fc6. The released Caffe model has 3: its features lie
             64 px from their anchors, which its weights have learned.
@@ -57,22 +60,43 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if len(self.mean) != 3:
-            raise ValueError(f"mean: expected 3 numbers, got {len(self.mean)}")
-        if not all(abs(number) <= _FLOAT32.max for number in self.mean):
-            raise ValueError(f"mean: expected finite numbers of float32, got {self.mean}")
-        if not _FLOAT32.tiny <= self.scale <= _FLOAT32.max:
-            raise ValueError(
-                f"scale: expected a finite number of float32 above 0, got {self.scale}"
-            )
+        plain: dict[str, object] = {  # as a file keeps them, whatever kind of numbers came
+            "mean": _mean(self.mean),
+            "scale": _scale(self.scale),
+            "fc6_padding": int(self.fc6_padding),
+            "fc6_dilation": int(self.fc6_dilation),
+            "backgrounds": int(self.backgrounds),
+        }
         if isinstance(self.layout, Mapping):
-            object.__setattr__(self, "layout", MobileNetV2Layout.from_mapping(self.layout))
+            plain["layout"] = MobileNetV2Layout.from_mapping(self.layout)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         needed = MobileNetV2Layout if self.backbone == "mobilenet_v2" else type(None)
         if not isinstance(self.layout, needed):
             raise ValueError(
                 "layout: expected a MobileNetV2Layout for the backbone 'mobilenet_v2', and None "
                 f"for the others, got {self.layout} for {self.backbone!r}"
             )
+
+
+def _mean(value: Any) -> tuple[float, ...]:
+    numbers = value.tolist() if hasattr(value, "tolist") else value  # of numpy or torch
+    if not isinstance(numbers, Sequence) or len(numbers) != 3 or not all(map(_fits, numbers)):
+        raise ValueError(
+            f"mean: expected finite numbers of float32, three of them, got {shown(value)}"
+        )
+    return tuple(map(float, numbers))
+
+
+def _scale(value: Any) -> float:
+    if not _fits(value) or value < _FLOAT32.tiny:
+        raise ValueError(f"scale: expected a finite number of float32 above 0, got {shown(value)}")
+    return float(value)
+
+
+def _fits(value: Any) -> bool:
+    """Whether it is a number, and one of float32."""
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= _FLOAT32.max
 
 
 class S3FD(nn.Module):

@@ -3,6 +3,7 @@ import os
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
@@ -68,6 +69,50 @@ def test_saving_and_loading_keeps_every_bit_and_the_whole_config(tmp_path, backb
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name]), name
     assert not loaded.training
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": [1, 2.5, 3]},
+        {"mean": np.array([1.0, 2, 3])},
+        {"mean": torch.tensor([1.0, 2, 3])},
+        {"mean": tuple(np.float32([1.5, 2, 3]))},
+        {"scale": np.float32(0.5), "fc6_padding": np.int64(3), "fc6_dilation": np.uint8(2)},
+        {"scale": 1, "backgrounds": np.int64(2)},
+    ],
+)
+def test_a_config_of_any_kind_of_numbers_is_that_of_its_file(tmp_path, options):
+    model = S3FD("light", **options)
+    save_checkpoint(model, tmp_path / "model.safetensors")
+    loaded = load_checkpoint(tmp_path / "model.safetensors").config
+    assert loaded == model.config
+    assert hash(loaded) == hash(model.config)
+    assert repr(loaded) == repr(model.config)  # the same types, too
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": "abc"}, "mean: expected finite numbers of float32, three .* got 'abc'"),
+        ({"mean": (1.0, 2.0)}, r"mean: expected .* three of them, got \(1.0, 2.0\)"),
+        ({"mean": (True, 2.0, 3.0)}, "mean: expected finite numbers of float32"),
+        ({"mean": ("1", "2", "3")}, "mean: expected finite numbers of float32"),
+        ({"mean": (float("nan"), 2.0, 3.0)}, "mean: expected finite numbers of float32"),
+        ({"mean": (10**400, 2.0, 3.0)}, "mean: expected finite numbers of float32"),
+        ({"mean": np.ones((3, 1))}, "mean: expected finite numbers of float32"),
+        ({"mean": 5}, "mean: expected finite numbers of float32, three of them, got 5"),
+        ({"scale": True}, "scale: expected a finite number of float32 above 0, got True"),
+        ({"scale": "1"}, "scale: expected a finite number of float32 above 0, got '1'"),
+        ({"scale": 0.0}, "scale: expected a finite number of float32 above 0, got 0.0"),
+        ({"scale": 10**400}, "scale: expected a finite number of float32 above 0"),
+        ({"backgrounds": True}, "backgrounds: expected a whole number, backgrounds >= 1, got True"),
+        ({"fc6_padding": 1.0}, "fc6_padding: expected a whole number"),
+    ],
+)
+def test_a_config_that_no_file_could_hold_is_refused_by_its_field(options, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**options)
 
 
 def test_the_loaded_model_gives_the_same_maps(light, saved):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
@@ -58,6 +59,16 @@ def test_the_layout_may_be_a_mapping_of_lists_as_json_has_it():
     assert config.layout == LAYOUT
     assert config == ModelConfig("mobilenet_v2", layout=LAYOUT)
     assert hash(config) == hash(ModelConfig("mobilenet_v2", layout=LAYOUT))
+
+
+def test_a_layout_of_any_kind_of_integers_is_that_of_its_file(tmp_path):
+    stem, last = [np.int64(width) for width in FIELDS["stem"]], np.int32(FIELDS["last"])
+    changes = {"stem": stem, "last": last, "separable": np.int64(FIELDS["separable"])}
+    model = S3FD("mobilenet_v2", layout={**FIELDS, **changes})
+    save_checkpoint(model, tmp_path / "mobile.safetensors")
+    loaded = load_checkpoint(tmp_path / "mobile.safetensors").config
+    assert loaded == model.config
+    assert repr(loaded) == repr(model.config)
 
 
 @pytest.mark.parametrize(
