@@ -22,6 +22,7 @@ DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64)
 VARIANCES = (0.1, 0.2)  # SSD's, and the default of all that takes some
 _INT64_MAX = 2**63 - 1
 _EXACT = 2**53  # up to it a float holds every integer
+_LEAST, _MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 _MOST_PADDED_ROWS = 2**31 - 1
 _TRACED = (
     "tensors, as under torch.jit.trace, which is not supported; use torch.export.export, or "
@@ -218,12 +219,12 @@ def check_most(name: str, value: int, *, padded: bool = False) -> int:
 
 
 def check_variances(value: object) -> None:
-    """Checks the two variances of the box code: positive, finite numbers."""
+    """Checks the two variances of the box code: positive numbers, in float32 too."""
     if type(value) is tuple and len(value) == 2:
         first, second = value
-        if type(first) is type(second) is float and 0 < first < math.inf and 0 < second < math.inf:
+        if type(first) is type(second) is float and _is_variance(first) and _is_variance(second):
             return  # most calls: abstract classes would take as long as a small operator
-    expected = "variances: expected two positive numbers such as (0.1, 0.2)"
+    expected = "variances: expected two positive numbers of float32 such as (0.1, 0.2)"
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{expected}, got {describe(value)}")
     if len(value) == 4:
@@ -232,8 +233,13 @@ def check_variances(value: object) -> None:
             "four, x and y share the first and width and height the second, and weights are "
             "inverse variances: (10, 10, 5, 5) is (0.1, 0.2)"
         )
-    if len(value) != 2 or not all(map(is_positive, value)):
+    if len(value) != 2 or not all(is_positive(n) and _is_variance(float(n)) for n in value):
         raise ValueError(f"{expected}, got {reprlib.repr(value)}")
+
+
+def _is_variance(number: float) -> bool:
+    """Whether float32 holds it with all its digits: what is smaller might be 0 there."""
+    return _LEAST <= number <= _MOST
 
 
 def check_box_weights(value: object, variances: object) -> tuple[float, float]:
@@ -243,10 +249,10 @@ def check_box_weights(value: object, variances: object) -> tuple[float, float]:
         value: the weights.
         variances: the argument that they stand in for: its default, or else both were given.
     """
-    expected = "box_weights: expected four positive numbers such as (10, 10, 5, 5)"
+    expected = "box_weights: expected four positive numbers of float32 such as (10, 10, 5, 5)"
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError(f"{expected}, got {describe(value)}")
-    if len(value) != 4 or not all(map(is_positive, value)):
+    if len(value) != 4 or not all(is_positive(n) and _is_variance(1 / float(n)) for n in value):
         raise ValueError(f"{expected}, got {reprlib.repr(value)}")
     if value[0] != value[1] or value[2] != value[3]:
         raise ValueError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s3fd.ops import _registration
 from s3fd.ops._checks import (
+    ShapeError,
     check_boxes_of_batch,
     check_device,
     check_indices,
@@ -194,6 +195,11 @@ def _checked_labels(labels: object, boxes: Sequence[Tensor], logits: Tensor) -> 
     if len(labels) != len(boxes):
         raise ValueError(f"{expected}: {len(boxes)} images, got {len(labels)} tensors")
     classes = logits.shape[2] - 1
+    if classes < 0:
+        raise ShapeError(
+            "logits: expected at least one channel with labels, that of the background, got "
+            f"{describe(logits)}"
+        )
     checked = []
     for index, (of_image, of_boxes) in enumerate(zip(labels, boxes, strict=True)):
         name = f"labels[{index}]"

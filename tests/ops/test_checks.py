@@ -198,4 +198,15 @@ def test_a_size_that_no_operator_takes_is_named() -> None:
 def test_the_largest_integers_that_a_float_holds_are_numbers() -> None:
     _checks.check_number("ratio", 2**60)
     _checks.check_number("ratio", -(10**308))
-    _checks.check_variances((10**308, 1))
+    _checks.check_variances((10**38, 1))
+
+
+@pytest.mark.parametrize("number", [1e-50, 1e-40, 1e39, 10**308, 0.0, -0.1, math.nan, math.inf])
+def test_variances_that_are_0_or_infinite_in_float32_are_refused(number) -> None:
+    boxes = torch.tensor([[0.0, 0, 16, 16]])
+    for variances in ((number, 0.2), (0.1, number)):
+        with pytest.raises(ValueError, match="variances: expected two positive numbers of float32"):
+            encode_boxes(boxes, boxes, variances)
+    weights = number if number == 0 else 1 / number
+    with pytest.raises(ValueError, match="box_weights: expected four positive numbers of float32"):
+        _checks.check_box_weights((weights, weights, 5, 5), _checks.VARIANCES)

@@ -225,3 +225,12 @@ def test_an_unknown_normalization_is_named() -> None:
         multibox_loss(
             logits, deltas, anchors, boxes, matched, labels=labels, normalize_by="anchors"
         )
+
+
+def test_logits_with_labels_have_a_background() -> None:
+    logits, deltas, anchors, boxes, matched, _ = batch_of_classes(2, 1, 3, 0)
+    labels = [torch.zeros(len(b), dtype=torch.int64) for b in boxes]
+    with pytest.raises(
+        ValueError, match=r"logits: expected at least one channel with labels.*, 0\]"
+    ):
+        multibox_loss(logits[..., :0], deltas, anchors, boxes, matched, labels=labels)
