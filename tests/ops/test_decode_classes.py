@@ -236,6 +236,8 @@ def test_box_weights_are_inverse_variances() -> None:
     expected = decode_detections(*maps, GRIDS["corner"], variances=(0.125, 0.25))
     result = decode_detections(*maps, GRIDS["corner"], box_weights=(8, 8, 4, 4))
     assert all(map(torch.equal, result, expected))
+    twin = reference.decode_detections(*maps, GRIDS["corner"], box_weights=(8, 8, 4, 4))
+    assert_same(twin, expected)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -26,6 +26,7 @@ def decode_detections(
     keep: int = 750,
     image_sizes: Sequence[tuple[int, int]] | None = None,
     variances: tuple[float, float] = (0.1, 0.2),
+    box_weights: tuple[float, float, float, float] | None = None,
     padded: bool = False,
     activation: Literal["softmax", "sigmoid"] = "softmax",
     classes: int | None = None,
@@ -34,6 +35,8 @@ def decode_detections(
     """Joins the levels, and decodes image by image what passes the threshold."""
     assert len(logits) == len(deltas) == grid.num_levels
 
+    if box_weights is not None:
+        variances = 1 / box_weights[0], 1 / box_weights[2]
     num_classes = 1 if classes is None else classes
     margins = torch.cat(
         [
