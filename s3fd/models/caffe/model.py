@@ -71,12 +71,12 @@ def read_caffe_model(path: Path, prototxt: Path | None = None) -> CaffeModel:
         read = read_vgg16 if "conv3_3_norm" in network else read_mobilenet_v2
         config, parts = read(network)
         mean, scale = _preprocessing([*net.layers, *weights.layers])
+        config = replace(config, channel_order="BGR", mean=mean, scale=scale)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{prototxt or path}: not the network of an S3FD, of VGG16 or MobileNetV2: "
             f"{one_line(error)}"
         ) from None
-    config = replace(config, channel_order="BGR", mean=mean, scale=scale)
     return CaffeModel(config, parts.tensors, parts.keys)
 
 
@@ -91,10 +91,16 @@ def _read(read: Callable[[Path], CaffeNet], path: Path) -> CaffeNet:
 
 
 def _preprocessing(layers: Iterable[CaffeLayer]) -> tuple[tuple[float, float, float], float]:
-    """Mean and scale of the input: those of the training data."""
+    """Mean and scale of the input: those of the training data, where Caffe's own are 0 and 1."""
     for layer in layers:
-        mean = layer.values("transform_param", "mean_value")
-        if mean:
-            blue, green, red = mean if len(mean) == 3 else mean * 3
-            return (blue, green, red), layer.value("transform_param", "scale", 1.0)
+        if "transform_param" not in layer.settings:
+            continue
+        mean = layer.values("transform_param", "mean_value") or [0.0]
+        if layer.values("transform_param", "mean_file") or len(mean) not in (1, 3):
+            raise ValueError(
+                f"layer {layer.name!r}: expected one mean_value or three, and no mean_file, which "
+                "is not read; write them into the prototxt"
+            )
+        blue, green, red = mean if len(mean) == 3 else mean * 3
+        return (blue, green, red), layer.value("transform_param", "scale", 1.0)
     return _MEAN, 1.0

@@ -20,7 +20,7 @@ NUMBERS = {
     "bottom": 3,
     "top": 4,
     "blobs": 7,
-    "transform_param": (100, {"scale": 1, "mean_value": 5}),
+    "transform_param": (100, {"scale": 1, "mirror": 2, "mean_file": 4, "mean_value": 5}),
     "convolution_param": (
         106,
         {
@@ -115,6 +115,8 @@ def setting_bytes(number, name, values):
     for value in values if isinstance(values, list) else [values]:
         if name in FLOATS:
             data += varint(number << 3 | 5) + struct.pack("<f", value)
+        elif name == "mean_file":
+            data += of_bytes(number, value)
         else:
             code = ENUMERATIONS.get((name, value), ENUMERATIONS.get(value, value))
             data += of_integer(number, code)

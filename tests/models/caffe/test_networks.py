@@ -115,6 +115,35 @@ def test_widths_depths_and_the_input_come_from_the_file(caffe, tmp_path):
     assert model.grid.num_shapes == (2, 1, 1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        ({"scale": 0.25}, ((0.0, 0.0, 0.0), 0.25)),
+        ({"mirror": True}, ((0.0, 0.0, 0.0), 1.0)),
+        ({"mean_value": [128.0], "scale": 0.5}, ((128.0, 128.0, 128.0), 0.5)),
+    ],
+)
+def test_data_without_a_mean_has_none_subtracted(caffe, tmp_path, transform, expected):
+    layers = caffe.trained_mobilenet(**{"mean_value": [], **transform})
+    model = load_checkpoint(write(tmp_path / "mod.caffemodel", caffe.caffemodel(layers)))
+    assert (model.config.mean, model.config.scale) == expected
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        ({"mean_file": "mean.binaryproto"}, r"layer 'data': expected .*no mean_file"),
+        ({"mean_value": [1.0, 2.0]}, r"layer 'data': expected one mean_value or three"),
+        ({"scale": 0.0}, "scale: expected a finite number of float32 above 0"),
+    ],
+)
+def test_a_mean_or_scale_that_cannot_be_read_is_refused(caffe, tmp_path, transform, message):
+    layers = caffe.trained_mobilenet(**transform)
+    path = write(tmp_path / "mod.caffemodel", caffe.caffemodel(layers))
+    with pytest.raises(ValueError, match=rf"mod\.caffemodel: .*{message}"):
+        load_checkpoint(path)
+
+
 def test_a_prototxt_is_the_network_that_the_weights_are_run_in(caffe, tmp_path):
     trained, deployed = caffe.trained_mobilenet(), caffe.deployed_mobilenet(batch_norm=True)
     weights = write(tmp_path / "mod.caffemodel", caffe.caffemodel(trained))
