@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +10,7 @@ from torch import Tensor
 from s3fd.detections import Detections
 from s3fd.images import UInt8Array
 from s3fd.images.resize import mirrored, resized
-
-PADDING_STEPS = ((512, 32), (1024, 64), (math.inf, 128))
-"""Up to which length a side is padded to a multiple of what.
-
-Finer steps pad less, and make more sizes, each of which costs its first image some milliseconds.
-"""
+from s3fd.padding import padded_length
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +54,3 @@ class ScaledImage:
     def keep(self, found: Detections) -> Detections:
         """Of what was found in it, in pixels of the original, what counts: here all."""
         return found
-
-
-def padded_length(length: int) -> int:
-    """The padded length of a side: a multiple of 32, in coarser steps the longer it is.
-
-    It must depend on nothing else, since a network sees the end of its image: features beside
-    padding differ from features at a border.
-    """
-    step = next(step for longest, step in PADDING_STEPS if length <= longest)
-    return math.ceil(length / step) * step

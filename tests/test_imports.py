@@ -26,7 +26,7 @@ LAYERS = """
     drawing interchange
     images ops
     photos pipeline
-    defaults devices file_kinds files memory overlaps settings
+    defaults devices file_kinds files memory overlaps padding settings
     messages
     _arrays _extension
     _lazy _libraries

@@ -24,9 +24,9 @@ from s3fd.export.translations import onnx_translations
 from s3fd.files import whole_file
 from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
-from s3fd.ops._checks import check_number
-from s3fd.ops.reference.decode_detections import score_to_margin
-from s3fd.scaled_image import PADDING_STEPS
+from s3fd.ops._checks import VARIANCES, check_number
+from s3fd.ops.reference.decode_detections import CANDIDATES, KEEP, score_to_margin
+from s3fd.padding import PADDING_STEPS
 from s3fd.settings import check_choice
 
 InputType: TypeAlias = Literal["uint8", "float32"]
@@ -35,8 +35,6 @@ InputType: TypeAlias = Literal["uint8", "float32"]
 FilePrecision: TypeAlias = Literal["float32", "float16"]
 """Of the weights in a file, and of the maps that its network computes."""
 
-_CANDIDATES, _KEEP = 5000, 750  # of `decode_detections`
-_VARIANCES = (0.1, 0.2)
 _EXAMPLE = (2, 3, 256, 320)  # no map has a single row, which would be taken for a rule
 
 
@@ -79,7 +77,7 @@ def export_onnx(
         if precision == "float16":
             model.half()
         network = _exported_network(model).graph
-    suppression = Suppression(score_to_margin(score_threshold), iou_threshold, _CANDIDATES, _KEEP)
+    suppression = Suppression(score_to_margin(score_threshold), iou_threshold, CANDIDATES, KEEP)
     before, after = Graph("before/"), Graph("after/")
     x = _preprocess(before, model)
     if precision == "float16":
@@ -88,7 +86,7 @@ def export_onnx(
     maps = [output.name for output in network.output]
     half = len(maps) // 2
     found = onnx_operators.decode_detections(
-        after, maps[:half], maps[half:], model.grid, _limits(after), _VARIANCES, suppression
+        after, maps[:half], maps[half:], model.grid, _limits(after), VARIANCES, suppression
     )
     graph = _joined(before, network, after, found, input_type)
     proto = helper.make_model(
@@ -147,7 +145,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _preprocess(op: Graph, model: S3FD) -> Any:  # -> [B, 3, H', W']
-    """`S3FD.preprocess`, and the padding of `s3fd.scaled_image.ScaledImage`."""
+    """`S3FD.preprocess`, and the padding of `s3fd.padding`."""
     config = model.config
     x = op.Cast(op.Transpose("images", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
     if config.channel_order == "BGR":

@@ -16,7 +16,7 @@ from s3fd.models import S3FD
 from s3fd.models.s3fd import inference_copy
 from s3fd.ops import decode_detections
 from s3fd.ops._checks import check_integer, check_number, check_size
-from s3fd.scaled_image import padded_length
+from s3fd.padding import padded_length
 from s3fd.settings import check_choice
 
 

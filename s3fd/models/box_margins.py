@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from s3fd.models.s3fd import S3FD
+from s3fd.ops._checks import VARIANCES
 from s3fd.settings import check_box_margins
 
-# The default variances of `s3fd.ops.decode_boxes`, by which a detector decodes.
-_OF_CENTRE, _OF_SIZE = 0.1, 0.2
+_OF_CENTRE, _OF_SIZE = VARIANCES  # by which a detector decodes
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
-VARIANCES = (0.1, 0.2)  # SSD's, and the default of all that takes some
+VARIANCES = (0.1, 0.2)  # SSD's, and the default of all that takes some; signatures spell it out
 _INT64_MAX = 2**63 - 1
 _EXACT = 2**53  # up to it a float holds every integer
 _LEAST, _MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max

@@ -10,8 +10,9 @@ from s3fd.models.caffe.graph import Convolution, Network, Node
 from s3fd.models.caffe.net import CaffeLayer
 from s3fd.models.caffe.parts import Parts
 from s3fd.ops import AnchorGrid
+from s3fd.ops._checks import VARIANCES
 
-_VARIANCES = [0.1, 0.1, 0.2, 0.2]
+_OF_CENTRE, _OF_SIZE = VARIANCES
 
 
 def read_head(network: Network, features: Sequence[Node], grid: AnchorGrid, parts: Parts) -> int:
@@ -83,7 +84,7 @@ def _check_anchors(network: Network, features: Sequence[Node], grid: AnchorGrid)
             "aspect_ratio": [],
             "step": [stride],
             "offset": [grid.offset],
-            "variance": _VARIANCES,
+            "variance": [_OF_CENTRE, _OF_CENTRE, _OF_SIZE, _OF_SIZE],
         }
         values = {name: node.layer.values("prior_box_param", name) for name in expected}
         values["offset"] = values["offset"] or [0.5]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from s3fd.ops._checks import VARIANCES
+
 
 def encode_boxes(
     boxes: Tensor,  # [..., A, 4]
     anchors: Tensor,  # [..., A, 4]
-    variances: tuple[float, float] = (0.1, 0.2),
+    variances: tuple[float, float] = VARIANCES,
 ) -> Tensor:  # [..., A, 4]
     """Offsets of centres in units of the anchor, and logarithms of the sizes' ratios."""
     assert boxes.shape[-1] == anchors.shape[-1] == 4
@@ -24,7 +26,7 @@ def encode_boxes(
 def decode_boxes(
     deltas: Tensor,  # [..., A, 4]
     anchors: Tensor,  # [..., A, 4]
-    variances: tuple[float, float] = (0.1, 0.2),
+    variances: tuple[float, float] = VARIANCES,
     image_size: tuple[int, int] | None = None,
 ) -> Tensor:  # [..., A, 4]
     """The inverse of :func:`encode_boxes`, clipped to the image if its size is given."""

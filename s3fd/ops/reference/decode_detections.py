@@ -9,10 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from s3fd.ops._checks import VARIANCES
 from s3fd.ops.grid import GridDescription
 from s3fd.ops.reference.anchor_grid import anchors as list_anchors
 from s3fd.ops.reference.box_coding import decode_boxes
 from s3fd.ops.reference.nms import batched_nms
+
+CANDIDATES, KEEP = 5000, 750  # the defaults, which signatures spell out
 
 
 def decode_detections(
@@ -22,10 +25,10 @@ def decode_detections(
     *,
     score_threshold: float = 0.5,
     iou_threshold: float = 0.3,
-    candidates: int = 5000,
-    keep: int = 750,
+    candidates: int = CANDIDATES,
+    keep: int = KEEP,
     image_sizes: Sequence[tuple[int, int]] | None = None,
-    variances: tuple[float, float] = (0.1, 0.2),
+    variances: tuple[float, float] = VARIANCES,
     box_weights: tuple[float, float, float, float] | None = None,
     padded: bool = False,
     activation: Literal["softmax", "sigmoid"] = "softmax",

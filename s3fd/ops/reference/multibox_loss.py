@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from s3fd.ops._checks import VARIANCES
 from s3fd.ops.reference.box_coding import encode_boxes
 
 
@@ -30,7 +31,7 @@ def multibox_loss(
     matched: Tensor,  # int64 [B, A]: box index, -1 background, -2 ignored
     *,
     negative_ratio: float = 3,
-    variances: tuple[float, float] = (0.1, 0.2),
+    variances: tuple[float, float] = VARIANCES,
     labels: Sequence[Tensor] | None = None,  # B tensors, int64 [G_i]
     normalize_by: Literal["kept", "positives"] = "kept",
 ) -> tuple[Tensor, Tensor]:  # scalars
