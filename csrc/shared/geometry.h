@@ -116,15 +116,24 @@ S3FD_HOST_DEVICE inline Box<T> clip_gradient(const Box<T>& gradient, const Box<T
           clip_gradient(gradient.x2, box.x2, width), clip_gradient(gradient.y2, box.y2, height)};
 }
 
+// A product of what comes back with something else, which may be infinite or NaN: none where none
+// comes, as of a row of padding or of a coordinate that was cut off.
+template <typename T>
+S3FD_HOST_DEVICE inline T passed(T gradient, T product) {
+  return gradient == 0 ? T(0) : product;
+}
+
 // Gradient of encode() with respect to its box.
 template <typename T>
 S3FD_HOST_DEVICE inline Box<T> encode_gradient_of_box(const Delta<T>& gradient, const Box<T>& box,
                                                       const Box<T>& anchor,
                                                       const Variances<T>& variances) {
-  const T centre_x = gradient.dx / (2 * variances.centre * (anchor.x2 - anchor.x1));
-  const T centre_y = gradient.dy / (2 * variances.centre * (anchor.y2 - anchor.y1));
-  const T width = gradient.dw / (variances.size * (box.x2 - box.x1));
-  const T height = gradient.dh / (variances.size * (box.y2 - box.y1));
+  const T centre_x =
+      passed(gradient.dx, gradient.dx / (2 * variances.centre * (anchor.x2 - anchor.x1)));
+  const T centre_y =
+      passed(gradient.dy, gradient.dy / (2 * variances.centre * (anchor.y2 - anchor.y1)));
+  const T width = passed(gradient.dw, gradient.dw / (variances.size * (box.x2 - box.x1)));
+  const T height = passed(gradient.dh, gradient.dh / (variances.size * (box.y2 - box.y1)));
   return {centre_x - width, centre_y - height, centre_x + width, centre_y + height};
 }
 
@@ -135,10 +144,12 @@ S3FD_HOST_DEVICE inline Box<T> encode_gradient_of_anchor(const Delta<T>& gradien
                                                          const Variances<T>& variances) {
   const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
   const Delta<T> delta = encode(box, anchor, variances);
-  const T centre_x = -gradient.dx / (2 * variances.centre * anchor_width);
-  const T centre_y = -gradient.dy / (2 * variances.centre * anchor_height);
-  const T width = -(gradient.dx * delta.dx + gradient.dw / variances.size) / anchor_width;
-  const T height = -(gradient.dy * delta.dy + gradient.dh / variances.size) / anchor_height;
+  const T centre_x = passed(gradient.dx, -gradient.dx / (2 * variances.centre * anchor_width));
+  const T centre_y = passed(gradient.dy, -gradient.dy / (2 * variances.centre * anchor_height));
+  const T of_width = passed(gradient.dx, gradient.dx * delta.dx) + gradient.dw / variances.size;
+  const T of_height = passed(gradient.dy, gradient.dy * delta.dy) + gradient.dh / variances.size;
+  const T width = passed(of_width, -of_width / anchor_width);
+  const T height = passed(of_height, -of_height / anchor_height);
   return {centre_x - width, centre_y - height, centre_x + width, centre_y + height};
 }
 
@@ -151,10 +162,12 @@ S3FD_HOST_DEVICE inline Delta<T> decode_gradient_of_delta(const Box<T>& gradient
   const T anchor_width = anchor.x2 - anchor.x1, anchor_height = anchor.y2 - anchor.y1;
   const T width = anchor_width * exponential(delta.dw * variances.size);
   const T height = anchor_height * exponential(delta.dh * variances.size);
-  return {(gradient.x1 + gradient.x2) * variances.centre * anchor_width,
-          (gradient.y1 + gradient.y2) * variances.centre * anchor_height,
-          (gradient.x2 - gradient.x1) / 2 * width * variances.size,
-          (gradient.y2 - gradient.y1) / 2 * height * variances.size};
+  const T centre_x = gradient.x1 + gradient.x2, centre_y = gradient.y1 + gradient.y2;
+  const T of_width = (gradient.x2 - gradient.x1) / 2, of_height = (gradient.y2 - gradient.y1) / 2;
+  return {passed(centre_x, centre_x * variances.centre * anchor_width),
+          passed(centre_y, centre_y * variances.centre * anchor_height),
+          passed(of_width, of_width * width * variances.size),
+          passed(of_height, of_height * height * variances.size)};
 }
 
 // Gradient of decode() with respect to its anchor.
@@ -163,10 +176,11 @@ S3FD_HOST_DEVICE inline Box<T> decode_gradient_of_anchor(const Box<T>& gradient,
                                                          const Delta<T>& delta,
                                                          const Variances<T>& variances) {
   const T centre_x = gradient.x1 + gradient.x2, centre_y = gradient.y1 + gradient.y2;
-  const T width = centre_x * delta.dx * variances.centre +
-                  (gradient.x2 - gradient.x1) / 2 * exponential(delta.dw * variances.size);
-  const T height = centre_y * delta.dy * variances.centre +
-                   (gradient.y2 - gradient.y1) / 2 * exponential(delta.dh * variances.size);
+  const T of_width = (gradient.x2 - gradient.x1) / 2, of_height = (gradient.y2 - gradient.y1) / 2;
+  const T width = passed(centre_x, centre_x * delta.dx * variances.centre) +
+                  passed(of_width, of_width * exponential(delta.dw * variances.size));
+  const T height = passed(centre_y, centre_y * delta.dy * variances.centre) +
+                   passed(of_height, of_height * exponential(delta.dh * variances.size));
   return {centre_x / 2 - width, centre_y / 2 - height, centre_x / 2 + width, centre_y / 2 + height};
 }
 

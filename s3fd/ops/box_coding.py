@@ -46,8 +46,9 @@ def encode_boxes(
     Returns:
         Tensor[..., A, 4]: ``(dx, dy, dw, dh)``, without a unit, in the promoted dtype of the
         inputs; float16 and bfloat16 are computed in float32. Differentiable once, with respect to
-        boxes and anchors. A box without width or height has the log size -inf, an inside-out one
-        NaN; no box gives no delta.
+        boxes and anchors; a row whose gradient is 0, as of padding, passes none on, whatever it
+        holds. A box without width or height has the log size -inf, an inside-out one NaN; no box
+        gives no delta.
 
     Raises:
         TypeError: a tensor is not floating point, or ``variances`` no sequence.
@@ -96,9 +97,9 @@ def decode_boxes(
     Returns:
         Tensor[..., A, 4]: ``(x1, y1, x2, y2)`` in pixels, in the promoted dtype of the inputs;
         float16 and bfloat16 are computed in float32. Differentiable once, with respect to deltas
-        and anchors; no gradient passes where a coordinate was cut off. Sizes are not bounded: a
-        large ``dw`` gives an infinite box (the whole image's width when clipped), NaN gives NaN;
-        no delta gives no box.
+        and anchors; no gradient passes where a coordinate was cut off, and none from a row whose
+        gradient is 0. Sizes are not bounded: a large ``dw`` gives an infinite box (the whole
+        image's width when clipped), NaN gives NaN; no delta gives no box.
 
     Raises:
         TypeError: a tensor is not floating point, ``variances`` no sequence, ``image_size`` not

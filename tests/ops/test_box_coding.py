@@ -277,6 +277,54 @@ def test_compiles_into_one_graph_for_any_size() -> None:
         )
 
 
+PROPER, POINT = [0.0, 0, 16, 16], [4.0, 4, 4, 4]
+NOWHERE, ENDLESS = [math.nan] * 4, [0.0, 0, math.inf, math.inf]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("of_anchors", [False, True])
+def test_a_row_without_a_gradient_passes_none_on_whatever_it_holds(
+    of_anchors: bool, dtype: torch.dtype
+) -> None:
+    rows = [(a, b) for a in (PROPER, POINT, NOWHERE, ENDLESS) for b in (PROPER, POINT, NOWHERE)]
+    values, anchors = (torch.tensor([column], dtype=dtype) for column in zip(*rows, strict=True))
+    none, twins = torch.zeros_like(values), reference.box_coding
+    of_boxes = ENCODE_BACKWARD(none, values, anchors, *VARIANCES, of_anchors)
+    assert torch.equal(of_boxes, none)
+    assert torch.equal(
+        twins.encode_boxes_backward(none, values, anchors, VARIANCES, of_anchors), none
+    )
+    for size in (None, (8, 9)):
+        of_deltas = DECODE_BACKWARD(none, 1e3 * values, anchors, *VARIANCES, size, of_anchors)
+        assert torch.equal(of_deltas, none)
+        assert torch.equal(
+            twins.decode_boxes_backward(none, 1e3 * values, anchors, VARIANCES, size, of_anchors),
+            none,
+        )
+
+
+def test_no_gradient_passes_where_both_ends_of_an_infinite_box_are_cut_off() -> None:
+    deltas = torch.tensor([[0.0, 0, 1000, 1000], [0, 0, 0, 0]])
+    anchors = torch.tensor([PROPER, PROPER])
+    boxes, of_deltas, of_anchors = outputs_and_gradients(
+        decode_boxes, deltas, anchors, torch.ones(2, 4), VARIANCES, (32, 32)
+    )
+    assert boxes[0].tolist() == [0, 0, 32, 32]
+    assert not of_deltas[0].any()
+    assert not of_anchors[0].any()
+    assert of_deltas[1].any()
+
+
+def test_padding_among_boxes_leaves_the_gradients_of_the_others_alone() -> None:
+    boxes, anchors = torch.tensor([[0.0] * 4, [1, 1, 5, 5]]), torch.tensor([PROPER, PROPER])
+    gradient = torch.tensor([[0.0] * 4, [1] * 4])
+    _, *gradients = outputs_and_gradients(encode_boxes, boxes, anchors, gradient)
+    _, *alone = outputs_and_gradients(encode_boxes, boxes[1:], anchors[1:], gradient[1:])
+    for found, expected in zip(gradients, alone, strict=True):
+        assert not found[0].any()
+        assert torch.equal(found[1:], expected)
+
+
 def test_devices_without_a_kernel_run_that_of_the_cpu() -> None:
     anchors, boxes = random_boxes(2, 5), random_boxes(2, 5, seed=2)
     deltas, gradient = random_deltas(2, 5), random_deltas(2, 5, seed=9)

@@ -55,12 +55,13 @@ def encode_boxes_backward(
     of_shift, of_scale = _in_float32(gradient).split(2, dim=-1)  # 2 x [..., A, 2]
     centre, size = _centre_and_size(boxes)
     anchor_centre, anchor_size = _centre_and_size(anchors)
-    of_centre = of_shift / (variances[0] * anchor_size)
-    of_size = of_scale / (variances[1] * size)
+    of_centre = _passed(of_shift, of_shift / (variances[0] * anchor_size))
+    of_size = _passed(of_scale, of_scale / (variances[1] * size))
     if of_anchors:
         shift = (centre - anchor_centre) / (variances[0] * anchor_size)
         of_centre = -of_centre
-        of_size = -(of_shift * shift + of_scale / variances[1]) / anchor_size
+        of_size = _passed(of_shift, of_shift * shift) + of_scale / variances[1]
+        of_size = _passed(of_size, -of_size / anchor_size)
     return torch.cat([of_centre / 2 - of_size, of_centre / 2 + of_size], dim=-1).to(dtype)
 
 
@@ -85,12 +86,18 @@ def decode_boxes_backward(
     shift, scale = _in_float32(deltas).split(2, dim=-1)
     growth = torch.exp(scale * variances[1])
     if of_anchors:
-        of_size = of_centre * shift * variances[0] + of_size * growth
+        of_width = _passed(of_size, of_size * growth)
+        of_size = _passed(of_centre, of_centre * shift * variances[0]) + of_width
         return torch.cat([of_centre / 2 - of_size, of_centre / 2 + of_size], dim=-1).to(dtype)
     _, anchor_size = _centre_and_size(anchors)
-    of_shift = of_centre * variances[0] * anchor_size
-    of_scale = of_size * anchor_size * growth * variances[1]
+    of_shift = _passed(of_centre, of_centre * variances[0] * anchor_size)
+    of_scale = _passed(of_size, of_size * anchor_size * growth * variances[1])
     return torch.cat([of_shift, of_scale], dim=-1).to(dtype)
+
+
+def _passed(gradient: Tensor, product: Tensor) -> Tensor:
+    """A product of what comes back: none where none comes, be the rest infinite or NaN."""
+    return torch.where(gradient == 0, 0.0, product)
 
 
 def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:  # 2 x [..., A, 2]
