@@ -1,5 +1,8 @@
 """The compiled functions guard their memory, whatever they are given."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -100,3 +103,27 @@ def test_numbers_are_read_from_a_byte_on():
     np.testing.assert_array_equal(table, [[1e-3, -2.5]])
     empty, line = _arrays.read_number_lines(b"abc", start=99, columns=2)
     assert (empty.shape, line) == ((0, 2), -1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process, as Linux can")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_without_memory_end_in_an_error_and_not_with_the_process(threads):
+    code = f"""
+import resource
+import numpy as np
+from s3fd import _arrays
+
+faces, boxes = np.array([[20.0, 10, 0, 50, 60]] * 4), np.array([[-1e5, -1e5, 1e5, 1e5]] * 4000)
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + 2**29
+resource.setrlimit(resource.RLIMIT_AS, (most, most))  # a region takes a megabyte
+try:
+    _arrays.region_overlaps(
+        faces, range(5), boxes, range(0, 4001, 1000), np.zeros((4, 2)), threads={threads}
+    )
+except RuntimeError as error:
+    print(error)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "s3fd._arrays.region_overlaps: std::bad_alloc"
