@@ -16,10 +16,9 @@ constexpr int64_t kAnchorsPerTask = 16384;
 Tensor anchors(const Tensor& like, const std::vector<int64_t>& feature_sizes,
                const std::vector<double>& grid) {
   const auto levels = make_levels(feature_sizes, grid);
-  std::array<int64_t, 2> sizes{0, 4};
-  for (const AnchorLevel& level : levels) sizes[0] += level.num_anchors();
-  Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(),
-                                       std::nullopt, like.device());
+  int64_t total = 0;
+  for (const AnchorLevel& level : levels) total += level.num_anchors();
+  Tensor output = empty({total, 4}, like.scalar_type(), like);
   dispatch_floating(like.scalar_type(), "anchors", [&]<typename T>() {
     T* level_begin = static_cast<T*>(output.mutable_data_ptr());
     for (const AnchorLevel& level : levels) {

@@ -90,9 +90,7 @@ Tensor map_rows(const Tensor& like, const Compute& compute, const Rows<Row, T>&.
   using C = compute_t<T>;
   using Output = decltype(compute(std::declval<Row<C>>()...));
   const int64_t rows = like.size(1);
-  const std::array<int64_t, 3> sizes{like.size(0), rows, 4};
-  Tensor output = torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(),
-                                       std::nullopt, like.device());
+  Tensor output = empty({like.size(0), rows, 4}, like.scalar_type(), like);
   T* out = static_cast<T*>(output.mutable_data_ptr());
   const auto code = [&](int64_t batch, int64_t row, int64_t size) {
     vectorized([&] {

@@ -130,20 +130,18 @@ std::vector<std::vector<Detection>> detect(const DecodeCall& call) {
   return by_image;
 }
 
-Tensor make(const std::vector<int64_t>& sizes, ScalarType dtype, const Tensor& like) {
-  return torch::stable::empty({sizes.data(), sizes.size()}, dtype, std::nullopt, like.device());
-}
-
 // A row for each detection; with classes also its label and its anchor.
 struct Rows {
   Tensor boxes, scores;
   std::optional<Tensor> labels, indices;
 
-  Rows(std::vector<int64_t> sizes, bool has_labels, const Tensor& like)
-      : boxes(boxes_like(sizes, like)), scores(make(sizes, ScalarType::Float, like)) {
+  Rows(std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> sizes_of_boxes,
+       bool has_labels, const Tensor& like)
+      : boxes(empty(sizes_of_boxes, ScalarType::Float, like)),
+        scores(empty(sizes, ScalarType::Float, like)) {
     if (!has_labels) return;
-    labels = make(sizes, ScalarType::Long, like);
-    indices = make(sizes, ScalarType::Long, like);
+    labels = empty(sizes, ScalarType::Long, like);
+    indices = empty(sizes, ScalarType::Long, like);
   }
 
   // Rows without a detection: zeros, and -1 for a label and an anchor.
@@ -175,12 +173,6 @@ struct Rows {
       *index++ = detection.pair / classes;
     }
   }
-
- private:
-  static Tensor boxes_like(std::vector<int64_t> sizes, const Tensor& like) {
-    sizes.push_back(4);
-    return make(sizes, ScalarType::Float, like);
-  }
 };
 
 // All detections in a row, and where those of each image begin.
@@ -188,8 +180,8 @@ std::tuple<Rows, Tensor> pack(const std::vector<std::vector<Detection>>& images,
                               const DecodeCall& call, bool has_labels) {
   int64_t total = 0;
   for (const auto& image : images) total += static_cast<int64_t>(image.size());
-  const Rows rows({total}, has_labels, call.logits[0]);
-  Tensor splits = make({call.num_images() + 1}, ScalarType::Long, call.logits[0]);
+  const Rows rows({total}, {total, 4}, has_labels, call.logits[0]);
+  Tensor splits = empty({call.num_images() + 1}, ScalarType::Long, call.logits[0]);
   int64_t* split = static_cast<int64_t*>(splits.mutable_data_ptr());
   *split = 0;
   for (const auto& image : images) {
@@ -203,12 +195,13 @@ std::tuple<Rows, Tensor> pack(const std::vector<std::vector<Detection>>& images,
 // As many rows for each image, and how many of them are detections.
 std::tuple<Rows, Tensor> pack_padded(const std::vector<std::vector<Detection>>& images,
                                      const DecodeCall& call, bool has_labels) {
-  const Rows rows({call.num_images(), call.keep}, has_labels, call.logits[0]);
-  Tensor counts = make({call.num_images()}, ScalarType::Long, call.logits[0]);
+  const int64_t batch = call.num_images(), keep = call.keep;
+  const Rows rows({batch, keep}, {batch, keep, 4}, has_labels, call.logits[0]);
+  Tensor counts = empty({batch}, ScalarType::Long, call.logits[0]);
   int64_t* count = static_cast<int64_t*>(counts.mutable_data_ptr());
   rows.clear();
   for (size_t i = 0; i < images.size(); ++i) {
-    rows.write(images[i], static_cast<int64_t>(i) * call.keep, call.classes);
+    rows.write(images[i], static_cast<int64_t>(i) * keep, call.classes);
     count[i] = static_cast<int64_t>(images[i].size());
   }
   return {rows, counts};

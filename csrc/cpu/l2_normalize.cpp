@@ -47,10 +47,6 @@ class Tiling {
         tile_(size_of_tile(columns_)),
         per_row_((columns_ + tile_ - 1) / tile_) {}
 
-  static bool has_long_rows(const Tensor& map) {
-    return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
-  }
-
   int64_t tiles() const { return images_ * rows_ * per_row_; }
 
   Tile operator[](int64_t i) const {
@@ -251,8 +247,8 @@ bool all_strides_are_one(int dimension, std::initializer_list<const Tensor*> ten
 }
 
 Tiling tile(std::initializer_list<const Tensor*> maps) {
-  const bool joined = std::all_of(maps.begin(), maps.end(),
-                                  [](const Tensor* map) { return Tiling::has_long_rows(*map); });
+  const bool joined =
+      std::all_of(maps.begin(), maps.end(), [](const Tensor* map) { return has_long_rows(*map); });
   return Tiling(**maps.begin(), joined);
 }
 
@@ -297,9 +293,7 @@ std::tuple<Tensor, Tensor> gradients_of(const Tensor& gradient, const Tensor& fe
                                         const Tensor& weight) {
   const int64_t channels = features.size(1);
   Tensor output = empty_in_format_of(features, channels);
-  const std::array<int64_t, 1> sizes{channels};
-  Tensor of_weight = torch::stable::empty({sizes.data(), sizes.size()}, weight.scalar_type(),
-                                          std::nullopt, weight.device());
+  Tensor of_weight = empty({channels}, weight.scalar_type(), weight);
   const Tiling tiling = tile({&features, &gradient, &output});
   const bool adjacent_channels = all_strides_are_one(1, {&features, &gradient, &output});
   const bool adjacent_pixels = all_strides_are_one(3, {&features, &gradient, &output});

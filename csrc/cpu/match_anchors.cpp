@@ -5,7 +5,6 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <array>
 #include <span>
 #include <vector>
 
@@ -189,11 +188,9 @@ template <typename Anchors>
 Tensor match_batch(const Anchors& anchors, const MatchCall& call) {
   const BoxBatch faces = batch_of(call.boxes, call.splits);
   const BoxBatch regions = batch_of(call.ignore, call.ignore_splits);
-  const std::array<int64_t, 2> sizes{call.num_images(), anchors.size()};
-  Tensor matched = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Long,
-                                        std::nullopt, call.boxes.device());
+  Tensor matched = empty({call.num_images(), anchors.size()}, ScalarType::Long, call.boxes);
   auto* rows = static_cast<int64_t*>(matched.mutable_data_ptr());
-  parallel_for(0, sizes[0], 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, call.num_images(), 1, [&](int64_t begin, int64_t end) {
     ImageMatcher<Anchors> matcher(anchors, call.options);
     for (int64_t image = begin; image < end; ++image) {
       matcher.match(boxes_of(faces, image), boxes_of(regions, image),

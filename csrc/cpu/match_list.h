@@ -62,7 +62,6 @@ class ListAnchors {
 
  private:
   static constexpr int64_t kBlock = 64;
-  static constexpr double kSlack = 1e-5;  // what rounding may add to an IoU
 
   void fill_block(size_t block, const Box<float>* anchors, int64_t count) {
     AnchorBounds bounds = AnchorBounds::none();
@@ -102,7 +101,7 @@ class ListAnchors {
   void visit_block(size_t block, const Box<float>& box, double enough, const Visit& visit) const {
     const size_t first = block * kBlock;
     const float box_area = area(box);
-    const auto low = static_cast<float>(enough * (1 - kSlack));
+    const auto low = static_cast<float>(enough * (1 - AnchorBounds::kSlack));
     const float *x1 = &x1_[first], *y1 = &y1_[first], *x2 = &x2_[first], *y2 = &y2_[first];
     const float* areas = &areas_[first];
     float overlaps[kBlock];

@@ -81,10 +81,6 @@ void give_to_strongest(const Pixels<const T, Step>& in, const Pixels<const T, Gi
   for (int64_t i = 0; i < size; ++i) out.at(backgrounds, i) = received[i];
 }
 
-bool has_long_rows(const Tensor& map) {
-  return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
-}
-
 // Calls visit(image, row, column, size) for all pixels, a few at a time; these are shared out among
 // the threads. Where the maps have no gap between rows all pixels are in row 0.
 template <typename Visit>

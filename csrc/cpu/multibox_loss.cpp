@@ -201,8 +201,7 @@ void for_each_cleared(Tensor& gradient, const Visit& visit) {
 }
 
 Tensor scalar(double value, ScalarType dtype, const Tensor& like) {
-  Tensor result = torch::stable::empty(torch::headeronly::IntHeaderOnlyArrayRef(), dtype,
-                                       std::nullopt, like.device());
+  Tensor result = empty({}, dtype, like);
   if (dtype == ScalarType::Double) {
     *static_cast<double*>(result.mutable_data_ptr()) = value;
   } else {
@@ -214,23 +213,22 @@ Tensor scalar(double value, ScalarType dtype, const Tensor& like) {
 std::tuple<Tensor, Tensor, Tensor, Tensor> loss_of(const LossCall& call, double negative_ratio) {
   const Tensor &logits = call.logits, &deltas = call.deltas;
   const Targets targets = targets_of(call);
-  const std::array<int64_t, 2> sizes{logits.size(0), logits.size(1)};
-  Tensor kept = torch::stable::empty({sizes.data(), sizes.size()}, ScalarType::Byte, std::nullopt,
-                                     logits.device());
+  const int64_t images = logits.size(0), anchors = logits.size(1);
+  Tensor kept = empty({images, anchors}, ScalarType::Byte, logits);
   auto* marks = static_cast<uint8_t*>(kept.mutable_data_ptr());
-  std::vector<ImageLoss> losses(static_cast<size_t>(sizes[0]));
+  std::vector<ImageLoss> losses(static_cast<size_t>(images));
   dispatch_floating(logits.scalar_type(), "multibox_loss", [&]<typename T>() {
     for_each_image(logits, [&](int64_t image) {
       losses[static_cast<size_t>(image)] =
           class_loss(image_rows<T>(logits, image), image_rows<int64_t>(call.matched, image),
-                     sizes[1], targets.num_boxes(image), negative_ratio, marks + image * sizes[1]);
+                     anchors, targets.num_boxes(image), negative_ratio, marks + image * anchors);
     });
   });
   dispatch_floating(deltas.scalar_type(), "multibox_loss", [&]<typename T>() {
     for_each_image(logits, [&](int64_t image) {
       ImageLoss& loss = losses[static_cast<size_t>(image)];
       if (loss.positives == 0 || !loss.valid) return;
-      targets.for_each_error<T>(image, marks + image * sizes[1], [&](int64_t, int64_t, auto error) {
+      targets.for_each_error<T>(image, marks + image * anchors, [&](int64_t, int64_t, auto error) {
         loss.of_boxes += smooth_l1(error);
       });
     });
@@ -245,8 +243,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> loss_of(const LossCall& call, double 
     sum.valid &= loss.valid;
   }
   STD_TORCH_CHECK(sum.valid, "s3fd::multibox_loss: matched names a box that isn't there");
-  const int64_t two = 2;
-  Tensor counts = torch::stable::empty({&two, 1}, ScalarType::Long, std::nullopt, logits.device());
+  Tensor counts = empty({2}, ScalarType::Long, logits);
   auto* count = static_cast<int64_t*>(counts.mutable_data_ptr());
   count[0] = sum.kept;
   count[1] = sum.positives;
@@ -258,9 +255,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> loss_of(const LossCall& call, double 
 }
 
 Tensor empty_contiguous(const Tensor& like) {
-  const std::array<int64_t, 3> sizes{like.size(0), like.size(1), like.size(2)};
-  return torch::stable::empty({sizes.data(), sizes.size()}, like.scalar_type(), std::nullopt,
-                              like.device());
+  return empty({like.size(0), like.size(1), like.size(2)}, like.scalar_type(), like);
 }
 
 double value_of(const Tensor& scalar) {

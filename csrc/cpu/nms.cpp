@@ -47,13 +47,8 @@ std::vector<Box<compute_t<T>>> gather(const Tensor& boxes, const std::vector<int
   return gathered;
 }
 
-Tensor make(std::initializer_list<int64_t> sizes, const Tensor& like) {
-  return torch::stable::empty({sizes.begin(), sizes.size()}, ScalarType::Long, std::nullopt,
-                              like.device());
-}
-
 Tensor indices(const std::vector<int32_t>& kept, const Tensor& like) {
-  Tensor output = make({static_cast<int64_t>(kept.size())}, like);
+  Tensor output = empty({static_cast<int64_t>(kept.size())}, ScalarType::Long, like);
   std::copy(kept.begin(), kept.end(), static_cast<int64_t*>(output.mutable_data_ptr()));
   return output;
 }
@@ -79,7 +74,8 @@ std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
                                       double iou_threshold, int64_t keep) {
   check_keep(keep);
   const std::vector<int32_t> kept = keep_best("nms_padded", boxes, scores, iou_threshold, keep);
-  Tensor padded = make({keep}, boxes), count = make({}, boxes);
+  Tensor padded = empty({keep}, ScalarType::Long, boxes);
+  Tensor count = empty({}, ScalarType::Long, boxes);
   auto* index = static_cast<int64_t*>(padded.mutable_data_ptr());
   std::fill(std::copy(kept.begin(), kept.end(), index), index + keep, int64_t{-1});
   *static_cast<int64_t*>(count.mutable_data_ptr()) = static_cast<int64_t>(kept.size());

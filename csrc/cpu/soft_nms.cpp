@@ -3,9 +3,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -18,9 +16,6 @@
 
 namespace s3fd::cpu {
 namespace {
-
-// The score of what is not left: neither a factor nor a threshold makes it count again.
-constexpr double kGone = -std::numeric_limits<double>::infinity();
 
 // The boxes that have not gone out yet, in the order they came in, side by side.
 class BoxesLeft {
@@ -147,11 +142,9 @@ std::tuple<Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores, b
   const std::vector<BoxesLeft::Taken> taken =
       gaussian ? take_all(left, ScoreDecay<true>::of(sigma, iou_threshold), score_threshold)
                : take_all(left, ScoreDecay<false>::of(sigma, iou_threshold), score_threshold);
-  const std::array<int64_t, 1> size{static_cast<int64_t>(taken.size())};
-  Tensor indices =
-      torch::stable::empty({size.data(), 1}, ScalarType::Long, std::nullopt, boxes.device());
-  Tensor fallen =
-      torch::stable::empty({size.data(), 1}, scores.scalar_type(), std::nullopt, boxes.device());
+  const auto size = static_cast<int64_t>(taken.size());
+  Tensor indices = empty({size}, ScalarType::Long, boxes);
+  Tensor fallen = empty({size}, scores.scalar_type(), boxes);
   auto* index = static_cast<int64_t*>(indices.mutable_data_ptr());
   for (const BoxesLeft::Taken& one : taken) *index++ = one.index;
   dispatch_floating(scores.scalar_type(), "soft_nms", [&]<typename S>() {

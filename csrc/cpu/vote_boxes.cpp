@@ -3,7 +3,6 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 #include <vector>
 
@@ -131,11 +130,9 @@ std::tuple<Tensor, Tensor> vote_boxes(const Tensor& boxes, const Tensor& scores,
   for (const int32_t i : order) sorted.push_back(given[i]);
   const std::vector<Merged> merged = vote(read(boxes, order), sorted, iou_threshold, keep_single);
 
-  const std::array<int64_t, 2> sizes{static_cast<int64_t>(merged.size()), 4};
-  Tensor out_boxes =
-      torch::stable::empty({sizes.data(), 2}, boxes.scalar_type(), std::nullopt, boxes.device());
-  Tensor out_scores =
-      torch::stable::empty({sizes.data(), 1}, scores.scalar_type(), std::nullopt, scores.device());
+  const auto size = static_cast<int64_t>(merged.size());
+  Tensor out_boxes = empty({size, 4}, boxes.scalar_type(), boxes);
+  Tensor out_scores = empty({size}, scores.scalar_type(), scores);
   dispatch_floating(boxes.scalar_type(), "vote_boxes", [&]<typename T>() {
     T* out = static_cast<T*>(out_boxes.mutable_data_ptr());
     for (const Merged& one : merged) {

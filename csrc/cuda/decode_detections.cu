@@ -141,13 +141,13 @@ class Detections {
       maps.levels[l] = {view4<T>(logits), view4<T>(call_.deltas[l]), blocks};
       blocks += blocks_for(grid_.levels[l].rows * grid_.levels[l].columns, kScanThreads).x;
     }
-    const int64_t at_once = maps.is_clipped ? kMostImageSizes : images_;
+    const int64_t at_once = maps.is_clipped ? kMostImages : images_;
     for (int64_t first = 0; first < images_; first += at_once) {
       const int64_t count = std::min(at_once, images_ - first);
       maps.first_image = static_cast<int>(first);
       for (int64_t i = 0; maps.is_clipped && i < count; ++i) {
         const int64_t* size = call_.image_sizes->data() + 2 * (first + i);
-        maps.image_sizes[i] = {static_cast<float>(size[0]), static_cast<float>(size[1])};
+        maps.image_limits[i] = {static_cast<float>(size[0]), static_cast<float>(size[1])};
       }
       launch(call_.is_plain() ? scan_maps_kernel<T> : scan_classes_kernel<T>,
              dim3(blocks, static_cast<unsigned>(count)), kScanThreads, 0, stream_, maps);

@@ -29,7 +29,7 @@
 namespace s3fd::cuda {
 
 constexpr int kScanThreads = 256, kWriteThreads = 256;
-constexpr int kMostImageSizes = 32;  // that fit into the parameters of one launch
+constexpr int kMostImages = 32;  // whose limits fit into the parameters of one launch
 
 template <typename T>
 struct LevelMaps {
@@ -37,7 +37,8 @@ struct LevelMaps {
   unsigned first_block;
 };
 
-struct ImageSize {
+// To which the boxes of an image are clipped.
+struct ImageLimits {
   float height, width;
 };
 
@@ -63,7 +64,7 @@ template <typename T>
 struct HeadMaps {
   DeviceGrid grid;
   LevelMaps<T> levels[kMostLevels];
-  ImageSize image_sizes[kMostImageSizes];
+  ImageLimits image_limits[kMostImages];
   FoundLists lists;
   Variances<float> variances;
   float lowest_margin;
@@ -144,8 +145,8 @@ struct HeadCell {
       box = decode(delta_at(maps.levels[l].deltas, image, shape, row, column),
                    maps.grid.template box<float>(l, row, column, shape), maps.variances);
       if (maps.is_clipped) {
-        const ImageSize& size = maps.image_sizes[blockIdx.y];
-        box = clip(box, size.width, size.height);
+        const ImageLimits& limits = maps.image_limits[blockIdx.y];
+        box = clip(box, limits.width, limits.height);
       }
       is_found = is_proper(box);
     }

@@ -27,9 +27,6 @@ constexpr int64_t kFewSoftBoxes = 1024;
 // What is counted where a score can't be decayed: the host learns of it without another wait.
 constexpr int32_t kNoWeights = -1;
 
-// The score of what is not left: neither a factor nor a threshold makes it count again.
-constexpr double kGone = -std::numeric_limits<double>::infinity();
-
 struct SoftLists {
   StoredBox<float>* boxes;  // [N]
   double* scores;           // [N]

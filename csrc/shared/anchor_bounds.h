@@ -40,10 +40,12 @@ struct AnchorBounds {
     return (width > 0) & (height > 0) ? std::max(bound, kLeast) : 0.0f;
   }
 
-  // Whether a bound leaves room for an IoU of `enough`, in spite of what rounding adds to either.
+  static constexpr double kSlack = 1e-5;  // what rounding may add to an IoU, or to a bound
+
+  // Whether a bound leaves room for an IoU of `enough`, whatever rounding has added to either.
   template <typename Real>
   S3FD_HOST_DEVICE static bool allows(float bound, Real enough) {
-    return bound > 0 && static_cast<Real>(bound) * (1 + Real(1e-5)) >= enough;
+    return bound > 0 && static_cast<Real>(bound) * (1 + Real(kSlack)) >= enough;
   }
 };
 

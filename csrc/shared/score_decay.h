@@ -1,10 +1,15 @@
 // By how much the score of a box falls that overlaps a better one.
 #pragma once
 
+#include <limits>
+
 #include "shared/geometry.h"
 #include "shared/threshold.h"
 
 namespace s3fd {
+
+// The score of what is not left: neither a factor nor a threshold makes it count again.
+constexpr double kGone = -std::numeric_limits<double>::infinity();
 
 // Soft-NMS, equations 2 and 3. Nothing in it is fused, so that every device gets the same factors.
 template <bool kGaussian>

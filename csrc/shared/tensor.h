@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <type_traits>
 
 #include "shared/geometry.h"
@@ -59,6 +60,12 @@ inline bool has_sizes_of(const Tensor& tensor, const Tensor& like) {
   return has;
 }
 
+// Whether the rows of a map [B, C, H, W] have no gap between them, so that all its pixels are one
+// row.
+inline bool has_long_rows(const Tensor& map) {
+  return map.size(2) <= 1 || map.stride(2) == map.size(3) * map.stride(3);
+}
+
 // A tensor of four dimensions read or written through its own strides: channels_last, sliced and
 // expanded tensors are used as they are.
 template <typename T>
@@ -84,6 +91,11 @@ View4<const T> view4(const Tensor& tensor) {
 template <typename T>
 View4<T> mutable_view4(const Tensor& tensor) {
   return {static_cast<T*>(tensor.mutable_data_ptr()), strides4(tensor)};
+}
+
+// A contiguous tensor on the device of `like`, uninitialised.
+inline Tensor empty(std::initializer_list<int64_t> sizes, ScalarType dtype, const Tensor& like) {
+  return torch::stable::empty({sizes.begin(), sizes.size()}, dtype, std::nullopt, like.device());
 }
 
 // An uninitialised [B, channels, H, W] in the memory format of `like`: channels_last if its

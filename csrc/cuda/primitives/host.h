@@ -1,8 +1,6 @@
 // What the host code of every CUDA kernel uses: memory, and the one way to wait for the device.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
-
 #include <cstdint>
 #include <initializer_list>
 
@@ -21,12 +19,7 @@ inline dim3 blocks_for(int64_t things, int threads) {
   return dim3(static_cast<unsigned>(blocks));
 }
 
-// A contiguous tensor on the device of `like`, uninitialised.
-inline Tensor empty(std::initializer_list<int64_t> sizes, ScalarType dtype, const Tensor& like) {
-  return torch::stable::empty({sizes.begin(), sizes.size()}, dtype, std::nullopt, like.device());
-}
-
-// The same with every byte 0, set on the stream.
+// A contiguous tensor on the device of `like` with every byte 0, set on the stream.
 inline Tensor zeros(std::initializer_list<int64_t> sizes, ScalarType dtype, const Tensor& like,
                     cudaStream_t stream) {
   Tensor tensor = empty(sizes, dtype, like);

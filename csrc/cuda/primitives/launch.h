@@ -8,7 +8,8 @@
 //  - shared memory is declared with S3FD_SHARED, or taken from dynamic_shared();
 //  - no thread waits for another one but by __syncthreads() and by the functions of a warp that
 //    take a mask; no block waits for another;
-//  - memory on the device comes from empty() and zeros() of cuda/primitives/host.h.
+//  - memory on the device comes from empty() of shared/tensor.h, and from zeros() of
+//    cuda/primitives/host.h.
 #pragma once
 
 #include <cuda_runtime.h>
