@@ -96,7 +96,10 @@ def _scale(value: Any) -> float:
 
 def _fits(value: Any) -> bool:
     """Whether it is a number, and one of float32."""
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= _FLOAT32.max
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    size: Any = abs(value)  # no float: an integer may be too large for one
+    return bool(size <= _FLOAT32.max)
 
 
 class S3FD(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from s3fd.ops._checks import (
     check_tensor,
     is_checked_by_kernel,
 )
+
+_Answer = TypeVar("_Answer")
 
 _TWO_53 = 2.0**53
 
@@ -164,10 +166,13 @@ def _are_integers_elsewhere(boxes: Tensor, scores: Tensor) -> bool:
     return True
 
 
-def _on_cpu(function: Callable[..., Any], boxes: Tensor, *others: Any, **options: Any) -> Any:
+def _on_cpu(
+    function: Callable[..., _Answer], boxes: Tensor, *others: Any, **options: Any
+) -> _Answer:
     """Answers on the CPU: such a device may lack the float64 that integers become."""
     moved = _registration.moved
-    return moved(function(*moved((boxes, *others), "cpu"), **options), boxes.device)
+    answer: _Answer = moved(function(*moved((boxes, *others), "cpu"), **options), boxes.device)
+    return answer
 
 
 def _checked(boxes: Tensor, scores: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
