@@ -7,11 +7,7 @@ import pytest
 from s3fd import ops
 from s3fd.ops import reference
 
-TWINS = [name for name in ops.__all__ if hasattr(reference, name)]
-
-
-def test_every_function_has_a_twin():
-    assert set(ops.__all__) - set(TWINS) == {"AnchorGrid"}
+TWINS = sorted(set(ops.__all__) - {"AnchorGrid"})
 
 
 @pytest.mark.parametrize("name", TWINS)
