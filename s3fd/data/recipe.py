@@ -155,7 +155,7 @@ class Augmentation:
             dark=0.15,
             occlusion=0.2,
             cut=0.1,
-            graphics=0.3,
+            graphics=0.6,
             plain=0.08,
             scales=(1.0, 1.25, 1.75, 2.5, 4.0),
             scale_shares=(0.35, 0.15, 0.2, 0.23, 0.07),
