@@ -17,9 +17,12 @@ STARTS = {
     "pillow-heif": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "pillow-jxl-plugin": b"\xff\x0a\xfa\x7f\x01\x90\x08\x06",
 }
+_each_plugin = pytest.mark.parametrize(
+    ("module", "suffix"), [("pillow_heif", "heic"), ("pillow_jxl", "jxl")]
+)
 
 
-@pytest.mark.parametrize(("module", "suffix"), [("pillow_heif", "heic"), ("pillow_jxl", "jxl")])
+@_each_plugin
 def test_they_are_read_where_the_plugin_is_installed(tmp_path, module, suffix):
     pytest.importorskip(module, reason="a plugin, which the extra `formats` brings")
     path = tmp_path / f"photo.{suffix}"
@@ -71,7 +74,7 @@ def without_jpeg(packed, exif):
     return written
 
 
-@pytest.mark.parametrize(("module", "suffix"), [("pillow_heif", "heic"), ("pillow_jxl", "jxl")])
+@_each_plugin
 def test_they_are_written_before_any_is_read(tmp_path, module, suffix):
     pytest.importorskip(module, reason="a plugin, which the extra `formats` brings")
     path = tmp_path / f"drawn.{suffix}"

@@ -202,10 +202,7 @@ _LAYER: Schema = {
     3: ("bottom", str),
     4: ("top", str),
     7: ("blobs", _blob),
-    100: (
-        "transform_param",
-        {1: ("scale", float), 4: ("mean_file", str), 5: ("mean_value", float)},
-    ),
+    100: ("transform_param", _TRANSFORM),
     106: ("convolution_param", _CONVOLUTION),
     110: ("eltwise_param", {1: ("operation", ("PROD", "SUM", "MAX")), 2: ("coeff", float)}),
     121: ("pooling_param", _POOLING),
